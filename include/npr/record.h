@@ -1,0 +1,36 @@
+/* record.h - the result of a run as flat key=value lines on stdout, one record per run:
+ *   run.*     where and when: program, version, host, ranks, threads        (differs between runs)
+ *   option.*  every option; --opts FILE reads them back
+ *   result.*  what was found       } the same bits for every number of ranks, threads and batches
+ *   check.*   digests of results   }
+ *   time.*    seconds per phase: min, avg, max over ranks and the slowest rank
+ * Keys stand in the order in which they were added. All functions Local unless they take an npr_comm. */
+#ifndef NPR_RECORD_H
+#define NPR_RECORD_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "npr/comm.h"
+
+typedef struct npr_record npr_record;
+
+npr_record *npr_record_make(void); /* NULL: no memory */
+void npr_record_free(npr_record *r);
+
+/* Add a line. Line breaks and control bytes in text are escaped. A record without memory drops lines and says
+ * so at the end. */
+void npr_record_text(npr_record *r, const char *key, const char *text);
+void npr_record_int(npr_record *r, const char *key, int64_t v);
+void npr_record_real(npr_record *r, const char *key, double v); /* %.17g for check.*, else %.9g */
+
+/* Reduce this rank's seconds of a phase to time.PHASE.{min,avg,max,slowest}. Collective. */
+void npr_record_time(const npr_comm *comm, npr_record *r, const char *phase, double seconds);
+
+/* Value of a key, NULL if absent. */
+const char *npr_record_get(const npr_record *r, const char *key);
+
+/* Print all lines. */
+npr_status npr_record_print(const npr_record *r, FILE *to);
+
+#endif

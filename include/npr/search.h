@@ -1,0 +1,167 @@
+/* search.h - recall: which rows of an index belong into the priming pool.
+ *
+ * Three scanners stand behind one interface: each walks the rows of one part and offers hits to bounded
+ * lists, one list per query. The collective search (search_mpi.c) gives parts to ranks, keeps a journal per
+ * finished part, merges the lists and writes the pool set; it does not know which scanner it runs. exact
+ * inner product with query vectors, the exact k nearest rows (exact.c) faiss    the same through an index
+ * built by npr-index, candidates rescored exactly (faiss.c) caption  rows whose caption contains a class name
+ * as a phrase of tokens (caption.c) Local unless the first argument is a const npr_comm *. */
+#ifndef NPR_SEARCH_H
+#define NPR_SEARCH_H
+
+#include <stdint.h>
+
+#include "npr/log.h"
+#include "npr/record.h"
+#include "npr/set.h"
+#include "npr/status.h"
+#include "npr/topk.h"
+
+/* ---- queries ---------------------------------------------------------------------------------------------
+ */
+
+/* Query vectors: a head (one per class) or test images. */
+typedef struct npr_queries {
+    int nq, dim;
+    float *vector;  /* [nq][dim]: weight column if the set has one, else emb */
+    int32_t *label; /* [nq]: class of a head row, or the image's label (-1 = none) */
+    int64_t *id;    /* [nq] */
+    char **name;    /* [nq] class names of a head (captions), NULL without captions */
+    int classes;    /* largest label + 1 */
+} npr_queries;
+
+/* From a set of vectors. Non-finite vectors are refused (NPR_EDATA). */
+npr_status npr_queries_read(const npr_set *set, npr_queries *q);
+void npr_queries_free(npr_queries *q);
+
+/* ---- filters, applied in the same pass -------------------------------------------------------------------
+ */
+
+typedef struct npr_filter_limits {
+    float min_similarity; /* rows below are dropped; -INFINITY: off. A row of unknown similarity is kept */
+    int max_nsfw;         /* rows above are dropped (npr_nsfw); NPR_NSFW_LIKELY: off */
+    int min_side;         /* pixels; the shorter side must reach it; 0: off. Unknown size is kept */
+    int clip;             /* 1: keep a row only for the class that the head itself predicts, and only if
+                             softmax(100 x scores)[class] >= clip_threshold */
+    double clip_threshold;
+} npr_filter_limits;
+
+/* Why hits were dropped, per class (list); sums over ranks. A row counts at the first filter that drops it.
+ */
+enum {
+    NPR_TALLY_MATCHED,
+    NPR_TALLY_SIMILARITY,
+    NPR_TALLY_NSFW,
+    NPR_TALLY_SIZE,
+    NPR_TALLY_CLIP,
+    NPR_TALLY_FIELDS
+};
+
+typedef struct npr_tally {
+    int lists;
+    int64_t *count;      /* [lists][NPR_TALLY_FIELDS]; matched = before any filter */
+    int64_t non_finite;  /* rows skipped because a value is NaN or Inf */
+    int64_t rows, bytes; /* rows scanned, bytes of columns read */
+} npr_tally;
+
+/* ---- scanners --------------------------------------------------------------------------------------------
+ */
+
+typedef struct npr_scanner npr_scanner;
+struct npr_scanner {
+    const char *name;
+    int lists; /* number of lists it fills */
+    /* Offer the hits of one part to `into` and add to `tally`. */
+    npr_status (*part)(npr_scanner *self, const npr_set *index, int part, npr_topk *into, npr_tally *tally);
+    void (*free)(npr_scanner *self);
+};
+
+/* What every scanner is made from; the pointers stay owned by the caller and must outlive the scanner. */
+typedef struct npr_scan_options {
+    const npr_queries *queries; /* exact, faiss: one list per query */
+    const npr_queries *head;    /* the classes of the CLIP filter; NULL without it */
+    npr_filter_limits limits;
+    int labels_from_index; /* 1: a row's own class is its label column (transductive); 0: the query's label */
+    int k, threads;
+    int64_t tile_rows;  /* rows read and scored at a time */
+    const char *names;  /* caption: text of the class file, one class a line, synonyms after tabs */
+    const char *cap_by; /* caption: which rows a full list keeps: "hash" of the id, or "similarity" */
+    uint64_t seed;      /* caption: of that hash */
+    int nprobe;         /* faiss */
+    int refine;         /* faiss: candidates fetched per wanted hit, to be rescored and filtered */
+} npr_scan_options;
+
+npr_status npr_scanner_exact(const npr_scan_options *o, npr_scanner **out);
+npr_status npr_scanner_faiss(const npr_scan_options *o, npr_scanner **out);
+npr_status npr_scanner_caption(const npr_scan_options *o, npr_scanner **out);
+
+/* ---- exact scoring on rows in memory (what the scanners are built from; also for benchmarks) --------------
+ */
+
+/* Rows in memory offered to a search. */
+typedef struct npr_tile {
+    int64_t n;
+    const uint16_t *emb; /* [n][dim] binary16 */
+    const int64_t *id;   /* [n] */
+    int64_t place0;      /* place of row 0; row i lies at place0 + i */
+    const int32_t
+        *gate; /* [n] or NULL: NPR_GATE_ANY, NPR_GATE_NONE, or the only label whose queries may have it */
+    double residual; /* an upper bound of ||x - bf16(x)|| over the rows */
+} npr_tile;
+
+enum { NPR_GATE_NONE = -2, NPR_GATE_ANY = -1 };
+
+typedef struct npr_exact
+    npr_exact; /* queries prepared for scanning, with scratch memory for `threads` threads */
+
+npr_status npr_exact_make(const npr_queries *q, int k, int threads, npr_exact **out);
+npr_status npr_exact_tile(npr_exact *e, const npr_tile *tile, npr_topk *into); /* all queries x all rows */
+void npr_exact_free(npr_exact *e);
+
+/* ---- FAISS ------------------------------------------------------------------------------------------------
+ */
+
+/* Train an empty index of this factory string (inner product) on n rows; the serialised bytes are released
+ * with free(). */
+npr_status npr_faiss_train(const char *factory, int dim, const float *rows, int64_t n, int threads,
+                           char **blob, size_t *bytes);
+
+/* Add the rows of a part to a trained empty index, giving the blob for npr_part_add_index(). */
+npr_status npr_faiss_build(const npr_set *set, int part, const char *trained, size_t trained_bytes,
+                           int threads, char **blob, size_t *bytes);
+
+/* ---- the collective stages --------------------------------------------------------------------------------
+ */
+
+typedef struct npr_index_job {
+    const char *set, *factory;
+    int64_t sample; /* training rows, chosen by a seeded hash of the id over the whole set */
+    uint64_t seed;
+    int threads, dry_run;
+} npr_index_job;
+
+/* Build an index inside every part of a set. Resumable. Collective. */
+npr_status npr_index_run(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_index_job *job);
+
+typedef struct npr_search_job {
+    const char *index, *out; /* sets */
+    const char *mode;        /* "exact", "faiss", "caption" */
+    const char *queries;     /* set of query vectors (exact, faiss) */
+    const char *head;        /* text head: classes, and the CLIP filter */
+    const char *names;       /* class file (caption); NULL: the head's names */
+    const char
+        *pool; /* "class": the label of a hit is its query's; "row": the index row's own (transductive) */
+    const char *identity; /* options that shape the result (npr_opt_identity) */
+    npr_filter_limits limits;
+    int k, threads, nprobe, refine, dry_run;
+    int recall_queries; /* faiss: queries whose recall@k is measured against exact; 0: none */
+    const char *cap_by;
+    uint64_t seed;
+    int64_t tile_rows, query_batch, part_rows;
+} npr_search_job;
+
+/* Recall the pool and write it as a set. Resumable. Collective. */
+npr_status npr_search_run(const npr_comm *comm, const npr_log *log, npr_record *rec,
+                          const npr_search_job *job);
+
+#endif

@@ -1,0 +1,173 @@
+/* job.c - see job.h. */
+#include "job.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/linalg.h"
+#include "base/mem.h"
+
+/* The options all programs share. */
+typedef struct common_options {
+    int help, version, dry_run, quiet;
+    const char *opts, *record;
+} common_options;
+
+enum { COMMON = 6 };
+
+static npr_opt *make_table(const npr_program *p, common_options *c)
+{
+    npr_opt common[COMMON] = {
+        {"dry-run", NPR_OPT_FLAG, &c->dry_run, "",
+         "check the inputs, print the plan (rows, bytes, memory per rank) and stop", 0, 0, 0, 0, 0},
+        {"record", NPR_OPT_TEXT, &c->record, "FILE", "write the record there instead of to standard output",
+         0, 0, 0, 0, 0},
+        {"opts", NPR_OPT_TEXT, &c->opts, "FILE",
+         "read options from name=value lines, or from an earlier record", 0, 0, 0, 0, 0},
+        {"quiet", NPR_OPT_FLAG, &c->quiet, "", "warnings and errors only, no progress", 0, 0, 0, 0, 0},
+        {"version", NPR_OPT_FLAG, &c->version, "", "print the version and the libraries used", 0, 0, 0, 0, 0},
+        {"help", NPR_OPT_FLAG, &c->help, "", "print this help", 0, 0, 0, 0, 0},
+    };
+    npr_opt *table = npr_alloc(p->option_count + COMMON, sizeof *table, "the options");
+    if (!table) return NULL;
+    memcpy(table, p->options, p->option_count * sizeof *table);
+    memcpy(table + p->option_count, common, sizeof common);
+    return table;
+}
+
+static void print_help(const npr_program *p, const npr_opt *table)
+{
+    printf("%s - %s\n\nUse: mpirun -n RANKS %s --name=value ...\n\n", p->name, p->purpose, p->name);
+    npr_opt_help(table, p->option_count + COMMON, stdout);
+    printf("\n%s%sExit codes: 0 done, 64 usage, 65 bad data, 66 input missing, 70 internal, 73 cannot "
+           "create, 74 I/O or disk full,\n"
+           "75 stopped on request (run the same command again), 78 environment or sets that do not fit "
+           "together.\n",
+           p->notes ? p->notes : "", p->notes ? "\n" : "");
+}
+
+static void print_version(const npr_program *p)
+{
+    char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
+    int n;
+    MPI_Get_library_version(mpi, &n);
+    mpi[strcspn(mpi, ",\n")] = 0;
+    printf("%s %s\n%s\n%s\n", p->name, NPR_VERSION, mpi, npr_linalg_version());
+}
+
+/* Launchers tell a process its rank before MPI is up: --help of a job of 64 ranks is printed once. */
+static int is_first_process(void)
+{
+    static const char *names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "PMI_RANK"};
+    for (size_t i = 0; i < NPR_COUNT(names); i++) {
+        const char *rank = getenv(names[i]);
+        if (rank) return !strcmp(rank, "0");
+    }
+    return 1;
+}
+
+static void record_run(const npr_job *job, const npr_program *p, const npr_opt *table)
+{
+    char host[MPI_MAX_PROCESSOR_NAME], key[96], value[4096];
+    int n;
+    MPI_Get_processor_name(host, &n);
+    npr_record_text(job->rec, "run.program", p->name);
+    npr_record_text(job->rec, "run.version", NPR_VERSION);
+    npr_record_text(job->rec, "run.host", host);
+    npr_record_int(job->rec, "run.ranks", job->comm.size);
+    npr_record_int(job->rec, "run.cores", omp_get_num_procs());
+    const char *slurm = getenv("SLURM_JOB_ID");
+    if (slurm) npr_record_text(job->rec, "run.slurm_job", slurm);
+    for (size_t i = 0; i < p->option_count; i++) {
+        snprintf(key, sizeof key, "option.%s", table[i].name);
+        npr_record_text(job->rec, key, npr_opt_print(&table[i], value, sizeof value));
+    }
+}
+
+/* All ranks must run the same program: a stale binary on one node would give wrong answers, not errors. */
+static npr_status check_same_program(const npr_comm *comm)
+{
+    char mine[256] = NPR_VERSION, first[256];
+    memcpy(first, mine, sizeof first);
+    npr_bcast(comm, first, sizeof first, 0);
+    npr_status st = NPR_OK;
+    if (strcmp(mine, first) != 0)
+        st = npr_fail(NPR_EENV, "this rank runs version %s, rank 0 runs %s: install one version on all nodes",
+                      mine, first);
+    return npr_agree(comm, st, "start");
+}
+
+static npr_status write_record(const npr_job *job, const char *path)
+{
+    npr_status st = NPR_OK;
+    if (job->comm.rank == 0 && !path) st = npr_record_print(job->rec, stdout);
+    if (job->comm.rank == 0 && path) {
+        char *text = NULL;
+        size_t n = 0;
+        FILE *f = open_memstream(&text, &n);
+        st = f ? npr_record_print(job->rec, f) : npr_fail(NPR_EINTERNAL, "out of memory: the record");
+        if (f) fclose(f);
+        if (!st) st = npr_file_replace(path, text, n);
+        free(text);
+    }
+    return npr_agree(&job->comm, st, "record");
+}
+
+static npr_status parse_options(npr_opt *table, size_t n, int argc, char **argv, const common_options *c)
+{
+    NPR_TRY(npr_opt_parse(table, n, argc, argv));
+    if (c->help || c->version) return NPR_OK;
+    if (c->opts) NPR_TRY(npr_opt_read(table, n, c->opts));
+    return npr_opt_missing(table, n);
+}
+
+static npr_status run(const npr_program *p, npr_opt *table, const common_options *c, const npr_comm *comm)
+{
+    npr_job job = {.comm = *comm, .log = npr_log_make(comm, p->name, c->quiet), .dry_run = c->dry_run};
+    char *identity = npr_opt_identity(table, p->option_count);
+    job.rec = npr_record_make();
+    job.identity = identity;
+    npr_status st = npr_agree(comm, identity && job.rec ? NPR_OK : npr_last(), "start");
+    double start = npr_now();
+    if (!st) st = check_same_program(comm);
+    if (!st) record_run(&job, p, table);
+    if (!st) st = p->run(&job);
+    if (!st) {
+        npr_record_time(comm, job.rec, "total", npr_now() - start);
+        st = write_record(&job, c->record);
+    }
+    npr_record_free(job.rec);
+    free(identity);
+    return st;
+}
+
+int npr_program_main(int argc, char **argv, const npr_program *p)
+{
+    common_options c = {0};
+    npr_opt *table = make_table(p, &c);
+    npr_status st = table ? parse_options(table, p->option_count + COMMON, argc, argv, &c) : npr_last();
+    if (!st && (c.help || c.version)) {
+        if (is_first_process()) c.help ? print_help(p, table) : print_version(p);
+        free(table);
+        return 0;
+    }
+    if (st) { /* the same on every rank: no need to start MPI to say so */
+        if (is_first_process()) fprintf(stderr, "%s: %s\n", p->name, npr_status_text());
+        free(table);
+        return st;
+    }
+    npr_stop_install();
+    int provided;
+    MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+    npr_comm comm = npr_comm_make(MPI_COMM_WORLD);
+    npr_fault_rank(comm.rank);
+    st = run(p, table, &c, &comm);
+    if (st && comm.rank == 0) fprintf(stderr, "%s: %s\n", p->name, npr_status_text());
+    npr_comm_free(&comm);
+    MPI_Finalize();
+    free(table);
+    return st;
+}

@@ -1,0 +1,91 @@
+/* digest.c - see digest.h. */
+#include "base/digest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/mem.h"
+
+struct npr_digest {
+    XXH3_state_t *state;
+};
+
+npr_digest *npr_digest_new(void)
+{
+    npr_digest *g = npr_alloc(1, sizeof *g, "a digest");
+    if (!g) return NULL;
+    g->state = XXH3_createState();
+    if (!g->state || XXH3_128bits_reset(g->state) == XXH_ERROR) {
+        npr_fail(NPR_EINTERNAL, "out of memory: a digest");
+        npr_digest_free(g);
+        return NULL;
+    }
+    return g;
+}
+
+void npr_digest_add(npr_digest *g, const void *bytes, size_t n)
+{
+    if (n) (void)XXH3_128bits_update(g->state, bytes, n); /* fails only for a null state */
+}
+
+static void to_hex(XXH128_hash_t hash, char hex[NPR_DIGEST_HEX])
+{
+    snprintf(hex, NPR_DIGEST_HEX, "%016llx%016llx", (unsigned long long)hash.high64,
+             (unsigned long long)hash.low64);
+}
+
+void npr_digest_hex(const npr_digest *g, char hex[NPR_DIGEST_HEX])
+{
+    to_hex(XXH3_128bits_digest(g->state), hex);
+}
+
+void npr_digest_free(npr_digest *g)
+{
+    if (!g) return;
+    XXH3_freeState(g->state);
+    free(g);
+}
+
+void npr_digest_block(const void *bytes, size_t n, char hex[NPR_DIGEST_HEX])
+{
+    to_hex(XXH3_128bits(bytes, n), hex);
+}
+
+npr_status npr_digest_file(const char *path, char hex[NPR_DIGEST_HEX], int64_t *bytes)
+{
+    enum { BLOCK = 1 << 20 };
+    npr_status st = NPR_OK;
+    int64_t total = 0;
+    npr_digest *g = npr_digest_new();
+    char *block = npr_alloc_aligned(BLOCK, 1, "a read buffer");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (!g || !block) st = npr_last();
+    if (!st && fd < 0)
+        st = npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
+    while (!st) {
+        ssize_t n = read(fd, block, BLOCK);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            st = npr_fail(NPR_EIO, "%s: cannot read at byte %lld: %s", path, (long long)total,
+                          strerror(errno));
+        if (n <= 0) break;
+        npr_digest_add(g, block, (size_t)n);
+        total += n;
+    }
+    if (!st) npr_digest_hex(g, hex);
+    if (bytes) *bytes = total;
+    if (fd >= 0) close(fd);
+    free(block);
+    npr_digest_free(g);
+    return st;
+}
+
+uint64_t npr_hash64(const void *bytes, size_t n, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(bytes, n, seed);
+}

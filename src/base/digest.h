@@ -1,0 +1,28 @@
+/* digest.h - XXH3-128 digests: what `xxh128sum FILE` prints, as 32 hexadecimal digits. Guards against damage,
+ * not against forgery. Local. The only user of xxhash.h. */
+#ifndef NPR_BASE_DIGEST_H
+#define NPR_BASE_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "npr/status.h"
+
+enum { NPR_DIGEST_HEX = 33 }; /* 32 digits and the final zero */
+
+typedef struct npr_digest npr_digest; /* a running digest */
+
+npr_digest *npr_digest_new(void); /* NULL: no memory */
+void npr_digest_add(npr_digest *g, const void *bytes, size_t n);
+void npr_digest_hex(const npr_digest *g,
+                    char hex[NPR_DIGEST_HEX]); /* of all bytes so far; may be called again */
+void npr_digest_free(npr_digest *g);
+
+/* Digest of a block, and of a whole file (with its size in *bytes, if wanted). */
+void npr_digest_block(const void *bytes, size_t n, char hex[NPR_DIGEST_HEX]);
+npr_status npr_digest_file(const char *path, char hex[NPR_DIGEST_HEX], int64_t *bytes);
+
+/* 64-bit hash of a block with a seed: the order of caps and samples, the check of a journal record. */
+uint64_t npr_hash64(const void *bytes, size_t n, uint64_t seed);
+
+#endif

@@ -1,0 +1,56 @@
+/* file.h - whole files, folders and durable writes, every return code checked, every failure naming the path.
+ * Local. */
+#ifndef NPR_BASE_FILE_H
+#define NPR_BASE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "npr/status.h"
+
+/* Read a whole file of at most max_bytes into *bytes (a zero byte is put behind the last one). Release with
+ * free(). */
+npr_status npr_file_read(const char *path, size_t max_bytes, char **bytes, size_t *n);
+
+/* Replace `path` by these bytes so that a reader sees all of them or none of them: temporary name in the same
+ * folder, write, fsync, rename, fsync of the folder. */
+npr_status npr_file_replace(const char *path, const void *bytes, size_t n);
+
+/* rename(from, to) and make it durable: fsync of the file before, of the folder after. */
+npr_status npr_file_publish(const char *from, const char *to);
+
+/* Write all n bytes to fd, resuming short writes and EINTR. */
+npr_status npr_file_write_all(int fd, const char *path, const void *bytes, size_t n);
+
+/* Size of a file in bytes; whether a path exists (1 or 0). */
+npr_status npr_file_size(const char *path, int64_t *bytes);
+int npr_file_exists(const char *path);
+
+/* Make a folder and its parents; an existing one is fine. */
+npr_status npr_folder_make(const char *path);
+
+/* Remove a folder of plain files, and the files in it (one level). Missing is fine. */
+npr_status npr_folder_remove(const char *path);
+
+/* Bytes free for us on the file system of `path`. */
+npr_status npr_folder_free_bytes(const char *path, int64_t *bytes);
+
+/* A list of paths. Release with npr_paths_free(). */
+typedef struct npr_paths {
+    char **path;
+    size_t count, cap;
+} npr_paths;
+
+/* The files an option means, sorted by bytes: a glob pattern; a folder (its files that end in `suffix`); or
+ * @LIST, a text file with one path a line (kept in its order). Nothing found is NPR_ENOINPUT. */
+npr_status npr_paths_find(const char *pattern, const char *suffix, npr_paths *paths);
+npr_status npr_paths_add(npr_paths *paths, const char *path);
+void npr_paths_free(npr_paths *paths);
+
+/* "dir/name", printf-like, allocated; NULL: no memory. Release with free(). */
+char *npr_path(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* A copy of any bytes as ASCII, with what is not printable as \xNN. NULL: no memory. Release with free(). */
+char *npr_file_escape(const char *text);
+
+#endif

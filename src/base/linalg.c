@@ -1,0 +1,22 @@
+/* linalg.c - see linalg.h. */
+#include "base/linalg.h"
+
+#include <cblas.h>
+
+void npr_gemm_nt(int m, int n, int d, const float *a, const float *b, float *c, int ldc)
+{
+    /* Threads are ours (OpenMP over tiles): a GEMM that starts its own would oversubscribe the node. */
+    openblas_set_num_threads(1);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, d, 1.0f, a, d, b, d, 0.0f, c, ldc);
+}
+
+double npr_gemm_error(int d, double na, double nb)
+{
+    double du = d * 0x1p-24;
+    return 2 * du / (1 - du) * na * nb;
+}
+
+const char *npr_linalg_version(void)
+{
+    return openblas_get_config();
+}

@@ -1,0 +1,18 @@
+/* linalg.h - the dense linear algebra npr uses, over CBLAS. linalg.c is the only user of cblas.h. Local. */
+#ifndef NPR_BASE_LINALG_H
+#define NPR_BASE_LINALG_H
+
+/* c[m][n] (row stride ldc) = a[m][d] b[n][d]^T, all row-major float with row stride d, on the calling thread
+ * only. */
+void npr_gemm_nt(int m, int n, int d, const float *a, const float *b, float *c, int ldc);
+
+/* An upper bound of |computed - true| of one inner product of length d in float arithmetic, any order of
+ * summation, for vectors of norms na and nb: gamma_d na nb with gamma_d = d u / (1 - d u), u = 2^-24 (Higham,
+ * Accuracy and Stability of Numerical Algorithms, 3.1), and doubled for the rounding of a float operand
+ * already counted in nb. */
+double npr_gemm_error(int d, double na, double nb);
+
+/* Library name and version, for the record. */
+const char *npr_linalg_version(void);
+
+#endif

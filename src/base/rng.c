@@ -1,0 +1,43 @@
+/* rng.c - see rng.h. */
+#include "base/rng.h"
+
+static const uint64_t GOLDEN = 0x9e3779b97f4a7c15u;
+
+uint64_t npr_mix64(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+npr_rng npr_rng_make(uint64_t seed, uint64_t stream)
+{
+    return (npr_rng){npr_mix64(npr_mix64(seed + GOLDEN) ^ (stream * 0xd1342543de82ef95u + 1)), 0};
+}
+
+uint64_t npr_rng_next(npr_rng *r)
+{
+    return npr_mix64(r->key + ++r->counter * GOLDEN);
+}
+
+double npr_rng_uniform(npr_rng *r)
+{
+    return (double)(npr_rng_next(r) >> 11) * 0x1p-53;
+}
+
+int64_t npr_rng_below(npr_rng *r, int64_t n)
+{
+    return (int64_t)((unsigned __int128)npr_rng_next(r) * (uint64_t)n >> 64);
+}
+
+/* Irwin-Hall: twelve 16-bit uniforms out of three words; close to normal within 3 sigma, bounded by 6. Speed
+ * and identical bits everywhere matter more here than the far tail. */
+double npr_rng_normal(npr_rng *r)
+{
+    int64_t sum = 0;
+    for (int w = 0; w < 3; w++) {
+        uint64_t u = npr_rng_next(r);
+        for (int i = 0; i < 4; i++, u >>= 16) sum += (int64_t)(u & 0xffff);
+    }
+    return ((double)sum + 6.0) * 0x1p-16 - 6.0;
+}
