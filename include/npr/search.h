@@ -130,6 +130,16 @@ npr_status npr_faiss_train(const char *factory, int dim, const float *rows, int6
 npr_status npr_faiss_build(const npr_set *set, int part, const char *trained, size_t trained_bytes,
                            int threads, char **blob, size_t *bytes);
 
+/* FAISS's own exact search of float rows [n][dim] (IndexFlatIP) as benchmarks measure it: the whole batch of
+ * queries at once on `threads` threads. score, id: [nq][k], best first; id is the row number, -1 where there
+ * are fewer rows. */
+typedef struct npr_faiss_flat npr_faiss_flat;
+
+npr_status npr_faiss_flat_make(const float *rows, int64_t n, int dim, npr_faiss_flat **out);
+npr_status npr_faiss_flat_search(npr_faiss_flat *f, const float *q, int nq, int k, int threads, float *score,
+                                 int64_t *id);
+void npr_faiss_flat_free(npr_faiss_flat *f);
+
 /* ---- the collective stages --------------------------------------------------------------------------------
  */
 

@@ -16,6 +16,11 @@ double npr_gemm_error(int d, double na, double nb)
     return 2 * du / (1 - du) * na * nb;
 }
 
+void npr_linalg_threads(int threads)
+{
+    openblas_set_num_threads(threads);
+}
+
 const char *npr_linalg_version(void)
 {
     return openblas_get_config();

@@ -12,6 +12,10 @@ void npr_gemm_nt(int m, int n, int d, const float *a, const float *b, float *c, 
  * already counted in nb. */
 double npr_gemm_error(int d, double na, double nb);
 
+/* Threads that a library of others (FAISS) may use inside BLAS from now on. npr_gemm_nt() sets it back to
+ * one. */
+void npr_linalg_threads(int threads);
+
 /* Library name and version, for the record. */
 const char *npr_linalg_version(void);
 
