@@ -1,0 +1,232 @@
+/* faiss.c - FAISS through its C API. The only file that includes its headers. See src/search/faiss.h,
+ * npr/search.h.
+ *
+ * What FAISS answers must not depend on threads or on which queries are searched together, but its own
+ * batches do: they take another code path from 20 queries on, and slice the batch by the number of threads.
+ * So queries are searched one at a time, in a parallel loop of ours, and BLAS runs on one thread while
+ * training and adding. */
+#include "search/faiss.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/linalg.h"
+#include "base/mem.h"
+#include "npr/search.h"
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstrict-prototypes" /* theirs, not ours */
+#include <faiss/c_api/AutoTune_c.h>
+#include <faiss/c_api/Index_c.h>
+#include <faiss/c_api/error_c.h>
+#include <faiss/c_api/index_factory_c.h>
+#include <faiss/c_api/index_io_c.h>
+#pragma GCC diagnostic pop
+
+struct npr_faiss {
+    FaissIndex *index;
+    int dim;
+};
+
+/* FAISS's last message on this thread, without the place in its own source that it begins with. */
+static const char *said(void)
+{
+    const char *text = faiss_get_last_error();
+    if (!text) return "no message";
+    const char *place = strstr(text, ".cpp:"), *message = place ? strstr(place, ": ") : NULL;
+    return message ? message + 2 : text;
+}
+
+static npr_status wrap(FaissIndex *index, int dim, npr_faiss **out)
+{
+    npr_faiss *f = npr_alloc(1, sizeof *f, "an index");
+    if (!f) {
+        faiss_Index_free(index);
+        return NPR_EINTERNAL;
+    }
+    *f = (npr_faiss){index, dim};
+    *out = f;
+    return NPR_OK;
+}
+
+npr_status npr_faiss_make(const char *factory, int dim, npr_faiss **out)
+{
+    if (!factory[0] || strlen(factory) > NPR_FACTORY_MAX)
+        return npr_fail(NPR_EUSAGE, "an index factory string has 1 to %d characters, this one %zu",
+                        NPR_FACTORY_MAX, strlen(factory));
+    /* Only an index with inverted lists keeps row numbers by itself. */
+    char full[NPR_FACTORY_MAX + 8];
+    int keeps_ids = strstr(factory, "IVF") && !strstr(factory, "RFlat") && !strstr(factory, "Refine");
+    snprintf(full, sizeof full, "%s%s", factory, keeps_ids || strstr(factory, "IDMap") ? "" : ",IDMap");
+    FaissIndex *index = NULL;
+    if (faiss_index_factory(&index, dim, full, METRIC_INNER_PRODUCT))
+        return npr_fail(NPR_EUSAGE, "FAISS cannot make an index \"%s\" of %d columns: %s", factory, dim,
+                        said());
+    return wrap(index, dim, out);
+}
+
+npr_status npr_faiss_load(const char *blob, size_t bytes, int dim, const char *origin, npr_faiss **out)
+{
+    FILE *file = bytes ? fmemopen((void *)(uintptr_t)blob, bytes, "rb") : NULL;
+    if (!file) return npr_fail(NPR_EDATA, "%s: an index of %zu bytes cannot be read", origin, bytes);
+    FaissIndex *index = NULL;
+    int rc = faiss_read_index(file, 0, &index);
+    long read = ftell(file);
+    (void)fclose(file); /* memory, opened for reading: nothing can be lost */
+    if (rc) return npr_fail(NPR_EDATA, "%s: FAISS cannot read the index: %s", origin, said());
+    npr_status st = NPR_OK;
+    if (read < 0 || (size_t)read != bytes)
+        st = npr_fail(NPR_EDATA, "%s: the index ends after %ld of its %zu bytes", origin, read, bytes);
+    else if (faiss_Index_d(index) != dim)
+        st = npr_fail(NPR_EDATA, "%s: the index has %d columns, emb has %d", origin, faiss_Index_d(index),
+                      dim);
+    else if (faiss_Index_metric_type(index) != METRIC_INNER_PRODUCT || !faiss_Index_is_trained(index))
+        st = npr_fail(NPR_EDATA, "%s: the index is not a trained inner-product index", origin);
+    if (!st) return wrap(index, dim, out);
+    faiss_Index_free(index);
+    return st;
+}
+
+npr_status npr_faiss_save(const npr_faiss *f, char **blob, size_t *bytes)
+{
+    *blob = NULL;
+    FILE *file = open_memstream(blob, bytes);
+    if (!file) return npr_fail(NPR_EINTERNAL, "out of memory for an index");
+    int failed = faiss_write_index(f->index, file);
+    if (failed) npr_fail(NPR_EINTERNAL, "FAISS cannot write an index to memory: %s", said());
+    if (fclose(file) && !failed) {
+        failed = 1;
+        npr_fail(NPR_EINTERNAL, "out of memory for an index");
+    }
+    if (!failed) return NPR_OK;
+    free(*blob);
+    *blob = NULL;
+    return NPR_EINTERNAL;
+}
+
+void npr_faiss_free(npr_faiss *f)
+{
+    if (!f) return;
+    faiss_Index_free(f->index);
+    free(f);
+}
+
+int64_t npr_faiss_rows(const npr_faiss *f)
+{
+    return faiss_Index_ntotal(f->index);
+}
+
+npr_status npr_faiss_add(npr_faiss *f, const float *rows, const int64_t *id, int64_t n, int threads)
+{
+    if (n == 0) return NPR_OK;
+    omp_set_num_threads(threads);
+    npr_linalg_threads(1);
+    if (faiss_Index_add_with_ids(f->index, n, rows, id))
+        return npr_fail(NPR_EINTERNAL, "FAISS cannot add %lld rows: %s", (long long)n, said());
+    return NPR_OK;
+}
+
+npr_status npr_faiss_set_probes(npr_faiss *f, int nprobe)
+{
+    FaissParameterSpace *space = NULL;
+    if (faiss_ParameterSpace_new(&space))
+        return npr_fail(NPR_EINTERNAL, "FAISS cannot set nprobe: %s", said());
+    int rc = faiss_ParameterSpace_set_index_parameter(space, f->index, "nprobe", nprobe);
+    npr_status st = NPR_OK;
+    /* FAISS_EXCEPT is its way to say that this index has no lists to probe. */
+    if (rc && rc != FAISS_EXCEPT) st = npr_fail(NPR_EINTERNAL, "FAISS cannot set nprobe: %s", said());
+    faiss_ParameterSpace_free(space);
+    return st;
+}
+
+npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t k, int threads, float *score,
+                            int64_t *id)
+{
+    char text[512] = "";
+    int failed = 0;
+    npr_linalg_threads(1);
+#pragma omp parallel num_threads(threads)
+    {
+        omp_set_num_threads(1); /* for FAISS's loops inside this one */
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < nq; i++) {
+            if (!faiss_Index_search(f->index, 1, q + (size_t)i * (size_t)f->dim, k, score + i * k,
+                                    id + i * k))
+                continue;
+#pragma omp critical(npr_faiss_text)
+            {
+                failed = 1;
+                snprintf(text, sizeof text, "%s", said()); /* FAISS keeps it per thread */
+            }
+        }
+    }
+    if (failed) return npr_fail(NPR_EINTERNAL, "FAISS cannot search: %s", text);
+    return NPR_OK;
+}
+
+/* ---- training
+ * ---------------------------------------------------------------------------------------------- */
+
+npr_status npr_faiss_train(const char *factory, int dim, const float *rows, int64_t n, int threads,
+                           char **blob, size_t *bytes)
+{
+    npr_faiss *f = NULL;
+    /* Say it before FAISS makes room for lists that it cannot train. */
+    const char *lists = strstr(factory, "IVF");
+    long long wanted = lists ? strtoll(lists + 3, NULL, 10) : 0;
+    if (wanted > n)
+        return npr_fail(NPR_EUSAGE, "%s has %lld lists, which cannot be trained on a sample of %lld rows",
+                        factory, wanted, (long long)n);
+    NPR_TRY(npr_faiss_make(factory, dim, &f));
+    omp_set_num_threads(threads);
+    npr_linalg_threads(1);
+    npr_status st = NPR_OK;
+    int rc = faiss_Index_is_trained(f->index) ? 0 : faiss_Index_train(f->index, n, rows);
+    if (rc)
+        st = npr_fail(rc == FAISS_EXCEPT ? NPR_EUSAGE : NPR_EINTERNAL,
+                      "FAISS cannot train %s on %lld rows: %s", factory, (long long)n, said());
+    if (!st) st = npr_faiss_save(f, blob, bytes);
+    npr_faiss_free(f);
+    return st;
+}
+
+/* ---- the flat search, for benchmarks
+ * ------------------------------------------------------------------------ */
+
+struct npr_faiss_flat {
+    FaissIndex *index;
+};
+
+npr_status npr_faiss_flat_make(const float *rows, int64_t n, int dim, npr_faiss_flat **out)
+{
+    npr_faiss_flat *f = npr_alloc(1, sizeof *f, "an index");
+    if (!f) return NPR_EINTERNAL;
+    if (faiss_index_factory(&f->index, dim, "Flat", METRIC_INNER_PRODUCT) ||
+        faiss_Index_add(f->index, n, rows)) {
+        npr_faiss_flat_free(f);
+        return npr_fail(NPR_EINTERNAL, "FAISS cannot make a flat index of %lld rows: %s", (long long)n,
+                        said());
+    }
+    *out = f;
+    return NPR_OK;
+}
+
+npr_status npr_faiss_flat_search(npr_faiss_flat *f, const float *q, int nq, int k, int threads, float *score,
+                                 int64_t *id)
+{
+    omp_set_num_threads(threads);
+    npr_linalg_threads(threads);
+    int rc = faiss_Index_search(f->index, nq, q, k, score, id);
+    npr_linalg_threads(1);
+    if (rc) return npr_fail(NPR_EINTERNAL, "FAISS cannot search: %s", said());
+    return NPR_OK;
+}
+
+void npr_faiss_flat_free(npr_faiss_flat *f)
+{
+    if (!f) return;
+    if (f->index) faiss_Index_free(f->index);
+    free(f);
+}

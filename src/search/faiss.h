@@ -1,0 +1,38 @@
+/* faiss.h - an index of FAISS in memory, without FAISS's types: what the scanner (faiss_scan.c) and the index
+ * builder (faiss_build.c) need. Local. */
+#ifndef NPR_SEARCH_FAISS_H
+#define NPR_SEARCH_FAISS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "npr/status.h"
+
+typedef struct npr_faiss npr_faiss;
+
+enum {
+    NPR_FACTORY_MAX = 200
+}; /* bytes of a factory string: FAISS parses it by recursive regular expressions */
+
+/* From a factory string (inner product), untrained; from serialised bytes, refused unless they are a trained
+ * inner-product index of `dim` columns. `origin` names the bytes in messages. */
+npr_status npr_faiss_make(const char *factory, int dim, npr_faiss **out);
+npr_status npr_faiss_load(const char *blob, size_t bytes, int dim, const char *origin, npr_faiss **out);
+npr_status npr_faiss_save(const npr_faiss *f, char **blob, size_t *bytes); /* release with free() */
+void npr_faiss_free(npr_faiss *f);                                         /* NULL is fine */
+
+int64_t npr_faiss_rows(const npr_faiss *f);
+
+/* Add n float rows [n][dim] under the numbers id[n]. */
+npr_status npr_faiss_add(npr_faiss *f, const float *rows, const int64_t *id, int64_t n, int threads);
+
+/* How many lists a query looks into. Nothing happens to an index without lists. */
+npr_status npr_faiss_set_probes(npr_faiss *f, int nprobe);
+
+/* The k best rows of each query [nq][dim]: score and id are [nq][k], best first, id -1 where fewer were
+ * found. Each query is searched by itself on one thread, so its answer depends on nothing but the index and
+ * the query. */
+npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t k, int threads, float *score,
+                            int64_t *id);
+
+#endif
