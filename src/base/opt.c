@@ -125,11 +125,28 @@ npr_status npr_opt_missing(const npr_opt *table, size_t n)
     return NPR_OK;
 }
 
+/* Undo the escaping of a record's values (\\xNN), in place. */
+static void unescape(char *s)
+{
+    char *o = s;
+    for (; *s; s++) {
+        unsigned int c;
+        if (s[0] == '\\' && s[1] == 'x' && sscanf(s + 2, "%2x", &c) == 1) {
+            *o++ = (char)c;
+            s += 3;
+        } else {
+            *o++ = *s;
+        }
+    }
+    *o = 0;
+}
+
 /* One line of an options file; `line` is cut in place. */
 static npr_status read_line(npr_opt *table, size_t n, const char *path, int number, char *line)
 {
     static const char *other[] = {"run.", "result.", "check.", "time."}; /* the rest of a record */
-    if (!strncmp(line, "option.", 7))
+    int from_record = !strncmp(line, "option.", 7);
+    if (from_record)
         line += 7;
     else
         for (size_t i = 0; i < sizeof other / sizeof *other; i++)

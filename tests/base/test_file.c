@@ -1,0 +1,113 @@
+/* Files: replacing, listing, folders, and what is said when it goes wrong. */
+#include "test.h"
+
+#include <sys/stat.h>
+
+#include "base/file.h"
+
+static void put(const char *name, const char *text)
+{
+    char *path = npr_path("%s/%s", test_folder(), name);
+    CHECK_OK(npr_file_replace(path, text, strlen(text)));
+    free(path);
+}
+
+static void reading(void)
+{
+    char *path = npr_path("%s/a file", test_folder()), *text = NULL;
+    size_t n = 0;
+    CHECK_OK(npr_file_replace(path, "one", 3));
+    CHECK_OK(npr_file_replace(path, "two\0x", 5));
+    CHECK_OK(npr_file_read(path, 100, &text, &n));
+    CHECK(n == 5 && !memcmp(text, "two\0x", 6));
+    free(text);
+    CHECK_FAILS(npr_file_read(path, 4, &text, &n), NPR_EDATA, "5 bytes, more than the 4 allowed");
+    CHECK_FAILS(npr_file_read("/nonexistent", 4, &text, &n), NPR_ENOINPUT, "No such file");
+    CHECK_FAILS(npr_file_read(test_folder(), 4, &text, &n), NPR_ENOINPUT, "not a regular file");
+    CHECK_FAILS(npr_file_replace("/nonexistent/x", "x", 1), NPR_ECREATE, "/nonexistent/x");
+    int64_t size;
+    CHECK_OK(npr_file_size(path, &size));
+    CHECK_INT(size, 5);
+    CHECK(npr_file_exists(path) && !npr_file_exists("/nonexistent"));
+    free(path);
+}
+
+static void finding(void)
+{
+    put("b2.npy", "");
+    put("b10.npy", "");
+    put("a.tsv", "");
+    put(".hidden.npy", "");
+    put("odd[1].npy", "");
+    npr_paths found;
+    CHECK_OK(npr_paths_find(test_folder(), ".npy", &found));
+    CHECK_INT(found.count, 3);
+    CHECK(strstr(found.path[0], "/b10.npy") && strstr(found.path[1], "/b2.npy") &&
+          strstr(found.path[2], "/odd[1].npy"));
+    npr_paths_free(&found);
+    char *pattern = npr_path("%s/b*.npy", test_folder());
+    CHECK_OK(npr_paths_find(pattern, "", &found));
+    CHECK_INT(found.count, 2);
+    npr_paths_free(&found);
+    free(pattern);
+    pattern = npr_path("%s/odd[1].npy", test_folder()); /* a name that looks like a pattern */
+    CHECK_OK(npr_paths_find(pattern, "", &found));
+    CHECK_INT(found.count, 1);
+    npr_paths_free(&found);
+    free(pattern);
+    put("list.txt", "z.npy\r\n\ny.npy\n");
+    pattern = npr_path("@%s/list.txt", test_folder());
+    CHECK_OK(npr_paths_find(pattern, "", &found));
+    CHECK(found.count == 2 && !strcmp(found.path[0], "z.npy") && !strcmp(found.path[1], "y.npy"));
+    npr_paths_free(&found);
+    free(pattern);
+    CHECK_FAILS(npr_paths_find("/nonexistent/*.npy", "", &found), NPR_ENOINPUT, "no file matches");
+    CHECK_FAILS(npr_paths_find("@/nonexistent", "", &found), NPR_ENOINPUT, "/nonexistent");
+}
+
+static void folders(void)
+{
+    char *deep = npr_path("%s/x/y/z", test_folder()), *file = npr_path("%s/x/y/z/f", test_folder());
+    CHECK_OK(npr_folder_make(deep));
+    CHECK_OK(npr_folder_make(deep));
+    CHECK_OK(npr_file_replace(file, "f", 1));
+    CHECK_FAILS(npr_folder_make(file), NPR_ECREATE, "f");
+    CHECK_OK(npr_folder_remove(deep));
+    CHECK(!npr_file_exists(deep));
+    CHECK_OK(npr_folder_remove(deep));
+    int64_t bytes = 0;
+    CHECK_OK(npr_folder_free_bytes(test_folder(), &bytes));
+    CHECK(bytes > 0);
+    char *clean = npr_file_escape("a\n\xff b");
+    CHECK_TEXT(clean, "a\\x0a\\xff b");
+    free(clean);
+    free(deep);
+    free(file);
+}
+
+static void a_failed_write_leaves_the_old_file(void)
+{
+    char *path = npr_path("%s/keep", test_folder()), *text = NULL;
+    size_t n;
+    setenv("NPR_FAULT", "file.write@0:2", 1);
+    CHECK_OK(npr_file_replace(path, "old", 3));
+    CHECK_FAILS(npr_file_replace(path, "new", 3), NPR_EIO, "No space left");
+    CHECK_OK(npr_file_read(path, 10, &text, &n));
+    CHECK_TEXT(text, "old");
+    npr_paths found;
+    char *temp = npr_path("%s/keep.tmp*", test_folder());
+    CHECK_FAILS(npr_paths_find(temp, "", &found), NPR_ENOINPUT, "no file matches"); /* nothing left behind */
+    free(temp);
+    free(text);
+    free(path);
+}
+
+int main(void)
+{
+    a_failed_write_leaves_the_old_file(); /* first: the fault is read from the environment once */
+    reading();
+    finding();
+    folders();
+    test_folder_remove();
+    return TEST_END();
+}
