@@ -116,11 +116,12 @@ static npr_status write_record(const npr_job *job, const char *path)
     return npr_agree(&job->comm, st, "record");
 }
 
-static npr_status parse_options(npr_opt *table, size_t n, int argc, char **argv, const common_options *c)
+static npr_status parse_options(npr_opt *table, size_t n, int argc, char **argv, const common_options *c,
+                                char **keep)
 {
     NPR_TRY(npr_opt_parse(table, n, argc, argv));
     if (c->help || c->version) return NPR_OK;
-    if (c->opts) NPR_TRY(npr_opt_read(table, n, c->opts));
+    if (c->opts) NPR_TRY(npr_opt_read(table, n, c->opts, keep));
     return npr_opt_missing(table, n);
 }
 
@@ -147,16 +148,20 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
 int npr_program_main(int argc, char **argv, const npr_program *p)
 {
     common_options c = {0};
+    char *file = NULL; /* text of --opts */
     npr_opt *table = make_table(p, &c);
-    npr_status st = table ? parse_options(table, p->option_count + COMMON, argc, argv, &c) : npr_last();
+    npr_status st =
+        table ? parse_options(table, p->option_count + COMMON, argc, argv, &c, &file) : npr_last();
     if (!st && (c.help || c.version)) {
         if (is_first_process()) c.help ? print_help(p, table) : print_version(p);
         free(table);
+        free(file);
         return 0;
     }
     if (st) { /* the same on every rank: no need to start MPI to say so */
         if (is_first_process()) fprintf(stderr, "%s: %s\n", p->name, npr_status_text());
         free(table);
+        free(file);
         return st;
     }
     npr_stop_install();
@@ -169,5 +174,6 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     npr_comm_free(&comm);
     MPI_Finalize();
     free(table);
+    free(file);
     return st;
 }

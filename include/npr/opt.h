@@ -35,8 +35,9 @@ npr_status npr_opt_parse(npr_opt *table, size_t n, int argc, char **argv);
 npr_status npr_opt_missing(const npr_opt *table, size_t n);
 
 /* Options from a file of key=value lines: plain names, or the option.* lines of a record (other lines of a
- * record are skipped). A name also given on the command line is overridden by it. */
-npr_status npr_opt_read(npr_opt *table, size_t n, const char *path);
+ * record are skipped). A name also given on the command line is overridden by it. Text options then
+ * point into *keep, which the caller frees (also after a failure) when the options are no longer used. */
+npr_status npr_opt_read(npr_opt *table, size_t n, const char *path, char **keep);
 
 /* The value as text, as npr_opt_parse would take it; written to buf. */
 const char *npr_opt_print(const npr_opt *o, char *buf, size_t size);

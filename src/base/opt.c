@@ -155,6 +155,7 @@ static npr_status read_line(npr_opt *table, size_t n, const char *path, int numb
     char *equals = strchr(line, '=');
     if (!equals) return npr_fail(NPR_EUSAGE, "%s:%d: wanted name=value, found \"%.60s\"", path, number, line);
     *equals = 0;
+    if (from_record) unescape(equals + 1);
     npr_opt *o = find(table, n, line, strlen(line));
     if (!o) return npr_fail(NPR_EUSAGE, "%s:%d: unknown option %.60s", path, number, line);
     if (o->given || !equals[1])
@@ -162,14 +163,13 @@ static npr_status read_line(npr_opt *table, size_t n, const char *path, int numb
     return npr_context(assign(o, equals + 1), "%s:%d", path, number);
 }
 
-npr_status npr_opt_read(npr_opt *table, size_t n, const char *path)
+npr_status npr_opt_read(npr_opt *table, size_t n, const char *path, char **keep)
 {
     enum { FILE_MAX = 1 << 20 };
-    char *text;
     size_t size;
-    NPR_TRY(npr_file_read(path, FILE_MAX, &text, &size)); /* never freed: text options point into it */
+    NPR_TRY(npr_file_read(path, FILE_MAX, keep, &size));
     int number = 0;
-    for (char *line = text; line; number++) {
+    for (char *line = *keep; line; number++) {
         char *end = strchr(line, '\n'), *next = end ? end + 1 : NULL;
         if (end) *end = 0;
         size_t len = strlen(line);

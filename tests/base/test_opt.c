@@ -40,6 +40,15 @@ static npr_status parse(const char *a, const char *b)
     return st ? st : npr_opt_missing(table, 5);
 }
 
+static char *kept;
+
+static npr_status read_file(const char *path)
+{
+    free(kept);
+    kept = NULL;
+    return npr_opt_read(table, 5, path, &kept);
+}
+
 static void values(void)
 {
     CHECK_OK(parse("--in=x", "--rows=1e6"));
@@ -97,7 +106,7 @@ static void files(void)
         "# comment\nrun.host=n1\noption.rows=77\r\noption.mode=faiss\n\nalpha=0.5\nresult.top1=0.7\nin=\n";
     CHECK_OK(npr_file_replace(path, text, strlen(text)));
     CHECK_OK(parse("--in=x", "--alpha=0.125"));
-    CHECK_OK(npr_opt_read(table, 5, path));
+    CHECK_OK(read_file(path));
     CHECK_INT(v.rows, 77);
     CHECK_TEXT(v.mode, "faiss");
     CHECK_NEAR(v.alpha, 0.125, 0); /* the command line goes first */
@@ -109,15 +118,15 @@ static void files(void)
     free(identity);
     CHECK_OK(npr_file_replace(path, "option.in=a\\x5cb\\x0a\n", 21));
     reset();
-    CHECK_OK(npr_opt_read(table, 5, path));
+    CHECK_OK(read_file(path));
     CHECK_TEXT(v.in, "a\\b\n"); /* a record escapes, reading it back undoes it */
     CHECK_OK(npr_file_replace(path, "rows=7\nnope=1\n", 14));
     reset();
-    CHECK_FAILS(npr_opt_read(table, 5, path), NPR_EUSAGE, "opts:2: unknown option nope");
+    CHECK_FAILS(read_file(path), NPR_EUSAGE, "opts:2: unknown option nope");
     CHECK_OK(npr_file_replace(path, "rows\n", 5));
-    CHECK_FAILS(npr_opt_read(table, 5, path), NPR_EUSAGE, "wanted name=value");
+    CHECK_FAILS(read_file(path), NPR_EUSAGE, "wanted name=value");
     CHECK_OK(npr_file_replace(path, "rows=x\n", 7));
-    CHECK_FAILS(npr_opt_read(table, 5, path), NPR_EUSAGE, "opts:1: --rows=x");
+    CHECK_FAILS(read_file(path), NPR_EUSAGE, "opts:1: --rows=x");
     free(path);
 }
 
@@ -140,6 +149,7 @@ int main(void)
     mistakes();
     files();
     help();
+    free(kept);
     test_folder_remove();
     return TEST_END();
 }
