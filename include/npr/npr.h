@@ -1,0 +1,23 @@
+/* npr.h - the whole contract, in the order of the pipeline. Read status.h and set.h first: how failures travel, and the
+ * one format on disk; then the stage you are after. */
+#ifndef NPR_H
+#define NPR_H
+
+/* foundation */
+#include "npr/status.h" /* npr_status: a code that is also an exit code, and a sentence */
+#include "npr/opt.h"    /* one table gives parsing, --help, the record and --opts */
+#include "npr/comm.h"   /* communicator, npr_agree(): one rank's failure becomes everybody's */
+#include "npr/log.h"    /* messages and progress on stderr */
+#include "npr/record.h" /* results on stdout */
+
+/* data */
+#include "npr/set.h"      /* the set: HDF5 parts and a manifest; everything on disk is one */
+#include "npr/source.h"   /* .npy, TSV, JSON lines, SQLite -> set (npr-ingest) */
+#include "npr/minilaion.h" /* a synthetic world in the published formats (npr-minilaion) */
+
+/* method */
+#include "npr/topk.h"   /* bounded lists under a total order, and their merge over ranks */
+#include "npr/search.h" /* recall: exact, FAISS, captions -> pool (npr-index, npr-search) */
+#include "npr/prime.h"  /* class means, blending, accuracy (npr-solve) */
+
+#endif
