@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 #include "npr/comm.h"
+#include "npr/log.h"
+#include "npr/record.h"
 #include "npr/status.h"
 
 /* ---- columns ---------------------------------------------------------------------------------------------
@@ -76,8 +78,11 @@ typedef struct npr_rows {
     uint8_t *nsfw;
     int32_t *width, *height;
     float *weight;    /* [cap][dim] */
-    char **container; /* [n_container] names that source[][0] counts into */
+    char **container; /* [n_container] names that source[][0] counts into; -1 there = unknown */
     int n_container;
+    int n_slot; /* private: a hash table that finds a container by name */
+    int32_t *slot;
+    size_t container_cap;
 } npr_rows;
 
 /* Make an empty batch with room for cap rows; npr_rows_free also frees a zeroed or half-made one. */
@@ -85,12 +90,18 @@ npr_status npr_rows_make(npr_rows *r, uint32_t columns, int dim, int64_t cap);
 void npr_rows_free(npr_rows *r);
 void npr_rows_clear(npr_rows *r); /* n = 0, containers forgotten; memory kept */
 
+/* The number of a container for source[][0]; a name not seen before is added. */
+npr_status npr_rows_container(npr_rows *r, const char *name, int64_t *number);
+
 /* Append a text to text column c of row r->n, which becomes complete with npr_rows_next(). n bytes, any
  * bytes. */
 npr_status npr_rows_put_text(npr_rows *r, npr_column c, const char *bytes, size_t n);
 
-/* End the row being filled: columns of text not put are empty. Requires r->n < r->cap. */
+/* End the row being filled: columns of text not put are empty. Requires r->n < r->cap (npr_rows_reserve). */
 npr_status npr_rows_next(npr_rows *r);
+
+/* Make room for n rows in all; cap only grows. */
+npr_status npr_rows_reserve(npr_rows *r, int64_t n);
 
 /* Append row i of `from` to `to`: the columns of `to`; those that `from` lacks get their unknown value.
  * Containers are matched by name. Grows `to`. */
@@ -117,12 +128,13 @@ typedef struct npr_part_entry {
 
 /* What a set says of itself. */
 typedef struct npr_set {
-    char *path;   /* the folder */
-    char *kind;   /* "index", "head", "pool", "test", "features" */
-    char *model;  /* who made the embeddings, "unknown" if never said */
-    char *job;    /* identity of the command that wrote it: options and input digests */
-    char *digest; /* of the manifest: names this very content */
-    char *index;  /* FAISS factory string of the index inside the parts, "" = none */
+    char *path;      /* the folder */
+    char *kind;      /* "index", "head", "pool", "test", "features" */
+    char *model;     /* who made the embeddings, "unknown" if never said */
+    char *job;       /* identity of the command that wrote it: options and input digests */
+    char *digest;    /* of the manifest: names this very content */
+    char *index;     /* FAISS factory string of the index inside the parts, "" = none */
+    char *index_job; /* identity of the command that put it there, "" = none */
     int dim;
     uint32_t columns;
     int64_t rows;      /* of all parts */
@@ -154,7 +166,7 @@ int64_t npr_part_rows(const npr_part *p);
  * says which columns are wanted. Chunk-aligned reads (multiples of NPR_CHUNK_ROWS) are fastest. */
 npr_status npr_part_read(npr_part *p, int64_t row0, int64_t n, npr_rows *r);
 
-/* Read the rows of an ascending list of row numbers; each chunk is touched once. */
+/* Read the rows of an ascending list of row numbers (n <= r->cap); each chunk is touched once. */
 npr_status npr_part_pick(npr_part *p, const int64_t *row, int64_t n, npr_rows *r);
 
 enum { NPR_CHUNK_ROWS = 1024, NPR_PART_ROWS = 1 << 20 };
@@ -182,6 +194,12 @@ typedef struct npr_part_report {
 /* Check one part wholly: size, digest, structure, every column read, offsets monotonic, residual. */
 npr_status npr_part_verify(const npr_set *set, int part, npr_part_report *report);
 
+/* Verify all parts of a set, parts dealt to ranks, and put what is in it into the record (result.*,
+ * check.digest). quick: sizes and structure only. Bad parts are counted and the first one is named
+ * (NPR_EDATA). Collective. */
+npr_status npr_set_verify(const npr_comm *comm, const npr_log *log, npr_record *rec, const char *path,
+                          int quick);
+
 /* ---- writing a set ---------------------------------------------------------------------------------------
  */
 
@@ -193,11 +211,6 @@ npr_status npr_part_create(const char *folder, int part, uint32_t columns, int d
 npr_status npr_part_append(npr_part_writer *w, const npr_rows *r);
 npr_status npr_part_commit(npr_part_writer *w, npr_part_entry *entry); /* frees w, also on failure */
 void npr_part_abandon(npr_part_writer *w);                             /* frees w; NULL is fine */
-
-/* Put an index blob into a finished part: the file is copied, the blob added, and the copy renamed over it.
- */
-npr_status npr_part_add_index(const char *folder, const npr_part_entry *old, const void *blob, size_t n,
-                              npr_part_entry *entry);
 
 /* A set being written by all ranks: takes a lock on the folder, finds what an interrupted run of the same
  * command finished, and writes the manifest at the end. All Collective but npr_set_done() and
@@ -220,6 +233,7 @@ npr_status npr_set_begin(const npr_comm *comm, const npr_set_plan *plan, npr_set
 int npr_set_done(const npr_set_writer *w, int part);  /* 1: an earlier run finished this part. Local. */
 const char *npr_set_folder(const npr_set_writer *w);  /* where parts go. Local. */
 const char *npr_set_scratch(const npr_set_writer *w); /* folder for journals of unfinished work. Local. */
+int npr_set_run(const npr_set_writer *w); /* this run's number: journals are NAME-<run>-<rank>.log. Local. */
 npr_status npr_set_commit_part(npr_set_writer *w, int part, const npr_part_entry *e); /* journal it. Local. */
 
 /* Gather the entries of parts 0 .. parts-1, write the manifest, remove the scratch folder. Every part must
@@ -229,8 +243,15 @@ npr_status npr_set_finish(const npr_comm *comm, npr_set_writer *w, int parts);
 /* Release the lock and free; unfinished work stays for the next run. After finish too. */
 void npr_set_end(npr_set_writer *w);
 
-/* Replace the manifest of a finished set after npr_part_add_index() on all parts. Collective. */
-npr_status npr_set_rewrite_index(const npr_comm *comm, const npr_set *set, const npr_part_entry *entry,
-                                 const char *factory);
+/* Put an index into every part of a finished set: begin, npr_set_put_index() for each part that is not
+ * npr_set_done(), finish, npr_set_end(). A part is copied, the blob added to the copy (an older index is left
+ * out), the copy verified, journalled and renamed over the part; the manifest follows when all parts are
+ * done. An interrupted run leaves a set that only the same command goes on with: begin brings *set up to date
+ * with the parts that run finished, so that they can be read. NPR_OK with *complete = 1: this very index is
+ * already there. begin and finish are Collective. */
+npr_status npr_set_begin_index(const npr_comm *comm, npr_set *set, const char *factory, const char *job,
+                               npr_set_writer **w, int *complete);
+npr_status npr_set_put_index(npr_set_writer *w, int part, const void *blob, size_t n); /* Local */
+npr_status npr_set_finish_index(const npr_comm *comm, npr_set_writer *w);
 
 #endif
