@@ -4,7 +4,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/resource.h>
 
 #include "base/file.h"
 #include "base/linalg.h"
@@ -100,6 +100,16 @@ static npr_status check_same_program(const npr_comm *comm)
     return npr_agree(comm, st, "start");
 }
 
+/* The largest resident memory of any rank so far, so that a job's --memory can be set from its last record. */
+static void record_memory(const npr_job *job)
+{
+    struct rusage use;
+    getrusage(RUSAGE_SELF, &use);
+    int64_t bytes = (int64_t)use.ru_maxrss * 1024;
+    npr_max_i64(&job->comm, &bytes, 1);
+    npr_record_int(job->rec, "run.peak_bytes_per_rank", bytes);
+}
+
 static npr_status write_record(const npr_job *job, const char *path)
 {
     npr_status st = NPR_OK;
@@ -138,6 +148,7 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
     if (!st) st = p->run(&job);
     if (!st) {
         npr_record_time(comm, job.rec, "total", npr_now() - start);
+        record_memory(&job);
         st = write_record(&job, c->record);
     }
     npr_record_free(job.rec);
