@@ -1,0 +1,189 @@
+/* phrases.c - the table of phrases made from a class file. See phrases.h. */
+#include "search/phrases.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "npr/source.h"
+
+enum { MIN_SLOTS = 1 << 16 };
+
+/* A phrase as read: where its text lies in the arena. */
+typedef struct entry {
+    size_t at, bytes;
+    int32_t label;
+    const char *arena; /* set before sorting */
+} entry;
+
+typedef struct reading {
+    npr_phrases *p;
+    entry *entry;
+    size_t count, cap;
+    size_t arena_used, arena_cap;
+    size_t name_cap;
+} reading;
+
+/* Texts before labels; a text before its extensions. */
+static int entry_compare(const void *va, const void *vb)
+{
+    const entry *a = va, *b = vb;
+    size_t n = a->bytes < b->bytes ? a->bytes : b->bytes;
+    int c = memcmp(a->arena + a->at, b->arena + b->at, n);
+    if (c) return c;
+    if (a->bytes != b->bytes) return a->bytes < b->bytes ? -1 : 1;
+    return (a->label > b->label) - (a->label < b->label);
+}
+
+/* Tokenise one field into the arena. */
+static npr_status add_field(reading *r, int32_t label, const char *field, size_t n, int *found)
+{
+    npr_phrases *p = r->p;
+    size_t room = npr_tokens_room(n);
+    NPR_TRY(npr_grow(&p->arena, &r->arena_cap, r->arena_used + room + 1, 1, "class names"));
+    size_t bytes = npr_tokens_make(field, n, p->arena + r->arena_used);
+    if (bytes == 0) {
+        p->empty++;
+        return NPR_OK;
+    }
+    NPR_TRY(npr_grow(&r->entry, &r->cap, r->count + 1, sizeof *r->entry, "class names"));
+    r->entry[r->count++] = (entry){r->arena_used + 1, bytes - 1, label, NULL}; /* without the space before */
+    r->arena_used += bytes;
+    *found = 1;
+    return NPR_OK;
+}
+
+static npr_status add_name(reading *r, const char *field, size_t n)
+{
+    npr_phrases *p = r->p;
+    NPR_TRY(npr_grow(&p->name, &r->name_cap, (size_t)p->classes + 1, sizeof *p->name, "class names"));
+    char *name = npr_alloc(n + 1, 1, "a class name");
+    if (!name) return npr_last();
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)field[i];
+        name[i] = (char)(c < 0x20 || c == 0x7f ? ' ' : c);
+    }
+    p->name[p->classes++] = name;
+    return NPR_OK;
+}
+
+static npr_status add_line(reading *r, const char *line, size_t n)
+{
+    if (n && line[n - 1] == '\r') n--;
+    if (r->p->classes == INT_MAX) return npr_fail(NPR_EDATA, "class file: more than %d lines", INT_MAX);
+    int32_t label = r->p->classes;
+    int found = 0;
+    const char *tab = memchr(line, '\t', n);
+    NPR_TRY(add_name(r, line, tab ? (size_t)(tab - line) : n));
+    for (const char *field = line, *end = line + n; field <= end; field = tab + 1) {
+        tab = memchr(field, '\t', (size_t)(end - field));
+        if (!tab) tab = end;
+        NPR_TRY(add_field(r, label, field, (size_t)(tab - field), &found));
+    }
+    if (!found)
+        return npr_fail(NPR_EDATA,
+                        "class file, line %d: no letter or digit in \"%.60s\", so no caption can match it",
+                        label + 1, r->p->name[label]);
+    return NPR_OK;
+}
+
+/* Distinct phrases, each with its classes, out of the sorted entries. */
+static npr_status make_phrases(reading *r)
+{
+    npr_phrases *p = r->p;
+    if (r->count > INT_MAX)
+        return npr_fail(NPR_EDATA, "class file: more than %d names and synonyms", INT_MAX);
+    for (size_t i = 0; i < r->count; i++) r->entry[i].arena = p->arena;
+    qsort(r->entry, r->count, sizeof *r->entry, entry_compare);
+    p->phrase = npr_alloc(r->count, sizeof *p->phrase, "phrases");
+    p->owner = npr_alloc(r->count, sizeof *p->owner, "phrases");
+    if (!p->phrase || !p->owner) return npr_last();
+    int32_t owners = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        const entry *e = &r->entry[i], *before = i ? e - 1 : NULL;
+        int same =
+            before && before->bytes == e->bytes && !memcmp(p->arena + before->at, p->arena + e->at, e->bytes);
+        if (same && before->label == e->label) continue; /* said twice in one line */
+        if (!same) p->phrase[p->count++] = (npr_phrase){p->arena + e->at, e->bytes, owners, 0, -1};
+        npr_phrase *phrase = &p->phrase[p->count - 1];
+        p->owner[owners++] = e->label;
+        if (++phrase->owners == 2) {
+            if (p->shared++ == 0) p->shared_first = p->count - 1;
+        }
+    }
+    return NPR_OK;
+}
+
+/* Hash by the first token (*table 0: the phrase is that token) or the first two (*table 1). */
+static uint32_t phrase_hash(const npr_phrase *f, int *table)
+{
+    const char *space = memchr(f->text, ' ', f->bytes);
+    size_t first = (size_t)(space - f->text), left = f->bytes - first - 1;
+    uint32_t h = npr_token_hash(f->text, first, f->bytes);
+    *table = left != 0;
+    if (left == 0) return h;
+    const char *second = space + 1;
+    size_t n = (size_t)((const char *)memchr(second, ' ', left) - second);
+    return npr_pair_hash(h, npr_token_hash(second, n, left));
+}
+
+static npr_status make_table(npr_phrases *p)
+{
+    size_t slots = MIN_SLOTS;
+    while (slots < 4 * (size_t)p->count) slots *= 2;
+    p->slot_mask = (uint32_t)(slots - 1);
+    for (int t = 0; t < 2; t++) {
+        p->slot[t] = npr_alloc(slots, sizeof *p->slot[t], "the table of phrases");
+        p->bits[t] = npr_alloc(slots / 64, sizeof *p->bits[t], "the table of phrases");
+        if (!p->slot[t] || !p->bits[t]) return npr_last();
+        memset(p->slot[t], 0xff, slots * sizeof *p->slot[t]);
+    }
+    for (int32_t i = 0; i < p->count; i++) {
+        int t;
+        uint32_t h = phrase_hash(&p->phrase[i], &t) & p->slot_mask;
+        p->phrase[i].next = p->slot[t][h];
+        p->slot[t][h] = i;
+        p->bits[t][h >> 6] |= UINT64_C(1) << (h & 63);
+    }
+    return NPR_OK;
+}
+
+npr_status npr_phrases_make(const char *text, npr_phrases **out)
+{
+    npr_phrases *p = npr_alloc(1, sizeof *p, "phrases");
+    if (!p) return npr_last();
+    p->shared_first = -1;
+    reading r = {.p = p};
+    npr_status st = NPR_OK;
+    for (const char *line = text; !st && *line;) {
+        const char *end = line + strcspn(line, "\n");
+        st = add_line(&r, line, (size_t)(end - line));
+        line = *end ? end + 1 : end;
+    }
+    if (!st && p->classes == 0) st = npr_fail(NPR_EDATA, "class file: it names no class");
+    if (!st) st = make_phrases(&r);
+    if (!st) st = make_table(p);
+    free(r.entry);
+    if (st) {
+        npr_phrases_free(p);
+        return st;
+    }
+    *out = p;
+    return NPR_OK;
+}
+
+void npr_phrases_free(npr_phrases *p)
+{
+    if (!p) return;
+    for (int i = 0; i < p->classes; i++) free(p->name[i]);
+    free(p->name);
+    free(p->phrase);
+    free(p->owner);
+    free(p->arena);
+    for (int t = 0; t < 2; t++) {
+        free(p->slot[t]);
+        free(p->bits[t]);
+    }
+    free(p);
+}
