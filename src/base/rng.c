@@ -41,3 +41,20 @@ double npr_rng_normal(npr_rng *r)
     }
     return ((double)sum + 6.0) * 0x1p-16 - 6.0;
 }
+
+/* Four bytes add up to 510 on average, with variance 4 (256^2 - 1) / 12 = 21845. */
+static float four_bytes(uint32_t u)
+{
+    uint32_t pairs = (u & 0x00ff00ff) + (u >> 8 & 0x00ff00ff);
+    return (float)((int32_t)((pairs & 0xffff) + (pairs >> 16)) - 510) * (1 / 147.80054f);
+}
+
+void npr_rng_normals(npr_rng *r, float *out, size_t n)
+{
+    for (size_t i = 0; i + 2 <= n; i += 2) {
+        uint64_t u = npr_rng_next(r);
+        out[i] = four_bytes((uint32_t)u);
+        out[i + 1] = four_bytes((uint32_t)(u >> 32));
+    }
+    if (n % 2) out[n - 1] = four_bytes((uint32_t)npr_rng_next(r));
+}

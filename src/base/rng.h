@@ -3,6 +3,7 @@
 #ifndef NPR_BASE_RNG_H
 #define NPR_BASE_RNG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct npr_rng {
@@ -15,6 +16,9 @@ double npr_rng_uniform(npr_rng *r);                   /* [0, 1), 53 bits */
 int64_t npr_rng_below(npr_rng *r, int64_t n);         /* 0 .. n-1 */
 double npr_rng_normal(npr_rng *r); /* mean 0, variance 1 (sum of uniforms, +-6): no libm, so the
                                       same bits on every machine */
+/* n values for noise vectors, two a word: sums of four bytes, mean 0, variance 1, bounded by 3.46. Four times
+ * as fast as npr_rng_normal, and as identical everywhere. */
+void npr_rng_normals(npr_rng *r, float *out, size_t n);
 uint64_t npr_mix64(uint64_t x);    /* a bijection that scatters; also the order of caps */
 
 #endif

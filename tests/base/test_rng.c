@@ -30,5 +30,23 @@ int main(void)
     CHECK_NEAR(squares / N, 1, 0.02);
     CHECK_NEAR(uniform / N, 0.5, 0.004);
     for (int b = 0; b < 10; b++) CHECK_NEAR((double)bins[b], N / 10.0, 5 * sqrt(N / 10.0));
+
+    /* the fast ones: same moments; a batch and one by one are the same values */
+    static float many[N];
+    npr_rng a = npr_rng_make(5, 6), b = a;
+    npr_rng_normals(&a, many, N);
+    sum = squares = 0;
+    for (int i = 0; i < N; i++) {
+        sum += (double)many[i];
+        squares += (double)many[i] * (double)many[i];
+        CHECK(fabsf(many[i]) < 3.47f);
+    }
+    CHECK_NEAR(sum / N, 0, 4 / sqrt(N));
+    CHECK_NEAR(squares / N, 1, 0.02);
+    float pair[2], odd[3];
+    npr_rng_normals(&b, pair, 2);
+    CHECK(pair[0] == many[0] && pair[1] == many[1]);
+    npr_rng_normals(&b, odd, 3);
+    CHECK(odd[0] == many[2] && odd[1] == many[3] && odd[2] == many[4]);
     return TEST_END();
 }
