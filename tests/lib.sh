@@ -1,0 +1,54 @@
+# lib.sh - what end-to-end tests share; source it first. Needs NPR_BIN (the build folder); ctest sets it.
+# shellcheck shell=bash
+set -euo pipefail
+
+BIN=${NPR_BIN:?NPR_BIN must name the build folder}
+TMP=$(mktemp -d "${TMPDIR:-/tmp}/npr-test-XXXXXX")
+trap 'rm -rf "$TMP"' EXIT
+FAILURES=0
+
+# ranks N PROGRAM ARGS...: run on N ranks, standard output to $TMP/out, standard error to $TMP/err; gives the exit code.
+ranks() {
+    local n=$1 program=$2 code=0
+    shift 2
+    timeout -k 5 100 mpirun -n "$n" "$BIN/$program" "$@" >"$TMP/out" 2>"$TMP/err" || code=$?
+    return "$code"
+}
+
+# must N PROGRAM ARGS...: the same; a failure ends the test and shows what was said.
+must() {
+    ranks "$@" && return
+    echo "FAILED with exit code $?: $*" >&2
+    cat "$TMP/err" >&2
+    exit 1
+}
+
+fail() {
+    echo "FAILED: $*" >&2
+    FAILURES=$((FAILURES + 1))
+}
+
+# expect CODE WORDS N PROGRAM ARGS...: it must end with this code and say these words, once, on standard error.
+expect() {
+    local want=$1 words=$2 got=0
+    shift 2
+    ranks "$@" || got=$?
+    [ "$got" = "$want" ] || fail "exit code $got, wanted $want: $*: $(grep -v '^--' "$TMP/err" | head -3)"
+    [ "$(grep -cF -- "$words" "$TMP/err")" = 1 ] || fail "wanted \"$words\" once: $*: $(head -5 "$TMP/err")"
+}
+
+# facts FILE: the lines of a record that must not depend on how a job was run.
+facts() {
+    grep -E '^(result|check)\.' "$1"
+}
+
+# same A B WHAT: two files or folders hold the same bytes.
+same() {
+    diff -r "$1" "$2" >"$TMP/diff" 2>&1 || fail "$3: $(head -3 "$TMP/diff")"
+}
+
+# done_with NAME: last line of a test.
+done_with() {
+    [ "$FAILURES" = 0 ] || { echo "$1: $FAILURES checks failed" >&2; exit 1; }
+    echo "$1: passed"
+}
