@@ -25,6 +25,8 @@
 #include <faiss/c_api/index_io_c.h>
 #pragma GCC diagnostic pop
 
+enum { NUMBER_MAX = 1 << 24 };
+
 struct npr_faiss {
     FaissIndex *index;
     int dim;
@@ -51,11 +53,31 @@ static npr_status wrap(FaissIndex *index, int dim, npr_faiss **out)
     return NPR_OK;
 }
 
+/* FAISS divides by some of the numbers in a factory string without looking at them. */
+static npr_status check_numbers(const char *factory)
+{
+    for (const char *p = factory; *p;) {
+        char *end = NULL;
+        unsigned long v = *p >= '0' && *p <= '9' ? strtoul(p, &end, 10) : 1;
+        if (v == 0 || v > NUMBER_MAX)
+            return npr_fail(NPR_EUSAGE, "index factory \"%s\": \"%s\" begins with a number outside 1 to %d",
+                            factory, p, NUMBER_MAX);
+        p = end ? end : p + 1;
+    }
+    return NPR_OK;
+}
+
 npr_status npr_faiss_make(const char *factory, int dim, npr_faiss **out)
 {
     if (!factory[0] || strlen(factory) > NPR_FACTORY_MAX)
         return npr_fail(NPR_EUSAGE, "an index factory string has 1 to %d characters, this one %zu",
                         NPR_FACTORY_MAX, strlen(factory));
+    NPR_TRY(check_numbers(factory));
+    if (strstr(factory, "NSG"))
+        return npr_fail(
+            NPR_EUSAGE,
+            "index factory \"%s\": an NSG graph cannot grow, which filling a part in batches needs; use HNSW",
+            factory);
     /* Only an index with inverted lists keeps row numbers by itself. */
     char full[NPR_FACTORY_MAX + 8];
     int keeps_ids = strstr(factory, "IVF") && !strstr(factory, "RFlat") && !strstr(factory, "Refine");
@@ -169,6 +191,11 @@ npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t 
 /* ---- training
  * ---------------------------------------------------------------------------------------------- */
 
+int npr_faiss_threads(const char *factory, int threads)
+{
+    return strstr(factory, "HNSW") ? 1 : threads;
+}
+
 npr_status npr_faiss_train(const char *factory, int dim, const float *rows, int64_t n, int threads,
                            char **blob, size_t *bytes)
 {
@@ -188,6 +215,13 @@ npr_status npr_faiss_train(const char *factory, int dim, const float *rows, int6
         st = npr_fail(rc == FAISS_EXCEPT ? NPR_EUSAGE : NPR_EINTERNAL,
                       "FAISS cannot train %s on %lld rows: %s", factory, (long long)n, said());
     if (!st) st = npr_faiss_save(f, blob, bytes);
+    /* Some kinds only encode. Better to hear of it here than when the first part is read. */
+    const int64_t id = 0;
+    if (!st && n > 0 && npr_faiss_add(f, rows, &id, 1, 1)) {
+        free(*blob);
+        *blob = NULL;
+        st = npr_fail(NPR_EUSAGE, "an index \"%s\" cannot hold rows: %s", factory, said());
+    }
     npr_faiss_free(f);
     return st;
 }

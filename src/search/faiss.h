@@ -21,6 +21,10 @@ npr_status npr_faiss_load(const char *blob, size_t bytes, int dim, const char *o
 npr_status npr_faiss_save(const npr_faiss *f, char **blob, size_t *bytes); /* release with free() */
 void npr_faiss_free(npr_faiss *f);                                         /* NULL is fine */
 
+/* Threads that train and fill an index of this factory to the same bytes as one would: all of `threads`, but
+ * one for graphs, whose links depend on which thread comes first. */
+int npr_faiss_threads(const char *factory, int threads);
+
 int64_t npr_faiss_rows(const npr_faiss *f);
 
 /* Add n float rows [n][dim] under the numbers id[n]. */
