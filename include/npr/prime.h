@@ -8,10 +8,10 @@
 
 #include "npr/log.h"
 #include "npr/record.h"
+#include "npr/set.h"
 #include "npr/status.h"
 
-/* ---- class means -----------------------------------------------------------------------------------------
- */
+/* ---- class means ------------------------------------------------------------------------------------- */
 
 /* Sums of the rows of each class. Every binary16 value with |x| <= 1 is a multiple of 2^-24, so a double
  * holds the sum of up to 2^29 of them exactly, in any order: the sums, and all that follows, are the same
@@ -25,29 +25,72 @@ typedef struct npr_means {
 npr_status npr_means_make(int classes, int dim, npr_means *m);
 void npr_means_free(npr_means *m);
 
-/* Add n rows: emb [n][dim] binary16, label [n]; rows labelled < 0 are skipped, labels >= classes refused. */
+/* Add n rows: emb [n][dim] binary16, label [n]; rows labelled < 0 are skipped. Refused, and then the sums are
+ * spoiled: a label >= classes, a value outside [-1, 1], more than 2^29 rows of a class. */
 npr_status npr_means_add(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n);
 
-/* Add all ranks' sums and counts. Collective. */
-void npr_means_reduce(const npr_comm *comm, npr_means *m);
+/* Add all ranks' sums and counts, exactly. Refuses more than 2^29 rows of a class. Collective. */
+npr_status npr_means_reduce(const npr_comm *comm, npr_means *m);
 
-/* Unit-norm mean of each class, out [classes][dim]; zero for a class without rows. */
+/* Unit-norm mean of each class, out [classes][dim]; zero for a class without rows (or whose rows cancel). */
 void npr_means_unit(const npr_means *m, float *out);
 
-/* ---- the primed head -------------------------------------------------------------------------------------
- */
+/* ---- heads ------------------------------------------------------------------------------------------- */
 
-/* w = alpha * text + (1 - alpha) * image, [classes][dim], not renormalised (as the reference does); a class
- * with count 0 keeps its text row. */
+/* One vector per class. */
+typedef struct npr_head {
+    int classes, dim;
+    float *w;    /* [classes][dim] */
+    char **name; /* [classes] captions of the set, "" without */
+} npr_head;
+
+/* A head set: its weight column if it has one, else emb. The label column says which class a row is and must
+ * hold each of 0 .. rows-1 once. Refuses non-finite vectors. */
+npr_status npr_head_read(const npr_set *set, npr_head *h);
+void npr_head_free(npr_head *h);
+
+/* w = alpha * text + (1 - alpha) * image, [classes][dim], in double and rounded once; not renormalised, as in
+ * the reference. A class with count 0 keeps its text row; count = NULL: every class is blended, as in the
+ * reference. */
 void npr_head_blend(const float *text, const float *image, const int64_t *count, int classes, int dim,
                     double alpha, float *w);
 
-/* alpha = exp(-(pool/classes)^2 / sigma^2), pool = images in all: a rule of pool size that needs no test
- * labels. */
+/* alpha = exp(-(pool/classes)^2 / sigma^2), pool = images in all: a rule of pool size that needs no labels.
+ * Rounded to six decimals, so that it is the same on every machine's libm and can be given back as a number.
+ */
 double npr_alpha_rule(int64_t pool, int classes, double sigma);
 
-/* ---- evaluation ------------------------------------------------------------------------------------------
- */
+/* Where alpha comes from. */
+typedef enum npr_alpha_from { NPR_ALPHA_GIVEN, NPR_ALPHA_RULE, NPR_ALPHA_LOO } npr_alpha_from;
+
+/* "rule", "loo" or a number in [0, 1], which goes to *alpha. */
+npr_status npr_alpha_parse(const char *text, npr_alpha_from *from, double *alpha);
+
+/* Number of steps of a grid over [0, 1]: 1/step, which must be a whole number that divides 1000. *decimals:
+ * digits that print alpha = i / steps exactly (2 or 3). */
+npr_status npr_alpha_steps(double step, int *steps, int *decimals);
+
+/* ---- alpha by leave-one-out: no test labels ----------------------------------------------------------- */
+
+/* Each row of the pool is classified by the blended head with its own contribution taken out of its class sum
+ * (exact, as sums are), for alpha = i / steps, i = 0 .. steps. A class without (other) rows has its text row
+ * as image mean, or zero, as told. Scores are compared exactly; ties go to the lower class. */
+typedef struct npr_loo {
+    const float *text;      /* [classes][dim], the caller's */
+    const npr_means *means; /* sums over all rows, the caller's */
+    int text_if_empty, steps;
+    float *image;         /* [classes][dim] */
+    double head_norm;     /* largest norm of a row of text or image */
+    int64_t rows, *right; /* [steps + 1] rows classified as their own label */
+} npr_loo;
+
+npr_status npr_loo_make(const float *text, const npr_means *means, int text_if_empty, int steps, npr_loo *l);
+void npr_loo_free(npr_loo *l);
+npr_status npr_loo_add(npr_loo *l, const uint16_t *emb, const int32_t *label, int64_t n, int threads);
+void npr_loo_reduce(const npr_comm *comm, npr_loo *l); /* Collective */
+int npr_loo_best(const npr_loo *l);                    /* i of the best alpha; ties go to the larger alpha */
+
+/* ---- evaluation -------------------------------------------------------------------------------------- */
 
 /* Counts of one head on a labelled test set. */
 typedef struct npr_eval {
@@ -69,17 +112,34 @@ typedef struct npr_accuracy {
 
 npr_accuracy npr_eval_accuracy(const npr_eval *e);
 
-/* ---- the collective stage --------------------------------------------------------------------------------
- */
+/* Counts of two heads on the same rows: the difference of their accuracies, paired. */
+typedef struct npr_pairs {
+    int64_t seen, gained, lost; /* rows; right only after; right only before */
+} npr_pairs;
+
+void npr_pairs_add(npr_pairs *p, const int32_t *label, const int32_t *before, const int32_t *after,
+                   int64_t n);
+void npr_pairs_reduce(const npr_comm *comm, npr_pairs *p); /* Collective */
+
+typedef struct npr_difference {
+    double value, low, high; /* (gained - lost) / seen; 95 % interval of Agresti and Min */
+} npr_difference;
+
+npr_difference npr_pairs_difference(const npr_pairs *p);
+
+/* ---- the collective stage ---------------------------------------------------------------------------- */
 
 typedef struct npr_solve_job {
     const char *head, *pool, *shots, *test, *out; /* sets; shots, test may be NULL */
-    const char *identity;
-    const char *alpha;        /* "0.9", "sweep", "rule" */
-    double sigma, sweep_step; /* of the rule; of the sweep 0..1 */
-    const char *predictions;  /* file for one line per test row: id, label, zero-shot, primed; or NULL */
+    const char *identity;                         /* options that shape the head */
+    const char *alpha; /* a number in [0, 1], "rule", "loo": never from the test set */
+    const char
+        *empty; /* image mean of a class without rows: "text", its text row; "zero", as in the reference */
+    double sigma, step;      /* of the rule; of the grid of loo and sweep */
+    int sweep;               /* 1: also evaluate every alpha of the grid, for the record; picks nothing */
+    const char *predictions; /* file for one line per test row: id, label, zero-shot, primed; or NULL */
     int threads, dry_run;
-    int64_t tile_rows;
+    int64_t tile_rows; /* rows read at a time */
 } npr_solve_job;
 
 /* Prime, evaluate, write the primed head as a set. Collective. */

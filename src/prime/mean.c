@@ -1,0 +1,124 @@
+/* mean.c - class sums of binary16 rows, exact in double, and the unit means they give. See
+ * include/npr/prime.h.
+ *
+ * Why exact: a binary16 value with |x| <= 1 is m 2^-24 with |m| <= 2^24, so the sum of up to 2^29 of them is
+ * a multiple of 2^-24 of at most 2^29, which fits the 53 bits of a double. No addition ever rounds, hence any
+ * order gives the same bits: sorted or not, by whatever instructions, threads, ranks or reduction tree. */
+#include "npr/prime.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "base/mem.h"
+#include "prime/mean.h"
+
+enum {
+    BATCH = 16384,      /* rows sorted at a time: their sums stay in registers, the rows in the caches */
+    HALF_ONE = 0x3c00,  /* 1.0 as binary16; larger magnitudes, infinities and NaN lie above */
+    MOST_ROWS = 1 << 29 /* of a class: the proof's limit */
+};
+
+npr_status npr_means_make(int classes, int dim, npr_means *m)
+{
+    assert(classes > 0 && dim > 0);
+    *m = (npr_means){.classes = classes, .dim = dim};
+    size_t n = (size_t)classes * (size_t)dim;
+    m->sum = npr_alloc_aligned(n, sizeof *m->sum, "the class sums");
+    m->count = npr_alloc((size_t)classes, sizeof *m->count, "the class counts");
+    if (!m->sum || !m->count) {
+        npr_means_free(m);
+        return NPR_EINTERNAL;
+    }
+    memset(m->sum, 0, n * sizeof *m->sum);
+    return NPR_OK;
+}
+
+void npr_means_free(npr_means *m)
+{
+    free(m->sum);
+    free(m->count);
+    m->sum = NULL;
+    m->count = NULL;
+}
+
+/* A value outside [-1, 1] was met: say where. */
+static npr_status refuse_value(const uint16_t *emb, int dim, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int j = 0; j < dim; j++)
+            if ((emb[i * dim + j] & 0x7fff) > HALF_ONE)
+                return npr_fail(NPR_EDATA,
+                                "row %lld has the value %g in column %d; unit vectors lie within [-1, 1]",
+                                (long long)i, (double)npr_half_value(emb[i * dim + j]), j);
+    return npr_fail(NPR_EINTERNAL, "the rows changed while they were summed");
+}
+
+static npr_status check_labels(const npr_means *m, const int32_t *label, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (label[i] >= m->classes)
+            return npr_fail(NPR_EDATA, "row %lld has label %d; the head has classes 0 to %d", (long long)i,
+                            label[i], m->classes - 1);
+    return NPR_OK;
+}
+
+npr_status npr_means_check(const npr_means *m)
+{
+    for (int c = 0; c < m->classes; c++)
+        if (m->count[c] > MOST_ROWS)
+            return npr_fail(NPR_EDATA, "class %d has %lld rows; sums are exact up to %d rows of a class", c,
+                            (long long)m->count[c], MOST_ROWS);
+    return NPR_OK;
+}
+
+/* Counting sort: order[start[c] .. start[c + 1]) = rows of class c, ascending. */
+static void sort_by_class(const int32_t *label, int n, int classes, int32_t *start, int32_t *order)
+{
+    memset(start, 0, ((size_t)classes + 2) * sizeof *start);
+    for (int i = 0; i < n; i++)
+        if (label[i] >= 0) start[label[i] + 2]++;
+    for (int c = 0; c < classes; c++) start[c + 2] += start[c + 1];
+    for (int i = 0; i < n; i++)
+        if (label[i] >= 0) order[start[label[i] + 1]++] = i;
+}
+
+npr_status npr_means_add(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n)
+{
+    NPR_TRY(check_labels(m, label, n));
+    int32_t *start = npr_alloc((size_t)m->classes + 2, sizeof *start, "sorting rows by class");
+    int32_t *order = npr_alloc(BATCH, sizeof *order, "sorting rows by class");
+    npr_status st = start && order ? NPR_OK : NPR_EINTERNAL;
+    const char *name;
+    npr_sum_kernel kernel = npr_sum_kernel_at(0, &name);
+    for (int64_t row0 = 0; row0 < n && !st; row0 += BATCH) {
+        int rows = (int)(n - row0 < BATCH ? n - row0 : BATCH);
+        sort_by_class(label + row0, rows, m->classes, start, order);
+        npr_batch batch = {emb + row0 * m->dim, m->dim, start[m->classes], order};
+        unsigned most = 0;
+        for (int c = 0; c < m->classes; c++) {
+            if (start[c] == start[c + 1]) continue;
+            unsigned magnitude = kernel(&batch, start[c], start[c + 1], m->sum + (size_t)c * (size_t)m->dim);
+            most = magnitude > most ? magnitude : most;
+            m->count[c] += start[c + 1] - start[c];
+        }
+        if (most > HALF_ONE) st = refuse_value(emb, m->dim, n);
+    }
+    free(start);
+    free(order);
+    return st ? st : npr_means_check(m);
+}
+
+void npr_means_unit(const npr_means *m, float *out)
+{
+    for (int c = 0; c < m->classes; c++) {
+        const double *s = m->sum + (size_t)c * (size_t)m->dim;
+        float *o = out + (size_t)c * (size_t)m->dim;
+        double squares = 0;
+        for (int j = 0; j < m->dim; j++) squares += s[j] * s[j];
+        double norm = sqrt(squares);
+        for (int j = 0; j < m->dim; j++) o[j] = norm > 0 ? (float)(s[j] / norm) : 0;
+    }
+}
