@@ -1,5 +1,5 @@
-/* world.h - the tables behind a made-up world (see npr/minilaion.h), shared by world.c (vectors) and world_text.c
- * (names, captions). Local. */
+/* world.h - the tables behind a made-up world (see npr/minilaion.h), shared by world.c (vectors) and
+ * world_text.c (names, captions). Local. */
 #ifndef NPR_IO_WORLD_H
 #define NPR_IO_WORLD_H
 
@@ -18,23 +18,24 @@ enum {
     WORLD_GENUS = 8 /* coined names per genus */
 };
 
-/* Concepts are numbered: classes that are phrases, classes that are coined, phrases that are no class, scenes. */
+/* Concepts are numbered: classes that are phrases, classes that are coined, phrases that are no class,
+ * scenes. */
 struct npr_world {
     uint64_t seed;
-    int dim, classes, phrases, concepts;  /* phrases: classes that are phrases */
-    float *basis;                         /* [dim / 32][WORLD_RANK][32]: the directions, in blocks of columns */
-    float *base;                          /* [WORLD_STYLES][dim]: image mean plus style */
-    float *text_base;                     /* [dim]: text mean */
-    float spectrum[WORLD_RANK];           /* how much each direction matters */
+    int dim, classes, phrases, concepts; /* phrases: classes that are phrases */
+    float *basis;               /* [dim / 32][WORLD_RANK][32]: the directions, in blocks of columns */
+    float *base;                /* [WORLD_STYLES][dim]: image mean plus style */
+    float *text_base;           /* [dim]: text mean */
+    float spectrum[WORLD_RANK]; /* how much each direction matters */
     float keep[WORLD_STYLES][WORLD_RANK]; /* how much of a concept a style leaves */
     float *shown;                         /* [concepts][WORLD_RANK]: what pictures show */
     float *told;                          /* [concepts][WORLD_RANK]: what the text knows of it */
     double *share;                        /* [classes]: cumulative frequency by popularity */
     int *popular;                         /* [classes]: classes by popularity */
     int (*near)[WORLD_NEAR];              /* [classes] */
-    int *words;                           /* [WORLD_PHRASES]: texture, colour, shape of the i-th phrase, as one number */
-    char (*name)[NPR_WORLD_NAME];         /* [classes] */
-    char (*synonym)[NPR_WORLD_NAME];      /* [classes] */
+    int *words; /* [WORLD_PHRASES]: texture, colour, shape of the i-th phrase, as one number */
+    char (*name)[NPR_WORLD_NAME];    /* [classes] */
+    char (*synonym)[NPR_WORLD_NAME]; /* [classes] */
 };
 
 /* Streams of random numbers: what they are for, and a number of up to 48 bits. */

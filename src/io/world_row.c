@@ -1,4 +1,5 @@
-/* world_row.c - the rows of a made-up world: which concept, which style, and the vector. See npr/minilaion.h. */
+/* world_row.c - the rows of a made-up world: which concept, which style, and the vector. See npr/minilaion.h.
+ */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +9,8 @@
 #include "io/world.h"
 
 static const double DUPLICATES = 0.03, IN_A_CLASS = 0.55, PHRASES_OF_OTHERS = 0.7;
-static const float SCATTER = 0.8f, STYLED_SCATTER = 1.04f; /* of pictures of one concept, in units of the concept */
+static const float SCATTER = 0.92f,
+                   STYLED_SCATTER = 1.1f; /* of pictures of one concept, in units of the concept */
 static const float IMAGE_NOISE = 0.5f, TEXT_CONCEPT = 0.42f / 0.45f; /* basis is scaled for images */
 static const float PROMPT_NOISE = 0.52f;
 enum { PROMPTS = 12, DUPLICATE_REACH = 1 << 20 };
@@ -54,11 +56,10 @@ static void draw_picture(const npr_world *w, int64_t row, npr_world_row *out)
     out->picture = find_picture(w, row, &r);
     int others = w->concepts - w->classes - WORLD_SCENES;
     if (npr_rng_uniform(&r) < IN_A_CLASS)
-        out->concept = world_popular_class(w, &r);
-    else if (npr_rng_uniform(&r) < PHRASES_OF_OTHERS)
-        out->concept = w->classes + (int)npr_rng_below(&r, others);
-    else
-        out->concept = w->classes + others + (int)npr_rng_below(&r, WORLD_SCENES);
+    out->concept = world_popular_class(w, &r);
+    else if (npr_rng_uniform(&r) < PHRASES_OF_OTHERS) out->concept =
+        w->classes + (int)npr_rng_below(&r, others);
+    else out->concept = w->classes + others + (int)npr_rng_below(&r, WORLD_SCENES);
     out->style = draw_style(&r, CRAWLED);
 }
 
@@ -88,15 +89,16 @@ void npr_world_row_of(const npr_world *w, int64_t row, npr_world_row *r)
 /* What one picture shows, in the world's directions: the concept as the style leaves it, scattered. */
 static void show(const npr_world *w, int concept, int style, npr_rng *r, float z[WORLD_RANK])
 {
-    const float *shown = w->shown + (size_t)concept * WORLD_RANK;
+    const float *shown = w->shown + (size_t) concept * WORLD_RANK;
     float scatter = style ? STYLED_SCATTER : SCATTER;
     npr_rng_normals(r, z, WORLD_RANK);
     for (int k = 0; k < WORLD_RANK; k++)
         z[k] = shown[k] * w->keep[style][k] + scatter * w->spectrum[k] * z[k];
 }
 
-/* x = base + noise x + sum over directions of z[k] x basis[k], scaled to unit norm. In blocks of 32 columns whose sums
- * stay in registers; lanes and order are fixed, so the bits do not depend on the width of the machine's vectors. */
+/* x = base + noise x + sum over directions of z[k] x basis[k], scaled to unit norm. In blocks of 32 columns
+ * whose sums stay in registers; lanes and order are fixed, so the bits do not depend on the width of the
+ * machine's vectors. */
 static void place(const npr_world *w, const float *base, float noise, const float *z, float *x)
 {
     enum { WIDTH = NPR_WORLD_DIM_STEP };
@@ -134,12 +136,17 @@ void npr_world_vectors(const npr_world *w, int64_t row0, int64_t n, uint16_t *ou
     }
 }
 
+int npr_world_test_label(const npr_world *w, int64_t i)
+{
+    return (int)(i % w->classes);
+}
+
 void npr_world_test_vectors(const npr_world *w, npr_world_test test, int64_t i0, int64_t n, uint16_t *out)
 {
     for (int64_t i = i0; i < i0 + n; i++) {
         npr_rng r = world_rng(w, STREAM_TEST + (int)test, i);
         int style = draw_style(&r, test == NPR_WORLD_SHIFT ? SHIFTED : CRAWLED);
-        make_vector(w, (int)(i % w->classes), style, r, out + (i - i0) * w->dim);
+        make_vector(w, npr_world_test_label(w, i), style, r, out + (i - i0) * w->dim);
     }
 }
 
@@ -167,7 +174,8 @@ npr_status npr_world_head(const npr_world *w, float *out)
     if (!x) return npr_last();
     for (int c = 0; c < w->classes; c++) {
         float z[WORLD_RANK], *row = out + (size_t)c * dim;
-        for (int k = 0; k < WORLD_RANK; k++) z[k] = TEXT_CONCEPT * w->told[(size_t)c * WORLD_RANK + (size_t)k];
+        for (int k = 0; k < WORLD_RANK; k++)
+            z[k] = TEXT_CONCEPT * w->told[(size_t)c * WORLD_RANK + (size_t)k];
         memset(row, 0, dim * sizeof *row);
         for (int p = 0; p < PROMPTS; p++) {
             npr_rng r = world_rng(w, STREAM_PROMPT, (int64_t)c * PROMPTS + p);

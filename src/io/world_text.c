@@ -7,13 +7,14 @@
 
 /* Each word with the synonym that stands for it. */
 static const char *TEXTURE[WORLD_TEXTURES][2] = {
-    {"striped", "lined"},   {"dotted", "spotted"},        {"checkered", "chequered"}, {"ringed", "banded"},
-    {"zigzag", "chevron"},  {"crosshatched", "gridded"},  {"speckled", "flecked"},    {"woven", "braided"},
-    {"marbled", "veined"},  {"brushed", "satin"},         {"quilted", "padded"},      {"cracked", "crazed"}};
+    {"striped", "lined"},  {"dotted", "spotted"},       {"checkered", "chequered"}, {"ringed", "banded"},
+    {"zigzag", "chevron"}, {"crosshatched", "gridded"}, {"speckled", "flecked"},    {"woven", "braided"},
+    {"marbled", "veined"}, {"brushed", "satin"},        {"quilted", "padded"},      {"cracked", "crazed"}};
 static const char *COLOUR[WORLD_COLOURS][2] = {
-    {"crimson", "ruby"},  {"orange", "tangerine"}, {"golden", "amber"}, {"olive", "khaki"},  {"emerald", "jade"},
-    {"teal", "turquoise"}, {"azure", "sky-blue"},   {"navy", "indigo"},  {"violet", "purple"}, {"magenta", "fuchsia"},
-    {"chocolate", "brown"}, {"silver", "grey"},     {"ivory", "cream"},  {"charcoal", "slate"}};
+    {"crimson", "ruby"},  {"orange", "tangerine"}, {"golden", "amber"},    {"olive", "khaki"},
+    {"emerald", "jade"},  {"teal", "turquoise"},   {"azure", "sky-blue"},  {"navy", "indigo"},
+    {"violet", "purple"}, {"magenta", "fuchsia"},  {"chocolate", "brown"}, {"silver", "grey"},
+    {"ivory", "cream"},   {"charcoal", "slate"}};
 static const char *SHAPE[WORLD_SHAPES][2] = {
     {"hexagon", "sixgon"},   {"pentagon", "fivegon"}, {"crescent", "sickle"}, {"starburst", "spark"},
     {"arrow", "pointer"},    {"oval", "ellipse"},     {"gear", "cogwheel"},   {"hourglass", "sandglass"},
@@ -21,35 +22,60 @@ static const char *SHAPE[WORLD_SHAPES][2] = {
     {"pyramid", "ziggurat"}, {"helix", "coil"},       {"shield", "buckler"},  {"trefoil", "clover"},
     {"anchor", "grapnel"},   {"prism", "wedge"}};
 
-/* Syllables of three letters each: nine letters can be cut in one way only, so different triples never make the
- * same name. */
+/* Syllables of three letters each: nine letters can be cut in one way only, so different triples never make
+ * the same name. */
 enum { SYLLABLES = 40 };
-static const char *SYLLABLE[SYLLABLES] = {"vel", "dro", "mis", "tor", "lup", "nib", "zuf", "gan", "rok", "wex",
-                                          "mol", "sar", "quo", "dal", "hob", "jin", "tev", "bul", "cas", "pim",
-                                          "yok", "sem", "wan", "gri", "lod", "ben", "fax", "nor", "rus", "sho",
-                                          "mak", "kel", "fen", "gat", "hir", "jod", "kup", "lem", "nax", "pev"};
-static const char *CREATURE[WORLD_GENUS] = {"finch", "wort", "moth", "gecko", "thistle", "newt", "lily", "beetle"};
+static const char *SYLLABLE[SYLLABLES] = {
+    "vel", "dro", "mis", "tor", "lup", "nib", "zuf", "gan", "rok", "wex", "mol", "sar", "quo", "dal",
+    "hob", "jin", "tev", "bul", "cas", "pim", "yok", "sem", "wan", "gri", "lod", "ben", "fax", "nor",
+    "rus", "sho", "mak", "kel", "fen", "gat", "hir", "jod", "kup", "lem", "nax", "pev"};
+static const char *CREATURE[WORLD_GENUS] = {"finch",   "wort", "moth", "gecko",
+                                            "thistle", "newt", "lily", "beetle"};
 
-static const char *PLACE[16] = {"harbour",      "old town",  "kitchen", "mountain trail", "winter forest", "office desk",
-                                "beach",        "night sky", "garden",  "railway bridge", "living room",   "market",
-                                "city skyline", "workshop",  "lake",    "concert stage"};
-static const char *THING[16] = {"wooden bench", "family portrait", "bicycle",       "coffee cup",  "leather sofa",
-                                "sports car",   "wedding cake",    "running shoes", "guitar",      "floor plan",
-                                "ceiling lamp", "t-shirt design",  "birthday card", "phone case",  "bookshelf",
-                                "rain boots"};
-static const char *MOOD[8] = {"at sunset", "in black and white", "vintage", "for kids", "close up", "2-pack", "1974", "isolated"};
+static const char *PLACE[16] = {"harbour",       "old town",       "kitchen",     "mountain trail",
+                                "winter forest", "office desk",    "beach",       "night sky",
+                                "garden",        "railway bridge", "living room", "market",
+                                "city skyline",  "workshop",       "lake",        "concert stage"};
+static const char *THING[16] = {"wooden bench",  "family portrait", "bicycle",      "coffee cup",
+                                "leather sofa",  "sports car",      "wedding cake", "running shoes",
+                                "guitar",        "floor plan",      "ceiling lamp", "t-shirt design",
+                                "birthday card", "phone case",      "bookshelf",    "rain boots"};
+static const char *MOOD[8] = {
+    "at sunset", "in black and white", "vintage", "for kids", "close up", "2-pack", "1974", "isolated"};
 
-static const char *TEMPLATE[32] = {
-    "%",                         "a photo of a %",       "% picture",            "vintage % clipart",
-    "% for sale",                "buy % online",         "% stock image",        "my favourite %",
-    "small % sticker",           "large % poster",       "% - art print",        "handmade % by Anna",
-    "new % design",              "% wallpaper hd",       "cute % icon set",      "free % download",
-    "the % we saw in Paris",     "% (close-up)",         "image of %",           "Stock Photo: %",
-    "Foto von %",                "% kaufen",             "affiche % pas cher",   "camiseta % hombre",
-    "% \xe2\x80\x93 \xd0\xba\xd1\x83\xd0\xbf\xd0\xb8\xd1\x82\xd1\x8c \xd0\xb2 \xd0\x9c\xd0\xbe\xd1\x81\xd0\xba\xd0\xb2\xd0\xb5", /* to buy in Moscow */
-    "%\xe3\x81\xae\xe5\x86\x99\xe7\x9c\x9f",                                                                       /* photo of % */
-    "What is a %?",              "10\" % wall decal",    "% [2019 edition]",     "DIY: how to draw a %",
-    "% & friends",               "the best % ever!!"};
+static const char *TEMPLATE[32] = {"%",
+                                   "a photo of a %",
+                                   "% picture",
+                                   "vintage % clipart",
+                                   "% for sale",
+                                   "buy % online",
+                                   "% stock image",
+                                   "my favourite %",
+                                   "small % sticker",
+                                   "large % poster",
+                                   "% - art print",
+                                   "handmade % by Anna",
+                                   "new % design",
+                                   "% wallpaper hd",
+                                   "cute % icon set",
+                                   "free % download",
+                                   "the % we saw in Paris",
+                                   "% (close-up)",
+                                   "image of %",
+                                   "Stock Photo: %",
+                                   "Foto von %",
+                                   "% kaufen",
+                                   "affiche % pas cher",
+                                   "camiseta % hombre",
+                                   "% \xe2\x80\x93 \xd0\xba\xd1\x83\xd0\xbf\xd0\xb8\xd1\x82\xd1\x8c \xd0\xb2 "
+                                   "\xd0\x9c\xd0\xbe\xd1\x81\xd0\xba\xd0\xb2\xd0\xb5", /* to buy in Moscow */
+                                   "%\xe3\x81\xae\xe5\x86\x99\xe7\x9c\x9f",            /* photo of % */
+                                   "What is a %?",
+                                   "10\" % wall decal",
+                                   "% [2019 edition]",
+                                   "DIY: how to draw a %",
+                                   "% & friends",
+                                   "the best % ever!!"};
 static const char *BOILERPLATE[16] = {
     "Free shipping on all orders over $50",
     "IMG_",
@@ -59,23 +85,26 @@ static const char *BOILERPLATE[16] = {
     "stock image preview",
     "product picture",
     "DSC0",
-    "\xc3\xa9tag\xc3\xa8re murale en ch\xc3\xaane",       /* a wall shelf of oak */
-    "Gr\xc3\xb6\xc3\x9f" "e M, sch\xc3\xb6n & g\xc3\xbcnstig", /* size M, pretty and cheap */
-    "\xd1\x84\xd0\xbe\xd1\x82\xd0\xbe",                   /* photo */
-    "\xe5\x95\x86\xe5\x93\x81\xe7\x94\xbb\xe5\x83\x8f",   /* product image */
+    "\xc3\xa9tag\xc3\xa8re murale en ch\xc3\xaane", /* a wall shelf of oak */
+    "Gr\xc3\xb6\xc3\x9f"
+    "e M, sch\xc3\xb6n & g\xc3\xbcnstig",               /* size M, pretty and cheap */
+    "\xd1\x84\xd0\xbe\xd1\x82\xd0\xbe",                 /* photo */
+    "\xe5\x95\x86\xe5\x93\x81\xe7\x94\xbb\xe5\x83\x8f", /* product image */
     "Slide 7 of 22",
     "thumbnail",
     "profile picture",
     "No description available"};
 enum { SUFFIXES = 8 };
-static const char *SUFFIX[SUFFIXES] = {" | Shop", " - SKU ", ", Vol. ", " (", " \xe2\x80\x93 HD", "...", " \xc2\xae", " #"};
+static const char *SUFFIX[SUFFIXES] = {" | Shop",          " - SKU ", ", Vol. ",   " (",
+                                       " \xe2\x80\x93 HD", "...",     " \xc2\xae", " #"};
 
 static const char *pick(npr_rng *r, const char *const *from, int n)
 {
     return from[npr_rng_below(r, n)];
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------------------
+ */
 
 static void phrase_name(const npr_world *w, int phrase, int synonym, char *out)
 {
@@ -90,7 +119,8 @@ static void coined_name(const npr_world *w, int i, int synonym, char *out)
 {
     npr_rng r = world_rng(w, STREAM_NAME, 0);
     int64_t start = npr_rng_below(&r, SYLLABLES * SYLLABLES);
-    int genus = (int)((start + (int64_t)(i / WORLD_GENUS) * 37) % (SYLLABLES * SYLLABLES)), member = i % WORLD_GENUS;
+    int genus = (int)((start + (int64_t)(i / WORLD_GENUS) * 37) % (SYLLABLES * SYLLABLES)),
+        member = i % WORLD_GENUS;
     const char *a = SYLLABLE[genus / SYLLABLES], *b = SYLLABLE[genus % SYLLABLES];
     const char *c = SYLLABLE[(genus + member * 5) % SYLLABLES];
     if (synonym)
@@ -150,7 +180,8 @@ static void put_name(const npr_world *w, const npr_world_row *row, npr_rng *r, c
         memmove(out, strchr(out, ' ') + 1, strlen(strchr(out, ' '))); /* without the texture */
 }
 
-/* ---- captions ------------------------------------------------------------------------------------------- */
+/* ---- captions -------------------------------------------------------------------------------------------
+ */
 
 typedef struct writer {
     char *at, *end; /* what does not fit is dropped: room is checked by the tests */
@@ -182,7 +213,8 @@ static void change_letters(char *s, letters how)
     }
 }
 
-/* Copy with apostrophes and ampersands as the web has them: straight, curly, or as HTML entities never undone. */
+/* Copy with apostrophes and ampersands as the web has them: straight, curly, or as HTML entities never
+ * undone. */
 static void put_web(writer *o, const char *s, npr_rng *r)
 {
     double u = npr_rng_uniform(r);
@@ -222,7 +254,8 @@ static void put_caption(writer *o, const npr_world *w, const npr_world_row *row,
     put_suffix(o, r);
 }
 
-/* ---- lines ---------------------------------------------------------------------------------------------- */
+/* ---- lines ----------------------------------------------------------------------------------------------
+ */
 
 static void put_url(writer *o, npr_rng *r)
 {
@@ -256,7 +289,8 @@ size_t npr_world_line(const npr_world *w, int64_t row, char line[NPR_WORLD_LINE]
     put(&o, "\t");
     put_caption(&o, w, &truth, &r);
     double similarity = world_similarity(w, &truth, truth.said == NPR_SAID_PART ? -1 : truth.named, &r);
-    int64_t units = (int64_t)(similarity * 1e6 + 1e6); /* rounded down, sign apart: the same digits everywhere */
+    int64_t units =
+        (int64_t)(similarity * 1e6 + 1e6); /* rounded down, sign apart: the same digits everywhere */
     put(&o, units < 1000000 ? "\t-" : "\t");
     units = units < 1000000 ? 1000000 - units : units - 1000000;
     put_number(&o, (uint64_t)(units / 1000000), 1);
