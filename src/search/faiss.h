@@ -1,4 +1,4 @@
-/* faiss.h - an index of FAISS in memory, without FAISS's types: what the scanner (faiss_scan.c) and the index
+/* faiss.h - an index of FAISS in memory, without FAISS's types: what the scanner (scan_faiss.c) and the index
  * builder (faiss_build.c) need. Local. */
 #ifndef NPR_SEARCH_FAISS_H
 #define NPR_SEARCH_FAISS_H
