@@ -1,0 +1,42 @@
+# local.sh - one machine without a batch system: what jobs/quickstart.sh and tests/run.sh share. Source it.
+# shellcheck shell=bash
+
+NPR_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+# Open MPI on one machine that is shared and may have fewer cores than ranks, also as root in a container: more ranks
+# than cores, not bound to them, giving way while they wait; shared memory by plain copies (containers may forbid more).
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
+export OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader OMPI_MCA_btl_vader_single_copy_mechanism=none
+export OMPI_MCA_btl_base_warn_component_unused=0
+
+# npr_die CODE WORDS...: say it and leave.
+npr_die() {
+    local code=$1
+    shift
+    echo "${0##*/}: $*" >&2
+    exit "$code"
+}
+
+# npr_prepare [--tests]: install what is missing (Debian 12) and set FAISS_ROOT. With FAISS_ROOT set already, everything
+# is taken to be there: that is the way for other systems.
+npr_prepare() {
+    [ -z "${FAISS_ROOT:-}" ] || return 0
+    local found
+    found=$(bash "$NPR_ROOT/slurm/env/debian.sh" "$@") || npr_die $? "setting up this machine failed: see above"
+    FAISS_ROOT=${found##*FAISS_ROOT=}
+}
+
+# npr_build FOLDER CMAKE-OPTIONS...: configure and build with all cores; quiet unless it fails.
+npr_build() {
+    local folder=$1 log=$1/build.log
+    shift
+    mkdir -p "$folder"
+    local generator=()
+    [ -e "$folder/CMakeCache.txt" ] || ! command -v ninja >/dev/null || generator=(-G Ninja)
+    if ! { cmake -S "$NPR_ROOT" -B "$folder" "${generator[@]}" -DFAISS_ROOT="$FAISS_ROOT" "$@" &&
+        cmake --build "$folder" --parallel "$(nproc)"; } >"$log" 2>&1; then
+        tail -n 30 "$log" >&2
+        npr_die 78 "the build failed; all of its words are in $log"
+    fi
+}

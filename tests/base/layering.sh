@@ -1,0 +1,56 @@
+#!/bin/bash
+# The house's rules that a compiler does not see: who may include and call what, sizes, no machine's paths.
+# Nothing here fails on grep's "not found": each rule prints what breaks it, and refuse() counts that.
+set -u
+cd "${NPR_SOURCE:-$(dirname "$0")/../..}" || exit 1
+bad=0
+
+# refuse RULE: what comes on standard input breaks it.
+refuse() {
+    local found
+    found=$(cat)
+    [ -n "$found" ] || return
+    printf 'broken: %s\n%s\n' "$1" "$found" >&2
+    bad=1
+}
+
+# in_files PATTERN FILES-ARGUMENTS-OF-FIND...: lines of C that match
+in_files() {
+    local pattern=$1
+    shift
+    find "$@" -name '*.[ch]' -exec grep -HnE "$pattern" {} + | sort
+}
+
+refuse "only src/par, *_mpi.c and jobs/job.c talk MPI" < <(
+    in_files '#include <mpi\.h>|\bMPI_[A-Z][a-z]\w*\(' src jobs include tests |
+        grep -vE '^((src|tests)/par/[^:]*|[^:]*_mpi\.[ch]|jobs/job\.[ch]|include/npr/comm\.h):')
+
+refuse "each third-party header has exactly one home" < <(
+    for header in hdf5.h cblas.h jansson.h xxhash.h utf8proc.h sqlite3.h faiss/; do
+        homes=$(find src include jobs -name '*.[ch]' -exec grep -lE "#include [<\"]$header" {} + | sort)
+        [ "$(grep -c . <<<"$homes")" = 1 ] || echo "$header: in" "${homes:-no file}"
+    done)
+
+# Of src: a folder, and the folders and public headers it may include besides its own.
+while read -r folder others headers; do
+    refuse "src/$folder includes only $folder $others" < <(
+        in_files '#include "' "src/$folder" | grep -vE "#include \"([a-z0-9_]+\.h|($folder|$others)/|npr/($headers)\.h)")
+done <<'RULES'
+base   base           status|opt
+par    base           status|comm|log|record
+io     base           status|comm|log|record|set|source|minilaion
+search base|io        status|comm|log|record|set|source|topk|search
+prime  base|io        status|comm|log|record|set|source|prime
+clip   base|io        status|comm|log|record|set|source|image|clip
+RULES
+
+refuse "public headers include the C library and one another only" < <(
+    in_files '#include' include | grep -vE '<(stddef|stdint|stdio|stdarg)\.h>|"npr/|comm\.h:[0-9]+:#include <mpi\.h>')
+
+refuse "a file has at most 400 lines" < <(
+    find src include jobs tests slurm -type f -exec wc -l {} + | awk '$2 != "total" && $1 > 400' | grep -v ' tests/data/')
+
+refuse "no paths of one machine" < <(
+    grep -rnE '/(home|work|root|Users)/[a-z]' CMakeLists.txt include src jobs tests slurm | grep -v '^tests/base/layering')
+
+[ "$bad" = 0 ] && echo "layering: passed"

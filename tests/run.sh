@@ -1,0 +1,42 @@
+#!/bin/bash
+# run.sh - set up, build and run every test of npr on one machine; ends with ctest's summaries.
+#
+#   bash tests/run.sh            a build with warnings as errors, then one with AddressSanitizer and UBSan
+#   bash tests/run.sh --quick    the first only
+#
+# Builds are kept in build/test and build/sanitize, so a second run is quick.
+set -euo pipefail
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=slurm/env/local.sh
+source "$ROOT/slurm/env/local.sh"
+
+quick=0
+for arg in "$@"; do
+    case $arg in
+    --quick) quick=1 ;;
+    -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
+    *) npr_die 64 "unknown option $arg (known: --quick, --help)" ;;
+    esac
+done
+
+# suite NAME CMAKE-OPTIONS...: build in build/NAME and run what ctest finds there; the summary goes to `summaries`.
+summaries=()
+failed=0
+suite() {
+    local name=$1 folder=$ROOT/build/$1 code=0
+    shift
+    echo "== $name: building" >&2
+    npr_build "$folder" "$@"
+    echo "== $name: testing" >&2
+    ctest --test-dir "$folder" -j 2 --output-on-failure | tee "$folder/ctest.log" || code=$?
+    summaries+=("$name: $(grep -E 'tests passed|No tests' "$folder/ctest.log" || echo "ctest ended with $code")")
+    ((code == 0)) || failed=1
+}
+
+npr_prepare --tests
+suite test -DCMAKE_BUILD_TYPE=Release -DNPR_WERROR=ON
+((quick)) || suite sanitize -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g" -DNPR_WERROR=ON -DNPR_SANITIZE=ON
+
+echo
+printf '%s\n' "${summaries[@]}"
+exit "$failed"
