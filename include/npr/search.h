@@ -78,7 +78,7 @@ struct npr_scanner {
 
 /* What every scanner is made from; the pointers stay owned by the caller and must outlive the scanner. */
 typedef struct npr_scan_options {
-    const npr_queries *queries; /* exact, faiss: one list per query */
+    const npr_queries *queries; /* exact, faiss: one list per query; caption: labels of the lines, NULL = 0, 1, ... */
     const npr_queries *head;    /* the classes of the CLIP filter; NULL without it */
     npr_filter_limits limits;
     int labels_from_index; /* 1: a row's own class is its label column (transductive); 0: the query's label */

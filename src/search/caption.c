@@ -86,20 +86,21 @@ static double key(const caption_scanner *s, int64_t i)
     return s->picked.similarity[i];
 }
 
-/* Offer row i of the picked ones to the list of its class. */
-static npr_status offer(caption_scanner *s, int part, int64_t i, int32_t label, npr_topk *into,
+/* Offer row i of the picked ones to a list. */
+static npr_status offer(caption_scanner *s, int part, int64_t i, int32_t list, npr_topk *into,
                         npr_tally *tally)
 {
-    int64_t *count = tally->count + (size_t)label * NPR_TALLY_FIELDS;
+    int64_t *count = tally->count + (size_t)list * NPR_TALLY_FIELDS;
     count[NPR_TALLY_MATCHED]++;
     int drop = s->drop[i];
-    if (!drop && s->own[i] != NPR_GATE_ANY && s->own[i] != label) drop = NPR_TALLY_CLIP;
+    int32_t class = s->o.queries ? s->o.queries->label[list] : list;
+    if (!drop && s->own[i] != NPR_GATE_ANY && s->own[i] != class) drop = NPR_TALLY_CLIP;
     if (drop) {
         count[drop]++;
         return NPR_OK;
     }
     npr_hit hit = {key(s, i), s->picked.id[i], npr_place(part, s->row[i])};
-    return hit.score >= npr_topk_floor(into, label) ? npr_topk_push(into, label, hit) : NPR_OK;
+    return hit.score >= npr_topk_floor(into, list) ? npr_topk_push(into, list, hit) : NPR_OK;
 }
 
 static npr_status scan_tile(caption_scanner *s, int part, const npr_rows *r, int64_t row0, npr_topk *into,

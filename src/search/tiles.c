@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/rows.h"
 
 struct npr_tiles {
     npr_rows buffer[2];
@@ -169,14 +170,10 @@ npr_status npr_tiles_pick(npr_tiles *t, const int64_t *row, int64_t n, npr_rows 
 
 int64_t npr_rows_bytes(const npr_rows *r)
 {
-    static const int width[NPR_COLUMNS] = {
-        [NPR_ID] = 8,   [NPR_LABEL] = 4,  [NPR_SCORE] = 4,   [NPR_CAPTION] = 8,
-        [NPR_URL] = 8,  [NPR_TOKENS] = 8, [NPR_SOURCE] = 24, [NPR_SIMILARITY] = 4,
-        [NPR_NSFW] = 1, [NPR_WIDTH] = 4,  [NPR_HEIGHT] = 4};
-    int64_t bytes = 0, dim = r->dim;
+    int64_t bytes = 0;
     for (int c = 0; c < NPR_COLUMNS; c++)
         if (r->columns & NPR_COL(c))
-            bytes += r->n * (c == NPR_EMB ? 2 * dim : c == NPR_WEIGHT ? 4 * dim : width[c]);
+            bytes += r->n * (int64_t)(npr_column_is_text(c) ? sizeof(int64_t) : npr_column_bytes(c, r->dim));
     if (r->columns & NPR_COL(NPR_CAPTION)) bytes += r->caption.offset[r->n];
     if (r->columns & NPR_COL(NPR_URL)) bytes += r->url.offset[r->n];
     if (r->columns & NPR_COL(NPR_TOKENS)) bytes += r->tokens.offset[r->n];

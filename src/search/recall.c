@@ -1,0 +1,64 @@
+/* recall.c - how many of the exact answers an approximate search found. See stage.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "search/stage.h"
+
+npr_status search_sample_make(const npr_queries *from, int n, search_sample *s)
+{
+    size_t dim = (size_t)from->dim;
+    *s = (search_sample){.queries = {.nq = n, .dim = from->dim, .classes = from->classes}};
+    s->list = npr_alloc((size_t)n, sizeof *s->list, "sampled queries");
+    s->queries.vector = npr_alloc_aligned((size_t)n * dim, sizeof(float), "sampled queries");
+    s->queries.label = npr_alloc((size_t)n, sizeof(int32_t), "sampled queries");
+    s->queries.id = npr_alloc((size_t)n, sizeof(int64_t), "sampled queries");
+    if (!s->list || !s->queries.vector || !s->queries.label || !s->queries.id) return npr_last();
+    for (int i = 0; i < n; i++) {
+        int q = (int)((int64_t)i * from->nq / n); /* spread evenly: heads are often sorted by theme */
+        s->list[i] = q;
+        s->queries.label[i] = from->label[q];
+        s->queries.id[i] = from->id[q];
+        memcpy(s->queries.vector + (size_t)i * dim, from->vector + (size_t)q * dim, dim * sizeof(float));
+    }
+    return NPR_OK;
+}
+
+void search_sample_free(search_sample *s)
+{
+    npr_queries_free(&s->queries);
+    free(s->list);
+}
+
+static int place_compare(const void *va, const void *vb)
+{
+    int64_t a = *(const int64_t *)va, b = *(const int64_t *)vb;
+    return (a > b) - (a < b);
+}
+
+npr_status search_recall_measure(const search_plan *found, const npr_topk *truth, const search_sample *s,
+                                 search_recall *recall)
+{
+    npr_status st = NPR_OK;
+    *recall = (search_recall){.queries = s->queries.nq, .least = 1};
+    int64_t *place = NULL;
+    size_t cap = 0, at = 0;
+    for (int i = 0; !st && i < s->queries.nq; i++) {
+        size_t n = 0, hits = 0, want = (size_t)npr_topk_count(truth, i);
+        while (at < found->count && found->row[at].list < s->list[i])
+            at++; /* the plan is still in order of lists */
+        for (; !st && at < found->count && found->row[at].list == s->list[i]; at++) {
+            st = npr_grow(&place, &cap, n + 1, sizeof *place, "recall");
+            if (!st) place[n++] = found->row[at].hit.place;
+        }
+        if (n) qsort(place, n, sizeof *place, place_compare);
+        const npr_hit *exact = npr_topk_list(truth, i);
+        for (size_t j = 0; n && j < want; j++)
+            hits += bsearch(&exact[j].place, place, n, sizeof *place, place_compare) != NULL;
+        double share = want ? (double)hits / (double)want : 1;
+        recall->mean += share / s->queries.nq;
+        if (share < recall->least) recall->least = share;
+    }
+    free(place);
+    return st;
+}
