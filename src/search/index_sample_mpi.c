@@ -1,0 +1,243 @@
+/* index_sample_mpi.c - the rows an index is trained on. See index_stage.h.
+ *
+ * Numbers first, vectors later: a pass over the ids finds which rows are wanted (8 bytes a row instead of a
+ * kilobyte), and only these are then read and sent to rank 0. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "npr/topk.h"
+#include "search/index_stage.h"
+
+enum { ID_ROWS = 64 * NPR_CHUNK_ROWS, PICK_ROWS = 4096 };
+
+typedef struct keyed_row {
+    uint64_t key; /* hash of the id: the sample is the smallest ones */
+    int64_t place;
+} keyed_row;
+
+/* The smallest of this rank's rows. */
+typedef struct chosen {
+    keyed_row *row;
+    size_t n, cap, limit;
+    uint64_t floor; /* no larger key has a chance */
+} chosen;
+
+static int by_key(const void *va, const void *vb)
+{
+    const keyed_row *a = va, *b = vb;
+    if (a->key != b->key) return a->key < b->key ? -1 : 1;
+    return (a->place > b->place) - (a->place < b->place);
+}
+
+static int by_place(const void *va, const void *vb)
+{
+    const keyed_row *a = va, *b = vb;
+    return (a->place > b->place) - (a->place < b->place);
+}
+
+static void cut(chosen *c)
+{
+    if (c->n > 1) qsort(c->row, c->n, sizeof *c->row, by_key);
+    if (c->n <= c->limit) return;
+    c->n = c->limit;
+    c->floor = c->row[c->n - 1].key;
+}
+
+/* Twice the limit is kept before it is cut, so that sorting is rare. */
+static npr_status offer(chosen *c, uint64_t key, int64_t place)
+{
+    if (key > c->floor) return NPR_OK;
+    NPR_TRY(npr_grow(&c->row, &c->cap, c->n + 1, sizeof *c->row, "the sample's rows"));
+    c->row[c->n++] = (keyed_row){key, place};
+    if (c->n >= 2 * c->limit) cut(c);
+    return NPR_OK;
+}
+
+/* ---- which rows ------------------------------------------------------------------------------------------
+ */
+
+static npr_status choose_in_part(const npr_set *set, int part, uint64_t seed, npr_rows *r, chosen *c)
+{
+    npr_part *p = NULL;
+    NPR_TRY(npr_part_open(set, part, &p));
+    npr_status st = NPR_OK;
+    int64_t rows = npr_part_rows(p);
+    for (int64_t row0 = 0; !st && row0 < rows; row0 += ID_ROWS) {
+        npr_rows_clear(r);
+        st = npr_part_read(p, row0, rows - row0 < ID_ROWS ? rows - row0 : ID_ROWS, r);
+        for (int64_t i = 0; !st && i < r->n; i++)
+            st = offer(c, npr_mix64((uint64_t)r->id[i] ^ seed), npr_place(part, row0 + i));
+    }
+    npr_part_close(p);
+    return st;
+}
+
+static npr_status choose_here(const npr_comm *comm, const npr_set *set, uint64_t seed, chosen *c,
+                              npr_progress *progress)
+{
+    npr_rows r = {0};
+    npr_status st = npr_rows_make(&r, NPR_COL(NPR_ID), set->dim, ID_ROWS);
+    for (int p = comm->rank; !st && p < set->parts; p += comm->size) {
+        st = choose_in_part(set, p, seed, &r, c);
+        if (!st && npr_stop_requested()) st = npr_fail(NPR_ESTOP, "stopped on request while sampling");
+        npr_progress_add(progress, set->part[p].rows);
+    }
+    npr_rows_free(&r);
+    cut(c);
+    return st;
+}
+
+/* How many of the sorted rows have a key of at most `most`. */
+static size_t count_upto(const chosen *c, uint64_t most)
+{
+    size_t lo = 0, hi = c->n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (c->row[mid].key <= most)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Drop the rows that are not among the `limit` smallest of all ranks: halve the range of keys until it is one
+ * key, a sum of 8 bytes each time. Collective. */
+static void choose_together(const npr_comm *comm, chosen *c)
+{
+    uint64_t lo = 0, hi = UINT64_MAX;
+    while (lo < hi) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        int64_t n = (int64_t)count_upto(c, mid);
+        npr_sum_i64(comm, &n, 1);
+        if (n >= (int64_t)c->limit)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    c->n = count_upto(c, lo);
+}
+
+/* ---- their vectors ---------------------------------------------------------------------------------------
+ */
+
+/* A message of records {keyed_row, [dim] binary16}. */
+typedef struct message {
+    char *bytes;
+    size_t used, record;
+} message;
+
+static npr_status pick_batch(npr_part *p, const keyed_row *row, int64_t n, npr_rows *r, message *m)
+{
+    int64_t number[PICK_ROWS];
+    for (int64_t i = 0; i < n; i++) number[i] = npr_place_row(row[i].place);
+    npr_rows_clear(r);
+    NPR_TRY(npr_part_pick(p, number, n, r));
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t *emb = r->emb + (size_t)i * (size_t)r->dim;
+        if (!npr_half_row_facts(emb, r->dim).finite) continue;
+        memcpy(m->bytes + m->used, &row[i], sizeof row[i]);
+        memcpy(m->bytes + m->used + sizeof row[i], emb, (size_t)r->dim * sizeof *emb);
+        m->used += m->record;
+    }
+    return NPR_OK;
+}
+
+/* Rows [from, to) of the sample lie in the same part. */
+static npr_status pick_part(const npr_set *set, const chosen *c, size_t from, size_t to, npr_rows *r,
+                            message *m)
+{
+    npr_part *p = NULL;
+    NPR_TRY(npr_part_open(set, npr_place_part(c->row[from].place), &p));
+    npr_status st = NPR_OK;
+    for (; !st && from < to; from += PICK_ROWS)
+        st = pick_batch(p, c->row + from, (int64_t)(to - from < PICK_ROWS ? to - from : PICK_ROWS), r, m);
+    npr_part_close(p);
+    return st;
+}
+
+static npr_status pick_here(const npr_set *set, chosen *c, message *m)
+{
+    npr_rows r = {0};
+    m->record = sizeof(keyed_row) + (size_t)set->dim * sizeof(uint16_t);
+    m->bytes = npr_alloc(c->n, m->record, "the sample");
+    npr_status st = m->bytes ? npr_rows_make(&r, NPR_COL(NPR_EMB), set->dim, PICK_ROWS) : npr_last();
+    if (c->n) qsort(c->row, c->n, sizeof *c->row, by_place);
+    for (size_t from = 0, to; !st && from < c->n; from = to) {
+        for (to = from; to < c->n && npr_place_part(c->row[to].place) == npr_place_part(c->row[from].place);)
+            to++;
+        st = pick_part(set, c, from, to, &r, m);
+        if (!st && npr_stop_requested()) st = npr_fail(NPR_ESTOP, "stopped on request while sampling");
+    }
+    npr_rows_free(&r);
+    return st;
+}
+
+static int by_key_of_record(const void *va, const void *vb)
+{
+    keyed_row a, b;
+    memcpy(&a, *(char *const *)va, sizeof a);
+    memcpy(&b, *(char *const *)vb, sizeof b);
+    return by_key(&a, &b);
+}
+
+/* The vectors of n records, in the order of their keys, as floats. */
+static npr_status unpack(char *records, size_t n, size_t size, int dim, int64_t limit, float **rows,
+                         int64_t *count)
+{
+    char **record = npr_alloc(n, sizeof *record, "the sample's order");
+    uint16_t *emb = npr_alloc((size_t)dim, sizeof *emb, "a row");
+    *count = (int64_t)n < limit ? (int64_t)n : limit; /* rows of equal ids may have brought more */
+    *rows = npr_alloc_aligned((size_t)*count * (size_t)dim, sizeof **rows, "the sample");
+    npr_status st = record && emb && *rows ? NPR_OK : npr_last();
+    if (!st) {
+        for (size_t i = 0; i < n; i++) record[i] = records + i * size;
+        if (n) qsort(record, n, sizeof *record, by_key_of_record);
+        for (int64_t i = 0; i < *count; i++) {
+            memcpy(emb, record[i] + sizeof(keyed_row), (size_t)dim * sizeof *emb);
+            npr_half_to_float(emb, *rows + i * dim, (size_t)dim);
+        }
+    }
+    free(record);
+    free(emb);
+    return st;
+}
+
+/* ---- all of it -------------------------------------------------------------------------------------------
+ */
+
+npr_status index_sample_take(const npr_comm *comm, const npr_log *log, const npr_set *set, int64_t limit,
+                             uint64_t seed, float **rows, int64_t *n)
+{
+    chosen c = {.limit = (size_t)limit, .floor = UINT64_MAX};
+    message m = {0};
+    char *all = NULL;
+    int64_t *offset = NULL;
+    *rows = NULL;
+    *n = 0;
+    npr_progress *progress = npr_progress_start(comm, log, "sampling", "rows", set->rows);
+    npr_status st = choose_here(comm, set, seed, &c, progress);
+    npr_progress_end(comm, progress);
+    st = npr_agree(comm, st, "sampling");
+    if (st) goto done;
+    choose_together(comm, &c);
+    st = npr_agree(comm, pick_here(set, &c, &m), "sampling");
+    if (!st) st = npr_gather_bytes(comm, m.bytes, m.used, 0, &all, &offset);
+    if (st) goto done;
+    if (comm->rank == 0)
+        st = unpack(all, (size_t)offset[comm->size] / m.record, m.record, set->dim, limit, rows, n);
+    st = npr_agree(comm, st, "sampling");
+done:
+    free(c.row);
+    free(m.bytes);
+    free(all);
+    free(offset);
+    if (st) {
+        free(*rows);
+        *rows = NULL;
+    }
+    return st;
+}
