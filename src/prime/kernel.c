@@ -34,7 +34,7 @@ static unsigned sum_portable(const npr_batch *b, int from, int to, double *sum)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-enum { AHEAD = 10 }; /* rows fetched ahead: sorted rows lie anywhere in the batch */
+enum { AHEAD = 16 }; /* rows fetched ahead: sorted rows lie anywhere in the batch */
 
 static inline unsigned largest(__m128i magnitude)
 {
@@ -45,7 +45,9 @@ static inline unsigned largest(__m128i magnitude)
     return most;
 }
 
-static inline void fetch_ahead(const npr_batch *b, int i, int column, int bytes)
+/* Always inlined: GCC takes a function that only prefetches for one without effect and drops the call. */
+__attribute__((always_inline)) static inline void fetch_ahead(const npr_batch *b, int i, int column,
+                                                              int bytes)
 {
     if (i + AHEAD >= b->rows) return;
     const char *p = (const char *)(b->emb + (size_t)b->order[i + AHEAD] * (size_t)b->dim + column);

@@ -110,6 +110,36 @@ static void test_kernels_agree(void)
     }
 }
 
+/* Many rows of one class, all values 1 or -1. */
+static void test_long_runs(void)
+{
+    enum { N = 1000, D = 200 };
+    static uint16_t x[N * D];
+    static int32_t order[N];
+    for (int i = 0; i < N; i++) order[i] = i;
+    for (int j = 0; j < N * D; j++)
+        x[j] = j % 3 ? 0x3c00 : 0xbc00; /* 200 columns: the pattern moves from row to row */
+    npr_batch b = {x, D, N, order};
+    const char *name;
+    npr_sum_kernel kernel;
+    for (int k = 0; (kernel = npr_sum_kernel_at(k, &name)); k++)
+        for (int n = 126; n <= N; n += n == 128 ? 872 : 1) {
+            double sum[D] = {0};
+            CHECK_INT(kernel(&b, 0, n, sum), 0x3c00);
+            for (int j = 0; j < D; j++) {
+                int want = 0;
+                for (int i = 0; i < n; i++) want += (i * D + j) % 3 ? 1 : -1;
+                CHECK(sum[j] == want);
+            }
+        }
+    for (int j = 0; j < N * D; j++) x[j] = 0x3c00;
+    for (int k = 0; (kernel = npr_sum_kernel_at(k, &name)); k++) {
+        double sum[D] = {0};
+        kernel(&b, 0, N, sum);
+        for (int j = 0; j < D; j++) CHECK(sum[j] == N);
+    }
+}
+
 static void test_refusals(void)
 {
     static const struct {
@@ -174,6 +204,7 @@ int main(void)
     test_sums_equal_integers();
     test_any_cut_gives_the_same_bits();
     test_kernels_agree();
+    test_long_runs();
     test_refusals();
     test_limit();
     test_unit_means();
