@@ -1,5 +1,5 @@
 /* inputs_mpi.c - what a search is given: sets opened and checked against one another once, queries and class
- * names handed to all ranks. See stage.h. */
+ * names handed to all ranks. See search_stage.h. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,12 +7,11 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "search/stage.h"
+#include "search/search_stage.h"
 
 static const size_t NAMES_MAX = (size_t)1 << 30; /* bytes of a class file */
 
-/* ---- queries to all ranks --------------------------------------------------------------------------------
- */
+/* ---- queries to all ranks ------------------------------------------------------------------------------ */
 
 /* All names, each with its final zero. */
 static npr_status join_names(const npr_queries *q, char **bytes, size_t *n)
@@ -78,8 +77,7 @@ static npr_status read_queries(const npr_comm *comm, const npr_set *set, npr_que
     return shape[3] ? bcast_names(comm, q) : NPR_OK;
 }
 
-/* ---- class names -----------------------------------------------------------------------------------------
- */
+/* ---- class names --------------------------------------------------------------------------------------- */
 
 static npr_status read_names(const char *path, char **text)
 {
@@ -92,7 +90,7 @@ static npr_status read_names(const char *path, char **text)
 }
 
 /* The names of the head's rows as a class file. */
-static npr_status names_of_head(const search_inputs *in, char **text)
+static npr_status names_of_head(const npr_search_inputs *in, char **text)
 {
     const npr_queries *h = &in->head;
     if (!h->name)
@@ -110,7 +108,7 @@ static npr_status names_of_head(const search_inputs *in, char **text)
     return NPR_OK;
 }
 
-static npr_status prepare_names(const npr_comm *comm, const npr_search_job *job, search_inputs *in)
+static npr_status prepare_names(const npr_comm *comm, const npr_search_job *job, npr_search_inputs *in)
 {
     npr_status st = NPR_OK;
     if (comm->rank == 0) st = job->names ? read_names(job->names, &in->names) : names_of_head(in, &in->names);
@@ -136,11 +134,10 @@ static void warn_of_names(const npr_log *log, const npr_phrases *p)
         p->name[b]);
 }
 
-/* ---- lists -----------------------------------------------------------------------------------------------
- */
+/* ---- lists --------------------------------------------------------------------------------------------- */
 
 /* A list per query, or per class of the class file, with its class and name. */
-static npr_status make_lists(search_inputs *in)
+static npr_status make_lists(npr_search_inputs *in)
 {
     in->lists = in->phrases ? in->phrases->classes : in->by->nq;
     in->label = npr_alloc((size_t)in->lists, sizeof *in->label, "classes");
@@ -160,8 +157,7 @@ static npr_status make_lists(search_inputs *in)
     return NPR_OK;
 }
 
-/* ---- checks ----------------------------------------------------------------------------------------------
- */
+/* ---- checks -------------------------------------------------------------------------------------------- */
 
 static npr_status check_job(const npr_search_job *job)
 {
@@ -182,7 +178,7 @@ static npr_status check_job(const npr_search_job *job)
     return NPR_OK;
 }
 
-static npr_status check_columns(const npr_search_job *job, const search_inputs *in)
+static npr_status check_columns(const npr_search_job *job, const npr_search_inputs *in)
 {
     const npr_filter_limits *l = &job->limits;
     const struct {
@@ -206,7 +202,7 @@ static npr_status check_columns(const npr_search_job *job, const search_inputs *
     return NPR_OK;
 }
 
-static npr_status check_labels(const npr_search_job *job, const search_inputs *in)
+static npr_status check_labels(const npr_search_job *job, const npr_search_inputs *in)
 {
     for (int i = 0; job->limits.clip && i < in->head.nq; i++)
         if (in->head.label[i] < 0)
@@ -241,7 +237,7 @@ static void warn_of_models(const npr_log *log, const npr_set *a, const npr_set *
 }
 
 /* Open a set of vectors that is compared with the index. */
-static npr_status open_vectors(const npr_comm *comm, const npr_log *log, const search_inputs *in,
+static npr_status open_vectors(const npr_comm *comm, const npr_log *log, const npr_search_inputs *in,
                                const char *path, int compared, npr_set **set, npr_queries *q)
 {
     NPR_TRY(npr_set_open_all(comm, path, set));
@@ -251,10 +247,9 @@ static npr_status open_vectors(const npr_comm *comm, const npr_log *log, const s
     return read_queries(comm, *set, q);
 }
 
-/* ---- identity --------------------------------------------------------------------------------------------
- */
+/* ---- identity ------------------------------------------------------------------------------------------ */
 
-static npr_status make_identity(const npr_search_job *job, search_inputs *in)
+static npr_status make_identity(const npr_search_job *job, npr_search_inputs *in)
 {
     char names[NPR_DIGEST_HEX] = "-";
     if (in->names) npr_digest_block(in->names, strlen(in->names), names);
@@ -264,10 +259,10 @@ static npr_status make_identity(const npr_search_job *job, search_inputs *in)
     return in->identity ? NPR_OK : npr_last();
 }
 
-npr_status search_inputs_read(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
-                              search_inputs *in)
+npr_status npr_search_inputs_read(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
+                                  npr_search_inputs *in)
 {
-    *in = (search_inputs){0};
+    *in = (npr_search_inputs){0};
     int caption = !strcmp(job->mode, "caption");
     NPR_TRY(npr_agree(comm, check_job(job), "options"));
     NPR_TRY(npr_set_open_all(comm, job->index, &in->index));
@@ -289,7 +284,7 @@ npr_status search_inputs_read(const npr_comm *comm, const npr_log *log, const np
     return npr_agree(comm, st, "options");
 }
 
-void search_inputs_free(search_inputs *in)
+void npr_search_inputs_free(npr_search_inputs *in)
 {
     npr_set_free(in->index);
     npr_set_free(in->query_set);
@@ -301,5 +296,5 @@ void search_inputs_free(search_inputs *in)
     free(in->label);
     free(in->name);
     free(in->identity);
-    *in = (search_inputs){0};
+    *in = (npr_search_inputs){0};
 }

@@ -1,4 +1,4 @@
-/* pool_mpi.c - from the plan of the pool to its parts. See stage.h.
+/* pool_mpi.c - from the plan of the pool to its parts. See search_stage.h.
  *
  * The plan, the same on all ranks, says which index row stands in each row of the pool. Part p of the pool is
  * written by one rank, and the rows come from wherever the index parts are dealt to (npr_owns). A part is
@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "search/stage.h"
+#include "search/search_stage.h"
 
 enum {
     BATCH_ROWS = 4096,     /* rows per append: fixed, so that the file does not depend on the window */
@@ -29,7 +29,7 @@ typedef struct pool_job {
     const npr_comm *comm;
     const npr_search_job *job;
     const npr_set *index;
-    const search_plan *plan;
+    const npr_search_plan *plan;
     uint32_t columns;
     npr_set_writer *w;
     int parts;
@@ -55,7 +55,7 @@ typedef struct pool_job {
     npr_rows batch;
 } pool_job;
 
-uint32_t search_pool_columns(const npr_set *index)
+uint32_t npr_search_pool_columns(const npr_set *index)
 {
     uint32_t may = NPR_COL(NPR_CAPTION) | NPR_COL(NPR_URL) | NPR_COL(NPR_TOKENS) | NPR_COL(NPR_SOURCE) |
                    NPR_COL(NPR_SIMILARITY) | NPR_COL(NPR_NSFW) | NPR_COL(NPR_WIDTH) | NPR_COL(NPR_HEIGHT);
@@ -76,8 +76,7 @@ static void window_range(const pool_job *p, int part, int64_t w, int64_t *first,
     *end = least(*first + p->window, part_end);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 static int want_compare(const void *va, const void *vb)
 {
@@ -109,7 +108,7 @@ static npr_status list_wants(pool_job *p, int group, int64_t w)
  */
 static npr_status send_row(pool_job *p, int group, int64_t j, int64_t row)
 {
-    const plan_row *from = &p->plan->row[row];
+    const npr_plan_row *from = &p->plan->row[row];
     npr_rows_clear(&p->one);
     NPR_TRY(npr_rows_copy(&p->one, &p->picked, j));
     if (p->picked.id[j] != from->hit.id)
@@ -174,8 +173,7 @@ static npr_status fetch_round(pool_job *p, int group, size_t *next)
     return npr_fault("pool.batch") ? npr_fail(NPR_EIO, "injected fault pool.batch") : NPR_OK;
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------
- */
+/* ---- sending ------------------------------------------------------------------------------------------- */
 
 /* Room in the arena for what all ranks send to this one in this round. Collective. */
 static npr_status announce(pool_job *p)
@@ -218,8 +216,7 @@ static void exchange(pool_job *p)
     MPI_Waitall(n, p->request, MPI_STATUSES_IGNORE);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* Append the window's rows in order. */
 static npr_status append_window(pool_job *p, int64_t rows)
@@ -336,14 +333,15 @@ static void release(pool_job *p)
     free(p->at);
 }
 
-npr_status search_pool_write(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
-                             const search_inputs *in, const search_plan *plan, npr_set_writer *w, int parts)
+npr_status npr_search_pool_write(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
+                                 const npr_search_inputs *in, const npr_search_plan *plan, npr_set_writer *w,
+                                 int parts)
 {
     pool_job p = {.comm = comm,
                   .job = job,
                   .index = in->index,
                   .plan = plan,
-                  .columns = search_pool_columns(in->index),
+                  .columns = npr_search_pool_columns(in->index),
                   .w = w,
                   .parts = parts,
                   .part_rows = job->part_rows};

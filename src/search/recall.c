@@ -1,14 +1,14 @@
-/* recall.c - how many of the exact answers an approximate search found. See stage.h. */
+/* recall.c - how many of the exact answers an approximate search found. See search_stage.h. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "search/stage.h"
+#include "search/search_stage.h"
 
-npr_status search_sample_make(const npr_queries *from, int n, search_sample *s)
+npr_status npr_search_sample_make(const npr_queries *from, int n, npr_search_sample *s)
 {
     size_t dim = (size_t)from->dim;
-    *s = (search_sample){.queries = {.nq = n, .dim = from->dim, .classes = from->classes}};
+    *s = (npr_search_sample){.queries = {.nq = n, .dim = from->dim, .classes = from->classes}};
     s->list = npr_alloc((size_t)n, sizeof *s->list, "sampled queries");
     s->queries.vector = npr_alloc_aligned((size_t)n * dim, sizeof(float), "sampled queries");
     s->queries.label = npr_alloc((size_t)n, sizeof(int32_t), "sampled queries");
@@ -24,7 +24,7 @@ npr_status search_sample_make(const npr_queries *from, int n, search_sample *s)
     return NPR_OK;
 }
 
-void search_sample_free(search_sample *s)
+void npr_search_sample_free(npr_search_sample *s)
 {
     npr_queries_free(&s->queries);
     free(s->list);
@@ -36,11 +36,11 @@ static int place_compare(const void *va, const void *vb)
     return (a > b) - (a < b);
 }
 
-npr_status search_recall_measure(const search_plan *found, const npr_topk *truth, const search_sample *s,
-                                 search_recall *recall)
+npr_status npr_search_recall_measure(const npr_search_plan *found, const npr_topk *truth,
+                                     const npr_search_sample *s, npr_search_recall *recall)
 {
     npr_status st = NPR_OK;
-    *recall = (search_recall){.queries = s->queries.nq, .least = 1};
+    *recall = (npr_search_recall){.queries = s->queries.nq, .least = 1};
     int64_t *place = NULL;
     size_t cap = 0, at = 0;
     for (int i = 0; !st && i < s->queries.nq; i++) {

@@ -1,10 +1,10 @@
 /* search_mpi.c - recall as one collective stage: scan in batches of queries, merge, order, write. See
- * npr/search.h; the steps are in the files that stage.h lists. */
+ * npr/search.h; the steps are in the files that search_stage.h lists. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "search/stage.h"
+#include "search/search_stage.h"
 
 static const double LISTS_BYTES =
     1 << 30; /* what the lists of one batch may take, when the batch is ours to choose */
@@ -17,13 +17,13 @@ typedef struct search_run {
     const npr_log *log;
     npr_record *rec;
     const npr_search_job *job;
-    search_inputs in;
+    npr_search_inputs in;
     npr_set_writer *w;
     int by_class;
-    search_plan plan;
+    npr_search_plan plan;
     npr_tally tally; /* of all lists */
-    search_recall recall;
-    search_times times;
+    npr_search_recall recall;
+    npr_search_times times;
 } search_run;
 
 /* A list cannot hold more than the index has. */
@@ -40,8 +40,7 @@ static int batch_size(const search_run *r)
     return lists < r->in.lists ? (int)lists : r->in.lists;
 }
 
-/* ---- the plan, for --dry-run -----------------------------------------------------------------------------
- */
+/* ---- the plan, for --dry-run --------------------------------------------------------------------------- */
 
 static double gib(double bytes)
 {
@@ -63,7 +62,7 @@ static void say_plan(const search_run *r)
     double row = caption ? 256 : dim * 2 + 24, scores = caption ? 0 : 4.0 * batch;
     double tiles = 2 * (double)r->job->tile_rows * row + (double)r->job->tile_rows * scores / 8;
     double held = (double)batch * (double)list_room(r) * HIT_BYTES;
-    double plan = lists * (double)list_room(r) * sizeof(plan_row);
+    double plan = lists * (double)list_room(r) * sizeof(npr_plan_row);
     double queries = r->in.by ? 3.0 * lists * dim * 4 : 0;
     double window = SEARCH_WINDOW_MB * 1048576.0;
     npr_record_int(r->rec, "plan.index_rows", index->rows);
@@ -83,31 +82,31 @@ static void say_plan(const search_run *r)
     npr_record_real(r->rec, "plan.memory_gib_per_rank_most", gib(high + queries + plan));
 }
 
-/* ---- recall ----------------------------------------------------------------------------------------------
- */
+/* ---- recall -------------------------------------------------------------------------------------------- */
 
 /* Take the lists and the tally of one pass into the whole. Local. */
-static npr_status keep(search_run *r, const search_pass *pass, const npr_topk *lists, const npr_tally *tally)
+static npr_status keep(search_run *r, const npr_search_pass *pass, const npr_topk *lists,
+                       const npr_tally *tally)
 {
     size_t first = (size_t)pass->list0 * NPR_TALLY_FIELDS, n = (size_t)tally->lists * NPR_TALLY_FIELDS;
     memcpy(r->tally.count + first, tally->count, n * sizeof *tally->count);
     r->tally.non_finite = tally->non_finite; /* every pass sees the same rows */
-    return search_plan_add(&r->plan, lists, pass->list0, r->in.label);
+    return npr_search_plan_add(&r->plan, lists, pass->list0, r->in.label);
 }
 
 static npr_status run_passes(search_run *r)
 {
-    npr_status st = npr_agree(r->comm, search_tally_make(r->in.lists, &r->tally), "scan");
+    npr_status st = npr_agree(r->comm, npr_search_tally_make(r->in.lists, &r->tally), "scan");
     int batch = batch_size(r);
     for (int q = 0; !st && q < r->in.lists; q += batch) {
         int end = r->in.lists - q < batch ? r->in.lists : q + batch;
-        search_pass pass = {SEARCH_MAIN, q, end, r->job->mode, r->in.by};
+        npr_search_pass pass = {SEARCH_MAIN, q, end, r->job->mode, r->in.by};
         npr_topk *lists = NULL;
         npr_tally tally = {0};
-        st = search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &lists, &tally, &r->times);
+        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &lists, &tally, &r->times);
         if (!st) st = npr_agree(r->comm, keep(r, &pass, lists, &tally), "scan");
         npr_topk_free(lists);
-        search_tally_free(&tally);
+        npr_search_tally_free(&tally);
     }
     return st;
 }
@@ -117,21 +116,22 @@ static npr_status measure_recall(search_run *r)
 {
     int n = r->job->recall_queries < r->in.by->nq ? r->job->recall_queries : r->in.by->nq;
     if (n == 0) return NPR_OK;
-    search_sample sample;
+    npr_search_sample sample;
     npr_topk *truth = NULL;
     npr_tally tally = {0};
-    npr_status st = npr_agree(r->comm, search_sample_make(r->in.by, n, &sample), "recall");
+    npr_status st = npr_agree(r->comm, npr_search_sample_make(r->in.by, n, &sample), "recall");
     if (!st) {
-        search_pass pass = {SEARCH_TRUTH, 0, n, "exact", &sample.queries};
-        search_times apart = {0};
-        st = search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &truth, &tally, &apart);
+        npr_search_pass pass = {SEARCH_TRUTH, 0, n, "exact", &sample.queries};
+        npr_search_times apart = {0};
+        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &truth, &tally, &apart);
         if (!st)
-            st = npr_agree(r->comm, search_recall_measure(&r->plan, truth, &sample, &r->recall), "recall");
+            st =
+                npr_agree(r->comm, npr_search_recall_measure(&r->plan, truth, &sample, &r->recall), "recall");
         if (!st) npr_record_time(r->comm, r->rec, "recall", apart.scan + apart.merge);
     }
     npr_topk_free(truth);
-    search_tally_free(&tally);
-    search_sample_free(&sample);
+    npr_search_tally_free(&tally);
+    npr_search_sample_free(&sample);
     return st;
 }
 
@@ -157,11 +157,11 @@ static npr_status write_pool(search_run *r)
         npr_warn(r->log, "nothing was recalled: the pool is empty");
         parts = 1; /* of no rows */
     }
-    NPR_TRY(search_pool_write(r->comm, r->log, r->job, &r->in, &r->plan, r->w, (int)parts));
+    NPR_TRY(npr_search_pool_write(r->comm, r->log, r->job, &r->in, &r->plan, r->w, (int)parts));
     npr_status st = NPR_OK;
     if (r->comm->rank == 0)
-        st = search_summary_write(r->rec, &r->in, &r->plan, &r->tally, &r->recall, r->by_class,
-                                  npr_set_folder(r->w));
+        st = npr_search_summary_write(r->rec, &r->in, &r->plan, &r->tally, &r->recall, r->by_class,
+                                      npr_set_folder(r->w));
     NPR_TRY(npr_agree(r->comm, st, "summary"));
     NPR_TRY(npr_set_finish(r->comm, r->w, (int)parts));
     say_times(r, npr_now() - start);
@@ -183,7 +183,7 @@ static npr_status recall_and_write(search_run *r)
 {
     NPR_TRY(run_passes(r));
     NPR_TRY(measure_recall(r));
-    search_plan_order(&r->plan, r->by_class);
+    npr_search_plan_order(&r->plan, r->by_class);
     return write_pool(r);
 }
 
@@ -195,13 +195,13 @@ static npr_status search(search_run *r)
                          .model = r->in.index->model,
                          .job = r->in.identity,
                          .dim = r->in.index->dim,
-                         .columns = search_pool_columns(r->in.index),
+                         .columns = npr_search_pool_columns(r->in.index),
                          .part_rows = r->job->part_rows};
     NPR_TRY(npr_set_begin(r->comm, &plan, &r->w, &complete));
     npr_status st = NPR_OK;
     if (complete) {
         npr_info(r->log, "%s is already there, made by this very command: nothing to do", r->job->out);
-        if (r->comm->rank == 0) st = search_summary_read(r->rec, r->job->out);
+        if (r->comm->rank == 0) st = npr_search_summary_read(r->rec, r->job->out);
         st = npr_agree(r->comm, st, "summary");
     } else {
         st = recall_and_write(r);
@@ -216,13 +216,13 @@ npr_status npr_search_run(const npr_comm *comm, const npr_log *log, npr_record *
 {
     search_run r = {
         .comm = comm, .log = log, .rec = rec, .job = job, .by_class = strcmp(job->pool, "row") != 0};
-    npr_status st = search_inputs_read(comm, log, job, &r.in);
+    npr_status st = npr_search_inputs_read(comm, log, job, &r.in);
     if (!st && job->dry_run)
         say_plan(&r);
     else if (!st)
         st = search(&r);
-    search_tally_free(&r.tally);
-    search_inputs_free(&r.in);
+    npr_search_tally_free(&r.tally);
+    npr_search_inputs_free(&r.in);
     free(r.plan.row);
     return st;
 }

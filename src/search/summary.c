@@ -1,5 +1,5 @@
 /* summary.c - what a search found, in words and numbers: the record's results and the table of classes. See
- * stage.h.
+ * search_stage.h.
  *
  * Both also lie in the pool's folder (result.txt, classes.tsv), so that a command that finds its work already
  * done says the same. They depend on inputs and options alone: no times, hosts or ranks. */
@@ -11,7 +11,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "search/stage.h"
+#include "search/search_stage.h"
 
 enum { EMPTY_SHOWN = 10 };
 
@@ -36,7 +36,7 @@ static int class_compare(const void *va, const void *vb)
 }
 
 /* Lists to classes. */
-static npr_status make_lines(summary *s, const search_inputs *in, const search_plan *plan,
+static npr_status make_lines(summary *s, const npr_search_inputs *in, const npr_search_plan *plan,
                              const npr_tally *tally)
 {
     s->line = npr_alloc((size_t)in->lists, sizeof *s->line, "the table of classes");
@@ -108,8 +108,7 @@ static npr_status write_table(const summary *s, const char *folder)
     return st;
 }
 
-/* ---- lines of the record, and of result.txt --------------------------------------------------------------
- */
+/* ---- lines of the record, and of result.txt ------------------------------------------------------------ */
 
 __attribute__((format(printf, 3, 4))) static void say(const summary *s, const char *key, const char *fmt, ...)
 {
@@ -156,7 +155,7 @@ static npr_status say_classes(const summary *s)
     return NPR_OK;
 }
 
-static void say_tally(const summary *s, const search_inputs *in, const npr_tally *tally, int64_t kept)
+static void say_tally(const summary *s, const npr_search_inputs *in, const npr_tally *tally, int64_t kept)
 {
     static const char *key[NPR_TALLY_FIELDS] = {"result.matched", "result.dropped_similarity",
                                                 "result.dropped_nsfw", "result.dropped_size",
@@ -183,9 +182,9 @@ static npr_status publish(FILE *f, char **text, const size_t *n, const char *fol
     return st;
 }
 
-npr_status search_summary_write(npr_record *rec, const search_inputs *in, const search_plan *plan,
-                                const npr_tally *tally, const search_recall *recall, int by_class,
-                                const char *folder)
+npr_status npr_search_summary_write(npr_record *rec, const npr_search_inputs *in, const npr_search_plan *plan,
+                                    const npr_tally *tally, const npr_search_recall *recall, int by_class,
+                                    const char *folder)
 {
     char *text = NULL;
     size_t n = 0;
@@ -209,7 +208,7 @@ npr_status search_summary_write(npr_record *rec, const search_inputs *in, const 
     return st ? st : published;
 }
 
-npr_status search_summary_read(npr_record *rec, const char *folder)
+npr_status npr_search_summary_read(npr_record *rec, const char *folder)
 {
     char *text = NULL, *path = npr_path("%s/result.txt", folder);
     size_t n;

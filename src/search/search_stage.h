@@ -1,0 +1,130 @@
+/* search_stage.h - what the files of the collective search share (search_mpi.c and its helpers); not for
+ * others.
+ *
+ *   inputs_mpi.c   open and check the sets, hand queries and names to all ranks
+ *   scan_mpi.c     scan the parts, keep the journal, merge the lists
+ *   recall.c       FAISS's answers measured against exact ones
+ *   plan.c         which rows make the pool, in which order
+ *   pool_mpi.c     fetch these rows from where they lie and write the pool's parts
+ *   summary.c      the table of classes and the record's results */
+#ifndef NPR_SEARCH_SEARCH_STAGE_H
+#define NPR_SEARCH_SEARCH_STAGE_H
+
+#include <stdint.h>
+
+#include "npr/search.h"
+#include "search/phrases.h"
+
+/* ---- inputs -------------------------------------------------------------------------------------------- */
+
+typedef struct npr_search_inputs {
+    npr_set *index, *query_set, *head_set; /* NULL where the job names none */
+    npr_queries queries, head;
+    char *names;           /* caption: text of the class file */
+    npr_phrases *phrases;  /* caption: the same, read */
+    const npr_queries *by; /* exact, faiss: the vectors searched with: queries, or the head itself */
+    int lists;             /* queries, or classes of the class file */
+    int32_t *label;        /* [lists] the class of a list; -1 = none */
+    const char **name;     /* [lists] names for the table; NULL = none is known */
+    char *identity;        /* of the pool: options that shape it and digests of the inputs */
+} npr_search_inputs;
+
+/* Open, read, check against one another; sizes and digests go into the record. Collective. */
+npr_status npr_search_inputs_read(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
+                                  npr_search_inputs *in);
+void npr_search_inputs_free(npr_search_inputs *in);
+
+/* ---- scanning ------------------------------------------------------------------------------------------ */
+
+/* One pass over all parts for the lists [list0, list1). */
+typedef struct npr_search_pass {
+    int kind; /* SEARCH_MAIN or SEARCH_TRUTH */
+    int list0, list1;
+    const char *mode; /* the scanner */
+    const npr_queries *by;
+} npr_search_pass;
+
+enum { SEARCH_MAIN, SEARCH_TRUTH }; /* the search itself; the exact answers that recall is measured against */
+
+typedef struct npr_search_times {
+    double scan, merge;
+    int64_t bytes; /* read by this rank in this run */
+} npr_search_times;
+
+/* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks.
+ * Collective. */
+npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
+                               const npr_search_inputs *in, const npr_set_writer *w,
+                               const npr_search_pass *pass, npr_topk **lists, npr_tally *tally,
+                               npr_search_times *times);
+
+/* Queries q0 .. q1-1 of q; borrows its arrays. Local. */
+npr_queries npr_search_queries_view(const npr_queries *q, int q0, int q1);
+
+npr_status npr_search_tally_make(int lists, npr_tally *t);
+void npr_search_tally_free(npr_tally *t);
+
+/* ---- the plan of the pool ------------------------------------------------------------------------------ */
+
+typedef struct npr_plan_row {
+    npr_hit hit;
+    int32_t label; /* of the list; the row's own is read with the row (pool "row") */
+    int32_t list;
+} npr_plan_row;
+
+typedef struct npr_search_plan {
+    npr_plan_row *row; /* [count] */
+    size_t count, cap;
+} npr_search_plan;
+
+/* Append all hits of merged lists; list q stands for list list0 + q. Local. */
+npr_status npr_search_plan_add(npr_search_plan *p, const npr_topk *lists, int list0, const int32_t *label);
+
+/* Put the rows in the pool's order and drop what stands in it twice. by_class: a row once per class, order
+ * (label, score down, id, place); else once, with its best score, order (id, place). Local. */
+void npr_search_plan_order(npr_search_plan *p, int by_class);
+
+/* ---- writing ------------------------------------------------------------------------------------------- */
+
+/* Write the parts of the pool that are not done yet. Collective. */
+npr_status npr_search_pool_write(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
+                                 const npr_search_inputs *in, const npr_search_plan *plan, npr_set_writer *w,
+                                 int parts);
+
+/* Columns of the pool for this index. Local. */
+uint32_t npr_search_pool_columns(const npr_set *index);
+
+enum { SEARCH_WINDOW_MB = 256 }; /* rows a writer collects at a time, about */
+
+/* ---- recall -------------------------------------------------------------------------------------------- */
+
+typedef struct npr_search_recall {
+    int queries; /* 0: not measured */
+    double mean, least;
+} npr_search_recall;
+
+/* Some of the queries, spread evenly, to be answered exactly. */
+typedef struct npr_search_sample {
+    npr_queries queries;
+    int *list; /* [nq] which list each was, ascending */
+} npr_search_sample;
+
+npr_status npr_search_sample_make(const npr_queries *from, int n, npr_search_sample *s);
+void npr_search_sample_free(npr_search_sample *s); /* also of a half-made one */
+
+/* The share of the exact hits that were found. The plan must not be ordered yet. Local. */
+npr_status npr_search_recall_measure(const npr_search_plan *found, const npr_topk *truth,
+                                     const npr_search_sample *s, npr_search_recall *recall);
+
+/* ---- results ------------------------------------------------------------------------------------------- */
+
+/* Put the results into the record, and with by_class write the table of classes into the pool's folder.
+ * Local: rank 0. */
+npr_status npr_search_summary_write(npr_record *rec, const npr_search_inputs *in, const npr_search_plan *plan,
+                                    const npr_tally *tally, const npr_search_recall *recall, int by_class,
+                                    const char *folder);
+
+/* The same results again, from the folder of a finished pool. Local. */
+npr_status npr_search_summary_read(npr_record *rec, const char *folder);
+
+#endif
