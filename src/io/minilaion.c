@@ -64,11 +64,10 @@ npr_status minilaion_done(const char *out, const minilaion_files *files, int fil
     return st;
 }
 
-static npr_status stop_asked(const char *path)
+static npr_status stop_asked(void)
 {
     if (!npr_stop_requested()) return NPR_OK;
-    return npr_fail(NPR_ESTOP, "%s: stopped on request; finished files are kept, run the same command again",
-                    path);
+    return npr_fail(NPR_ESTOP, "stopped on request; finished files are kept, run the same command again");
 }
 
 /* Finishing with rows missing removes what was written; the reason why they are missing stays the one told.
@@ -100,7 +99,7 @@ static npr_status write_vectors(const char *path, const npr_world *w, int test, 
             npr_world_test_vectors(w, (npr_world_test)test, row0 + at, m, block);
         st = npr_npy_append(f, block, m);
         if (progress) npr_progress_add(progress, m);
-        if (!st) st = stop_asked(path);
+        if (!st) st = stop_asked();
     }
     free(block);
     return st ? give_up(f, st) : npr_npy_finish(f);
@@ -120,7 +119,7 @@ static npr_status write_lines(int fd, const char *path, const npr_world *w, int6
         if (used < BUFFER) continue;
         st = npr_file_write_all(fd, path, buffer, used);
         used = 0;
-        if (!st) st = stop_asked(path);
+        if (!st) st = stop_asked();
     }
     if (!st) st = npr_file_write_all(fd, path, buffer, used);
     free(buffer);

@@ -1,0 +1,35 @@
+#!/bin/bash
+# pipeline.sh - submit stages, each waiting for the one before to succeed; all settings come from site.sh.
+#
+#   bash slurm/pipeline.sh                 the stages of NPR_STAGES in site.sh
+#   bash slurm/pipeline.sh search solve    these (of: minilaion ingest index search solve verify)
+#
+# Prints one line per job: stage and job number. Logs go to $NPR_WORK/logs, records to $NPR_WORK/records. Running it again
+# is safe: stages that are complete say so and end.
+set -euo pipefail
+# shellcheck source=slurm/common.sh
+source "$(dirname "$0")/common.sh"
+
+case ${1:-} in
+-h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
+esac
+stages=("$@")
+((${#stages[@]})) || stages=("${NPR_STAGES[@]}")
+for stage in "${stages[@]}"; do
+    [ -e "$NPR_ROOT/slurm/$stage.sbatch" ] ||
+        npr_fail 64 "no stage \"$stage\" (known: $(cd "$NPR_ROOT/slurm" && echo *.sbatch | sed 's/\.sbatch//g'))"
+done
+
+mkdir -p "$NPR_WORK/logs"
+common=(--parsable --nodes="$NPR_NODES" --ntasks-per-node="$NPR_RANKS_PER_NODE" --cpus-per-task="$NPR_CORES_PER_RANK"
+    --time="$NPR_TIME" --output="$NPR_WORK/logs/%x-%j.log" --export="ALL,NPR_SLURM=$NPR_ROOT/slurm")
+[ -z "$NPR_ACCOUNT" ] || common+=(--account="$NPR_ACCOUNT")
+[ -z "$NPR_PARTITION" ] || common+=(--partition="$NPR_PARTITION")
+
+after=()
+for stage in "${stages[@]}"; do
+    job=$(sbatch "${common[@]}" "${NPR_SBATCH[@]}" "${after[@]}" "$NPR_ROOT/slurm/$stage.sbatch")
+    job=${job%%;*} # --parsable adds the cluster's name where there are several
+    echo "$stage $job"
+    after=(--dependency="afterok:$job" --kill-on-invalid-dep=yes)
+done

@@ -1,0 +1,72 @@
+#!/bin/bash
+# The batch scripts, with programs and Slurm's commands replaced by scripts that note what they were told: exit codes,
+# the warning before the time limit, queueing again, the chain of jobs. (On a real Slurm: see slurm/README.md.)
+source "$(dirname "$0")/../lib.sh"
+mkdir -p "$TMP/clone" "$TMP/fake" "$TMP/bin"
+cp -r "${NPR_SOURCE:?}/slurm" "$TMP/clone/"
+{
+    cat "$NPR_SOURCE/slurm/site.sh.in"
+    printf '%s\n' "NPR_BIN=$TMP/bin" "NPR_WORK='$TMP/a work'" NPR_ACCOUNT=physics
+} >"$TMP/clone/slurm/site.sh"
+write() { cat >"$1" && chmod +x "$1"; }
+# shellcheck disable=SC2016 # the scripts expand their variables themselves
+{
+    write "$TMP/fake/srun" <<<'#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+exec "$@"'
+    write "$TMP/fake/scontrol" <<<'#!/bin/bash
+echo "$*" >>"$NOTES"
+kill "$PPID"'
+    write "$TMP/fake/sbatch" <<<'#!/bin/bash
+printf "%s|" "$@" >>"$NOTES"
+echo >>"$NOTES"
+echo "$(wc -l <"$NOTES");cluster"'
+    write "$TMP/bin/npr-solve" <<<'#!/bin/bash
+printf "%s|" "$@" >>"$NOTES"
+echo >>"$NOTES"
+trap "exit 75" USR1
+if [ "$CODE" = wait ]; then for _ in {1..100}; do sleep 0.1; done; fi
+exit "$CODE"'
+}
+export NOTES=$TMP/notes PATH=$TMP/fake:$PATH NPR_SLURM=$TMP/clone/slurm SLURM_JOB_ID=17
+
+# solve CODE: run the stage whose program ends with CODE (or waits for USR1); output in $TMP/said, exit code in $got
+solve() {
+    : >"$NOTES"
+    got=0
+    CODE=$1 timeout 60 bash "$NPR_SLURM/solve.sbatch" >"$TMP/said" 2>&1 || got=$?
+}
+
+solve 0
+[ "$got" = 0 ] && grep -q "solve is done" "$TMP/said" || fail "a stage that ends well: $got $(cat "$TMP/said")"
+grep -qF -- "--record=$TMP/a work/records/solve.txt|--head=$TMP/a work/head|" "$NOTES" || fail "options: $(cat "$NOTES")"
+solve 65
+[ "$got" = 65 ] && grep -q "input is damaged" "$TMP/said" || fail "a stage that fails: $got $(cat "$TMP/said")"
+solve 75
+grep -q "requeue 17" "$NOTES" || fail "a stage that stopped early is not queued again: $(cat "$NOTES" "$TMP/said")"
+
+: >"$NOTES"
+CODE="wait" bash "$NPR_SLURM/solve.sbatch" >"$TMP/said" 2>&1 &
+until [ -s "$NOTES" ]; do sleep 0.1; done
+sleep 0.3 # the program sets its trap
+kill -USR1 $!
+wait $! || true
+grep -q "asked to stop: passing it on" "$TMP/said" && grep -q "requeue 17" "$NOTES" ||
+    fail "USR1 is not passed on: $(cat "$TMP/said" "$NOTES")"
+
+: >"$NOTES"
+bash "$NPR_SLURM/pipeline.sh" ingest search solve >"$TMP/jobs"
+[ "$(tr '\n' ' ' <"$TMP/jobs")" = "ingest 1 search 2 solve 3 " ] || fail "jobs: $(cat "$TMP/jobs")"
+[ "$(grep -c -- '--account=physics|' "$NOTES")" = 3 ] || fail "account: $(cat "$NOTES")"
+grep -q -- '--dependency=afterok:2|.*solve\.sbatch' "$NOTES" || fail "the chain: $(cat "$NOTES")"
+grep -q -- '--dependency.*ingest\.sbatch' "$NOTES" && fail "the first stage waits for nothing: $(cat "$NOTES")"
+bash "$NPR_SLURM/pipeline.sh" nonsense >"$TMP/said" 2>&1 && fail "an unknown stage is taken"
+rm "$NPR_SLURM/site.sh"
+bash "$NPR_SLURM/pipeline.sh" >"$TMP/said" 2>&1 && fail "without site.sh it goes on"
+grep -q "copy slurm/site.sh.in" "$TMP/said" || fail "without site.sh: $(cat "$TMP/said")"
+
+if command -v shellcheck >/dev/null; then
+    (cd "$NPR_SOURCE" && shellcheck -x slurm/*.sh slurm/*.sbatch slurm/site.sh.in slurm/env/*.sh jobs/*.sh tests/run.sh) ||
+        fail "shellcheck"
+fi
+done_with slurm
