@@ -1,0 +1,369 @@
+/* scan_mpi.c - one pass over the parts of the index: who scans what, the journal, the merge. See
+ * search_stage.h.
+ *
+ * After each part a rank appends one record to its journal: the part's tally, and those of its hits that are
+ * still in the rank's lists. A hit that is not there was pushed out by k better ones, which are in this or an
+ * earlier record or will be found again; so the records together hold all that a later run needs, whoever
+ * reads them. A run starts by reading all journals, on any number of ranks, and deals out the parts without a
+ * record. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "io/journal.h"
+#include "search/search_stage.h"
+
+enum {
+    FORMAT = 1,
+    AGREE_PARTS = 8, /* parts a rank scans before it asks how the others are */
+};
+
+/* A record: this head, the counts of the tally, hits per list, the hits. */
+typedef struct record_head {
+    int64_t format, kind, list0, list1, part;
+    int64_t non_finite, rows, bytes, hits;
+} record_head;
+
+typedef struct scan {
+    const npr_comm *comm;
+    const npr_set *index;
+    const npr_search_pass *pass;
+    const npr_set_writer *w;
+    npr_scanner *scanner;
+    npr_topk *lists;
+    npr_tally *tally; /* of the parts this rank answers for: scanned now, or read from a journal */
+    npr_tally of_part;
+    npr_journal *journal;
+    char *record; /* the one being made */
+    size_t cap_record;
+    int64_t *owner;    /* [parts] size - rank of the rank that has read its record, 0 = no record */
+    int64_t *accepted; /* [parts] 1: this rank has taken the record in */
+    int64_t bytes;     /* read in this run */
+    int filling;       /* reading journals: 0 = which records are there, 1 = take them in */
+} scan;
+
+npr_status npr_search_tally_make(int lists, npr_tally *t)
+{
+    *t = (npr_tally){.lists = lists};
+    t->count = npr_alloc((size_t)lists * NPR_TALLY_FIELDS, sizeof *t->count, "tallies");
+    return t->count ? NPR_OK : npr_last();
+}
+
+void npr_search_tally_free(npr_tally *t)
+{
+    free(t->count);
+    *t = (npr_tally){0};
+}
+
+static void tally_clear(npr_tally *t)
+{
+    memset(t->count, 0, (size_t)t->lists * NPR_TALLY_FIELDS * sizeof *t->count);
+    t->non_finite = t->rows = t->bytes = 0;
+}
+
+static void tally_add(npr_tally *to, const npr_tally *from)
+{
+    for (size_t i = 0; i < (size_t)to->lists * NPR_TALLY_FIELDS; i++) to->count[i] += from->count[i];
+    to->non_finite += from->non_finite;
+    to->rows += from->rows;
+    to->bytes += from->bytes;
+}
+
+npr_queries npr_search_queries_view(const npr_queries *q, int q0, int q1)
+{
+    npr_queries v = *q;
+    v.nq = q1 - q0;
+    v.vector += (size_t)q0 * (size_t)q->dim;
+    v.label += q0;
+    v.id += q0;
+    if (v.name) v.name += q0;
+    return v;
+}
+
+/* ---- the journal ------------------------------------------------------------------------------------- */
+
+/* The hits of a part that are in the lists now. */
+static npr_status make_record(scan *s, int part, size_t *n)
+{
+    int lists = npr_topk_queries(s->lists);
+    size_t counts = (size_t)lists * NPR_TALLY_FIELDS * sizeof(int64_t),
+           per_list = (size_t)lists * sizeof(int64_t);
+    record_head head = {.format = FORMAT,
+                        .kind = s->pass->kind,
+                        .list0 = s->pass->list0,
+                        .list1 = s->pass->list1,
+                        .part = part,
+                        .non_finite = s->of_part.non_finite,
+                        .rows = s->of_part.rows,
+                        .bytes = s->of_part.bytes};
+    *n = sizeof head + counts + per_list;
+    NPR_TRY(npr_grow(&s->record, &s->cap_record, *n, 1, "a journal record"));
+    memcpy(s->record + sizeof head, s->of_part.count, counts);
+    for (int q = 0; q < lists; q++) {
+        const npr_hit *hit = npr_topk_list(s->lists, q);
+        int64_t mine = 0;
+        for (int i = 0; i < npr_topk_count(s->lists, q); i++) {
+            if (npr_place_part(hit[i].place) != part) continue;
+            NPR_TRY(npr_grow(&s->record, &s->cap_record, *n + sizeof *hit, 1, "a journal record"));
+            memcpy(s->record + *n, &hit[i], sizeof *hit);
+            *n += sizeof *hit;
+            mine++;
+        }
+        memcpy(s->record + sizeof head + counts + (size_t)q * sizeof mine, &mine, sizeof mine);
+        head.hits += mine;
+    }
+    memcpy(s->record, &head, sizeof head);
+    return NPR_OK;
+}
+
+static npr_status journal_part(scan *s, int part)
+{
+    size_t n;
+    NPR_TRY(make_record(s, part, &n));
+    if (npr_fault("search.part")) return npr_fail(NPR_EIO, "injected fault search.part");
+    NPR_TRY(npr_journal_append(s->journal, "scan", s->record, n));
+    return npr_fault("search.journal") ? npr_fail(NPR_EIO, "injected fault search.journal") : NPR_OK;
+}
+
+/* Take the hits and the tally of a record in. Its size has been checked. */
+static npr_status take_in(scan *s, const record_head *head, const char *body)
+{
+    int lists = npr_topk_queries(s->lists);
+    size_t counts = (size_t)lists * NPR_TALLY_FIELDS * sizeof(int64_t);
+    memcpy(s->of_part.count, body, counts);
+    s->of_part.non_finite = head->non_finite;
+    s->of_part.rows = head->rows;
+    s->of_part.bytes = head->bytes;
+    tally_add(s->tally, &s->of_part);
+    const char *per_list = body + counts, *hit = per_list + (size_t)lists * sizeof(int64_t);
+    const char *end = hit + (size_t)head->hits * sizeof(npr_hit);
+    for (int q = 0; q < lists; q++) {
+        int64_t mine;
+        memcpy(&mine, per_list + (size_t)q * sizeof mine, sizeof mine);
+        for (; mine > 0 && hit < end; mine--, hit += sizeof(npr_hit)) {
+            npr_hit h;
+            memcpy(&h, hit, sizeof h);
+            NPR_TRY(npr_topk_push(s->lists, q, h));
+        }
+    }
+    return NPR_OK;
+}
+
+/* One record of any journal: of this pass and well-formed, or passed over. */
+static npr_status read_record(void *self, const char *type, const char *bytes, size_t n)
+{
+    scan *s = self;
+    record_head head;
+    size_t lists = (size_t)npr_topk_queries(s->lists);
+    size_t fixed = sizeof head + lists * (NPR_TALLY_FIELDS + 1) * sizeof(int64_t);
+    if (strcmp(type, "scan") != 0 || n < sizeof head) return NPR_OK;
+    memcpy(&head, bytes, sizeof head);
+    if (head.format != FORMAT || head.kind != s->pass->kind || head.list0 != s->pass->list0 ||
+        head.list1 != s->pass->list1)
+        return NPR_OK; /* another pass, or batches of another size: scanned again */
+    if (head.part < 0 || head.part >= s->index->parts || n < fixed ||
+        (n - fixed) / sizeof(npr_hit) != (size_t)head.hits || (n - fixed) % sizeof(npr_hit))
+        return NPR_OK;
+    if (!s->filling) {
+        s->owner[head.part] = s->comm->size - s->comm->rank;
+        return NPR_OK;
+    }
+    if (s->owner[head.part] != s->comm->size - s->comm->rank || s->accepted[head.part]) return NPR_OK;
+    s->accepted[head.part] = 1;
+    return take_in(s, &head, bytes + sizeof head);
+}
+
+/* Names of all journals of scans, a line each, seen once for all ranks: for a while a folder looks
+ * different from different nodes. */
+static npr_status list_journals(const scan *s, char **list)
+{
+    npr_paths paths = {0};
+    npr_status st = NPR_OK;
+    *list = NULL;
+    if (s->comm->rank == 0) {
+        st = npr_paths_find(npr_set_scratch(s->w), ".log", &paths);
+        if (st == NPR_ENOINPUT) st = NPR_OK; /* none yet */
+        char *text = st ? NULL : npr_path("%s", "");
+        for (size_t i = 0; text && i < paths.count; i++) {
+            const char *name = strrchr(paths.path[i], '/') + 1;
+            if (strncmp(name, "scan-", 5) != 0) continue;
+            char *longer = npr_path("%s%s\n", text, name);
+            free(text);
+            text = longer;
+        }
+        if (!st && !text) st = npr_last();
+        *list = text;
+        npr_paths_free(&paths);
+    }
+    NPR_TRY(npr_agree(s->comm, st, "reading journals"));
+    return npr_bcast_text(s->comm, list, 0);
+}
+
+/* Journals are dealt to ranks like parts. */
+static npr_status read_journals(scan *s, const char *list)
+{
+    int64_t number = 0;
+    for (const char *line = list, *end; *line; line = end + 1) {
+        end = strchr(line, '\n');
+        if (!npr_owns(s->comm, number++)) continue;
+        char *path = npr_path("%s/%.*s", npr_set_scratch(s->w), (int)(end - line), line);
+        npr_status st = path ? npr_journal_read(path, read_record, s, NULL, NULL) : npr_last();
+        free(path);
+        NPR_TRY(st);
+    }
+    return NPR_OK;
+}
+
+/* Take in what earlier runs have found. Two looks: first all ranks agree who has the record of a part. */
+static npr_status resume(scan *s)
+{
+    char *list;
+    NPR_TRY(list_journals(s, &list));
+    npr_status st = npr_agree(s->comm, read_journals(s, list), "reading journals");
+    if (!st) {
+        npr_max_i64(s->comm, s->owner, (size_t)s->index->parts);
+        s->filling = 1;
+        st = npr_agree(s->comm, read_journals(s, list), "reading journals");
+    }
+    free(list);
+    return st;
+}
+
+/* ---- scanning ---------------------------------------------------------------------------------------- */
+
+static npr_status scan_part(scan *s, int part)
+{
+    tally_clear(&s->of_part);
+    NPR_TRY(s->scanner->part(s->scanner, s->index, part, s->lists, &s->of_part));
+    NPR_TRY(journal_part(s, part));
+    s->bytes += s->of_part.bytes;
+    tally_add(s->tally, &s->of_part);
+    return NPR_OK;
+}
+
+/* The next AGREE_PARTS parts of every rank; *part and *turn are the same on all. Local. */
+static npr_status scan_round(scan *s, npr_progress *progress, int *part, int64_t *turn)
+{
+    npr_status st = NPR_OK;
+    int64_t end = *turn + (int64_t)AGREE_PARTS * s->comm->size;
+    for (; *part < s->index->parts && *turn < end; ++*part) {
+        if (s->owner[*part] || !npr_owns(s->comm, (*turn)++) || st) continue;
+        st = scan_part(s, *part);
+        if (!st) npr_progress_add(progress, s->index->part[*part].rows);
+    }
+    return st;
+}
+
+/* Scan the parts without a record, dealt out in turn. All ranks agree now and then, so that one that fails
+ * or is asked to stop does not leave the others working for hours. */
+static npr_status scan_parts(scan *s, const npr_log *log)
+{
+    int64_t left = 0, rows = 0, turn = 0;
+    for (int p = 0; p < s->index->parts; p++) {
+        left += !s->owner[p];
+        rows += s->owner[p] ? 0 : s->index->part[p].rows;
+    }
+    if (left < s->index->parts)
+        npr_info(log, "%lld of %d parts were scanned by an earlier run", (long long)(s->index->parts - left),
+                 s->index->parts);
+    const char *what = s->pass->kind == SEARCH_TRUTH ? "recall" : "scan";
+    npr_progress *progress = npr_progress_start(s->comm, log, what, "rows", rows);
+    npr_status st = NPR_OK;
+    for (int part = 0; !st && part < s->index->parts;)
+        st = npr_agree(s->comm, scan_round(s, progress, &part, &turn), what);
+    npr_progress_end(s->comm, progress);
+    return st;
+}
+
+/* Lines list0 .. list1-1 of a class file. */
+static npr_status slice_names(const char *text, int list0, int list1, char **slice)
+{
+    const char *from = text;
+    for (int i = 0; i < list0; i++) from = strchr(from, '\n') + 1;
+    const char *to = from;
+    for (int i = list0; i < list1; i++) to += strcspn(to, "\n") + (strchr(to, '\n') != NULL);
+    *slice = npr_path("%.*s", (int)(to - from), from);
+    return *slice ? NPR_OK : npr_last();
+}
+
+static npr_status make_scanner(const npr_search_job *job, const npr_search_inputs *in,
+                               const npr_search_pass *pass, npr_queries *view, char **names,
+                               npr_scanner **out)
+{
+    npr_scan_options o = {.head = job->limits.clip ? &in->head : NULL,
+                          .limits = job->limits,
+                          .labels_from_index = !strcmp(job->pool, "row"),
+                          .k = job->k,
+                          .threads = job->threads,
+                          .tile_rows = job->tile_rows,
+                          .cap_by = job->cap_by,
+                          .seed = job->seed,
+                          .nprobe = job->nprobe,
+                          .refine = job->refine};
+    o.queries = view;
+    if (!strcmp(pass->mode, "caption")) {
+        NPR_TRY(slice_names(in->names, pass->list0, pass->list1, names));
+        o.names = *names;
+        *view = (npr_queries){.nq = pass->list1 - pass->list0, .label = in->label + pass->list0};
+        return npr_scanner_caption(&o, out);
+    }
+    *view = npr_search_queries_view(pass->by, pass->list0, pass->list1);
+    return strcmp(pass->mode, "faiss") ? npr_scanner_exact(&o, out) : npr_scanner_faiss(&o, out);
+}
+
+static npr_status prepare(scan *s, int k)
+{
+    int lists = s->pass->list1 - s->pass->list0;
+    size_t parts = (size_t)s->index->parts;
+    s->lists = npr_topk_make(lists, k);
+    s->owner = npr_alloc(parts, sizeof *s->owner, "records of parts");
+    s->accepted = npr_alloc(parts, sizeof *s->accepted, "records of parts");
+    if (!s->lists) return npr_fail(NPR_EINTERNAL, "out of memory for %d lists", lists);
+    if (!s->owner || !s->accepted) return npr_last();
+    NPR_TRY(npr_search_tally_make(lists, s->tally));
+    return npr_search_tally_make(lists, &s->of_part);
+}
+
+static npr_status scan_all(scan *s, const npr_log *log)
+{
+    NPR_TRY(resume(s));
+    char *path = npr_path("%s/scan-%d-%d.log", npr_set_scratch(s->w), npr_set_run(s->w), s->comm->rank);
+    npr_status st = path ? npr_journal_open(path, &s->journal) : npr_last();
+    free(path);
+    NPR_TRY(npr_agree(s->comm, st, "journal"));
+    st = scan_parts(s, log);
+    npr_journal_close(s->journal);
+    return st;
+}
+
+npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
+                               const npr_search_inputs *in, const npr_set_writer *w,
+                               const npr_search_pass *pass, npr_topk **lists, npr_tally *tally,
+                               npr_search_times *times)
+{
+    scan s = {.comm = comm, .index = in->index, .pass = pass, .w = w, .tally = tally};
+    npr_queries view;
+    char *names = NULL;
+    double start = npr_now(), merge = 0;
+    npr_status st = prepare(&s, job->k);
+    if (!st) st = make_scanner(job, in, pass, &view, &names, &s.scanner);
+    st = npr_agree(comm, st, "scan");
+    if (!st) st = scan_all(&s, log);
+    times->scan += npr_now() - start;
+    times->bytes += s.bytes;
+    if (!st) st = npr_topk_allmerge(comm, s.lists, &merge);
+    times->merge += merge;
+    if (!st) {
+        npr_sum_i64(comm, tally->count, (size_t)tally->lists * NPR_TALLY_FIELDS);
+        npr_sum_i64(comm, &tally->non_finite, 1);
+    }
+    *lists = s.lists;
+    if (s.scanner) s.scanner->free(s.scanner);
+    npr_search_tally_free(&s.of_part);
+    free(s.owner);
+    free(s.accepted);
+    free(s.record);
+    free(names);
+    return st;
+}
