@@ -109,6 +109,11 @@ npr_status npr_json_set_real(npr_json *o, const char *key, double v)
     return npr_json_set(o, key, json_real(v));
 }
 
+npr_status npr_json_set_bool(npr_json *o, const char *key, int v)
+{
+    return npr_json_set(o, key, json_boolean(v));
+}
+
 npr_status npr_json_append(npr_json *a, npr_json *v)
 {
     if (!v || json_array_append_new(a, v)) return npr_fail(NPR_EINTERNAL, "out of memory: a JSON array");
@@ -146,6 +151,13 @@ npr_status npr_json_get_real(const npr_json *o, const char *key, const char *ori
     const json_t *x = json_object_get(o, key);
     *v = json_number_value(x);
     return want(o, key, origin, "a number", json_is_number(x));
+}
+
+npr_status npr_json_get_bool(const npr_json *o, const char *key, const char *origin, int *v)
+{
+    const json_t *x = json_object_get(o, key);
+    *v = json_is_true(x);
+    return want(o, key, origin, "true or false", json_is_boolean(x));
 }
 
 npr_status npr_json_get_array(const npr_json *o, const char *key, const char *origin, npr_json **v)

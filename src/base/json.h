@@ -24,6 +24,7 @@ npr_json *npr_json_array(void);
 npr_status npr_json_set_text(npr_json *o, const char *key, const char *text);
 npr_status npr_json_set_int(npr_json *o, const char *key, int64_t v);
 npr_status npr_json_set_real(npr_json *o, const char *key, double v); /* 17 significant digits */
+npr_status npr_json_set_bool(npr_json *o, const char *key, int v);
 npr_status npr_json_set(npr_json *o, const char *key, npr_json *v);
 npr_status npr_json_append(npr_json *a, npr_json *v);
 npr_status npr_json_append_text(npr_json *a, const char *text);
@@ -33,6 +34,7 @@ npr_status npr_json_append_text(npr_json *a, const char *text);
 npr_status npr_json_get_text(const npr_json *o, const char *key, const char *origin, const char **text);
 npr_status npr_json_get_int(const npr_json *o, const char *key, const char *origin, int64_t *v);
 npr_status npr_json_get_real(const npr_json *o, const char *key, const char *origin, double *v);
+npr_status npr_json_get_bool(const npr_json *o, const char *key, const char *origin, int *v);
 npr_status npr_json_get_array(const npr_json *o, const char *key, const char *origin, npr_json **v);
 npr_json *npr_json_get(const npr_json *o, const char *key); /* borrowed; NULL if absent or null */
 size_t npr_json_count(const npr_json *a);

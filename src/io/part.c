@@ -1,0 +1,279 @@
+/* part.c - reading a part. See include/npr/set.h. */
+#include "io/part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+struct npr_part {
+    npr_h5 *file;
+    char *path;
+    npr_part_entry entry;
+    uint32_t columns;
+    int dim;
+    npr_h5_column *data[NPR_DATASETS];
+    npr_rows names;  /* no columns: only the containers' names */
+    int64_t *offset; /* scratch: offsets of the texts being read, from 0 */
+    size_t offset_cap;
+};
+
+const npr_h5_shape npr_index_shape = {"index", NPR_BYTE, 1, NPR_TEXT_CHUNK};
+
+void npr_part_name(int part, char file[24])
+{
+    snprintf(file, 24, "part-%05d.h5", part);
+}
+
+npr_status npr_part_count(const npr_h5 *f, uint32_t columns, int dim, int more)
+{
+    npr_h5_shape shape;
+    int want = more, found = npr_h5_columns(f);
+    for (int d = 0; d < NPR_DATASETS; d++) want += npr_dataset_shape(d, columns, dim, &shape);
+    if (found != want)
+        return npr_fail(NPR_EDATA, "%s: has %d datasets, a part with these columns has %d", npr_h5_path(f),
+                        found, want);
+    return NPR_OK;
+}
+
+/* ---- opening ---- */
+
+/* n texts from row0 of text column c, appended to bytes at `used`; p->offset [n + 1] says where, from 0. */
+static npr_status read_texts(npr_part *p, int c, int64_t row0, int64_t n, char **bytes, size_t *cap,
+                             size_t used)
+{
+    npr_h5_column *blob = p->data[2 * c], *offsets = p->data[2 * c + 1];
+    NPR_TRY(npr_grow(&p->offset, &p->offset_cap, (size_t)n + 1, sizeof *p->offset, "offsets of texts"));
+    NPR_TRY(npr_h5_read(offsets, row0, n + 1, p->offset));
+    int64_t first = p->offset[0], end = 0;
+    for (int64_t i = 0; i <= n; i++) {
+        if (p->offset[i] < end || p->offset[i] > npr_h5_column_rows(blob))
+            return npr_fail(NPR_EDATA, "%s: the offsets of %s are wrong at row %lld", p->path,
+                            npr_column_name((npr_column)c), (long long)(row0 + i));
+        end = p->offset[i];
+    }
+    for (int64_t i = 0; i <= n; i++) p->offset[i] -= first;
+    NPR_TRY(npr_grow(bytes, cap, used + (size_t)(end - first) + 1, 1, "texts"));
+    return npr_h5_read(blob, first, end - first, *bytes + used);
+}
+
+static npr_status read_containers(npr_part *p)
+{
+    char *bytes = NULL, name[4096];
+    size_t cap = 0;
+    int64_t n = npr_h5_column_rows(p->data[2 * NPR_CONTAINER + 1]) - 1, number = 0;
+    if (n < 0 || n > NPR_PART_ROWS)
+        return npr_fail(NPR_EDATA, "%s: %lld container names", p->path, (long long)n);
+    npr_status st = read_texts(p, NPR_CONTAINER, 0, n, &bytes, &cap, 0);
+    for (int64_t i = 0; !st && i < n; i++) {
+        size_t length = (size_t)(p->offset[i + 1] - p->offset[i]);
+        const char *at = bytes + p->offset[i];
+        if (length >= sizeof name || memchr(at, 0, length)) {
+            st = npr_fail(NPR_EDATA, "%s: container name %lld is not a path", p->path, (long long)i);
+            break;
+        }
+        memcpy(name, at, length);
+        name[length] = 0;
+        st = npr_rows_container(&p->names, name, &number);
+        if (!st && number != i)
+            st = npr_fail(NPR_EDATA, "%s: container name %lld is there twice", p->path, (long long)i);
+    }
+    free(bytes);
+    return st;
+}
+
+static npr_status find_datasets(npr_part *p)
+{
+    NPR_TRY(npr_part_count(p->file, p->columns, p->dim, p->entry.index_digest[0] != 0));
+    for (int d = 0; d < NPR_DATASETS; d++) {
+        npr_h5_shape shape;
+        if (!npr_dataset_shape(d, p->columns, p->dim, &shape)) continue;
+        int64_t rows = p->entry.rows; /* known, but for blobs of bytes and container names */
+        if (npr_column_is_text(d / 2)) rows = d % 2 ? rows + 1 : -1;
+        if (d / 2 == NPR_CONTAINER) rows = -1;
+        NPR_TRY(npr_h5_find(p->file, &shape, rows, &p->data[d]));
+    }
+    return p->data[2 * NPR_CONTAINER] ? read_containers(p) : NPR_OK;
+}
+
+/* A part whose size is not what the manifest says is damaged, or npr-index was interrupted. */
+static npr_status check_size(const npr_set *set, const npr_part_entry *e, const char *path)
+{
+    int64_t bytes;
+    NPR_TRY(npr_file_size(path, &bytes));
+    if (bytes == e->bytes) return NPR_OK;
+    npr_status st = npr_fail(NPR_EDATA, "%s: the file has %lld bytes, the manifest says %lld", path,
+                             (long long)bytes, (long long)e->bytes);
+    char *scratch = npr_path("%s/.index", set->path);
+    if (scratch && npr_file_exists(scratch))
+        st = npr_context(st, "%s: npr-index was interrupted on this set: run it again", set->path);
+    free(scratch);
+    return st;
+}
+
+npr_status npr_part_check_digest(const npr_set *set, int part)
+{
+    const npr_part_entry *e = &set->part[part];
+    char hex[NPR_DIGEST_HEX];
+    char *path = npr_path("%s/%s", set->path, e->file);
+    npr_status st = path ? check_size(set, e, path) : npr_last();
+    if (!st) st = npr_digest_file(path, hex, NULL);
+    if (!st && strcmp(hex, e->digest) != 0)
+        st = npr_fail(NPR_EDATA, "%s: the file has digest %s, the manifest says %s", path, hex, e->digest);
+    free(path);
+    return st;
+}
+
+npr_status npr_part_open(const npr_set *set, int part, npr_part **out)
+{
+    if (part < 0 || part >= set->parts)
+        return npr_fail(NPR_EINTERNAL, "%s: part %d of %d", set->path, part, set->parts);
+    npr_part *p = npr_alloc(1, sizeof *p, "a part");
+    if (!p) return npr_last();
+    p->entry = set->part[part];
+    p->columns = set->columns;
+    p->dim = set->dim;
+    p->path = npr_path("%s/%s", set->path, p->entry.file);
+    npr_status st = p->path ? check_size(set, &p->entry, p->path) : npr_last();
+    if (!st) st = npr_h5_open(p->path, &p->file);
+    if (!st) st = find_datasets(p);
+    if (st)
+        npr_part_close(p);
+    else
+        *out = p;
+    return st;
+}
+
+void npr_part_close(npr_part *p)
+{
+    if (!p) return;
+    for (int d = 0; d < NPR_DATASETS; d++) npr_h5_column_free(p->data[d]);
+    if (p->file) npr_h5_discard(p->file); /* only read: nothing can be lost */
+    npr_rows_free(&p->names);
+    free(p->offset);
+    free(p->path);
+    free(p);
+}
+
+int64_t npr_part_rows(const npr_part *p)
+{
+    return p->entry.rows;
+}
+
+/* ---- reading ---- */
+
+static npr_status append_text(npr_part *p, npr_column c, int64_t row0, int64_t n, npr_rows *r)
+{
+    npr_text *t = npr_column_text(r, c);
+    int64_t start = t->offset[r->n];
+    NPR_TRY(read_texts(p, c, row0, n, &t->bytes, &t->cap, (size_t)start));
+    for (int64_t i = 1; i <= n; i++) t->offset[r->n + i] = start + p->offset[i];
+    return NPR_OK;
+}
+
+/* Containers are numbered anew: r may hold rows of several parts. */
+static npr_status renumber(npr_part *p, int64_t row0, int64_t n, npr_rows *r)
+{
+    int64_t last = -1, number = -1;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t *source = r->source + 3 * (r->n + i);
+        if (source[0] < -1 || source[0] >= p->names.n_container)
+            return npr_fail(NPR_EDATA, "%s: row %lld names container %lld of %d", p->path,
+                            (long long)(row0 + i), (long long)source[0], p->names.n_container);
+        if (source[0] >= 0 && source[0] != last)
+            NPR_TRY(npr_rows_container(r, p->names.container[last = source[0]], &number));
+        if (source[0] >= 0) source[0] = number;
+    }
+    return NPR_OK;
+}
+
+static npr_status append_column(npr_part *p, npr_column c, int64_t row0, int64_t n, npr_rows *r)
+{
+    if (npr_column_is_text(c)) return append_text(p, c, row0, n, r);
+    char *to = (char *)npr_column_data(r, c) + (size_t)r->n * npr_column_bytes(c, r->dim);
+    NPR_TRY(npr_h5_read(p->data[2 * c], row0, n, to));
+    return c == NPR_SOURCE ? renumber(p, row0, n, r) : NPR_OK;
+}
+
+/* Append rows [row0, row0 + n) to r, which has room. */
+static npr_status append_rows(npr_part *p, int64_t row0, int64_t n, npr_rows *r)
+{
+    npr_status st = NPR_OK;
+    if (row0 < 0 || n < 0 || row0 > p->entry.rows - n)
+        return npr_fail(NPR_EDATA, "%s: rows %lld to %lld wanted of %lld", p->path, (long long)row0,
+                        (long long)(row0 + n), (long long)p->entry.rows);
+    for (int c = 0; c < NPR_COLUMNS && !st; c++)
+        if (r->columns & NPR_COL(c)) st = append_column(p, (npr_column)c, row0, n, r);
+    if (!st) r->n += n;
+    npr_rows_drop(r);
+    return st;
+}
+
+/* The batch must fit the part, and have room for n more rows. */
+static npr_status check_batch(const npr_part *p, const npr_rows *r, int64_t n)
+{
+    uint32_t missing = r->columns & ~p->columns, vectors = NPR_COL(NPR_EMB) | NPR_COL(NPR_WEIGHT);
+    char wanted[NPR_COLUMNS_TEXT], found[NPR_COLUMNS_TEXT];
+    if (missing)
+        return npr_fail(NPR_EENV, "%s: no column %s, it has %s", p->path, npr_columns_print(missing, wanted),
+                        npr_columns_print(p->columns, found));
+    if (r->dim != p->dim && (r->columns & vectors))
+        return npr_fail(NPR_EENV, "%s: vectors of %d dimensions, wanted %d", p->path, p->dim, r->dim);
+    if (n > r->cap - r->n)
+        return npr_fail(NPR_EINTERNAL, "%s: %lld rows wanted into a batch with room for %lld", p->path,
+                        (long long)n, (long long)(r->cap - r->n));
+    return NPR_OK;
+}
+
+npr_status npr_part_read(npr_part *p, int64_t row0, int64_t n, npr_rows *r)
+{
+    npr_rows_clear(r);
+    return npr_part_read_more(p, row0, n, r);
+}
+
+npr_status npr_part_read_more(npr_part *p, int64_t row0, int64_t n, npr_rows *r)
+{
+    NPR_TRY(check_batch(p, r, n));
+    return append_rows(p, row0, n, r);
+}
+
+npr_status npr_part_pick(npr_part *p, const int64_t *row, int64_t n, npr_rows *r)
+{
+    npr_rows_clear(r);
+    NPR_TRY(check_batch(p, r, n));
+    for (int64_t i = 0, run; i < n; i += run) {
+        if (i && row[i] < row[i - 1])
+            return npr_fail(NPR_EINTERNAL, "%s: rows to pick are not ascending", p->path);
+        for (run = 1; i + run < n && row[i + run] == row[i] + run; run++) {
+        }
+        NPR_TRY(append_rows(p, row[i], run, r));
+    }
+    return NPR_OK;
+}
+
+npr_status npr_part_read_index(npr_part *p, char **bytes, size_t *n)
+{
+    *bytes = NULL;
+    if (!p->entry.index_digest[0])
+        return npr_fail(NPR_EENV, "%s: has no index, npr-index makes one", p->path);
+    npr_h5_column *c;
+    NPR_TRY(npr_h5_find(p->file, &npr_index_shape, -1, &c));
+    char hex[NPR_DIGEST_HEX];
+    *n = (size_t)npr_h5_column_rows(c);
+    *bytes = npr_alloc(*n, 1, "an index");
+    npr_status st = *bytes ? npr_h5_read(c, 0, (int64_t)*n, *bytes) : npr_last();
+    npr_h5_column_free(c);
+    if (!st) {
+        npr_digest_block(*bytes, *n, hex);
+        if (strcmp(hex, p->entry.index_digest) != 0)
+            st = npr_fail(NPR_EDATA, "%s: the index has digest %s, the manifest says %s", p->path, hex,
+                          p->entry.index_digest);
+    }
+    if (st) {
+        free(*bytes);
+        *bytes = NULL;
+    }
+    return st;
+}

@@ -1,0 +1,101 @@
+/* part_index.c - a part with an index put into it. See part.h. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "io/part.h"
+
+static npr_status add_blob(npr_h5 *to, const void *blob, size_t n)
+{
+    npr_h5_column *c;
+    NPR_TRY(npr_h5_add(to, &npr_index_shape, &c));
+    npr_status st = npr_h5_append(c, blob, (int64_t)n);
+    if (!st) st = npr_h5_finish(c);
+    npr_h5_column_free(c);
+    return st;
+}
+
+static npr_status write_copy(const char *path, const char *temp, const void *blob, size_t n)
+{
+    npr_h5 *from, *to;
+    NPR_TRY(npr_h5_open(path, &from));
+    npr_status st = npr_h5_create(temp, &to);
+    if (!st) {
+        st = npr_h5_copy(from, to, npr_index_shape.name);
+        if (!st) st = add_blob(to, blob, n);
+        if (st)
+            npr_h5_discard(to);
+        else
+            st = npr_h5_close(to);
+    }
+    npr_h5_discard(from);
+    return st;
+}
+
+/* The digest of one column of a file. */
+static npr_status digest_column(npr_h5 *f, const npr_h5_shape *shape, int64_t *rows, char hex[NPR_DIGEST_HEX])
+{
+    npr_h5_column *c;
+    NPR_TRY(npr_h5_find(f, shape, *rows, &c));
+    *rows = npr_h5_column_rows(c);
+    npr_status st = npr_h5_digest(c, hex);
+    npr_h5_column_free(c);
+    return st;
+}
+
+static npr_status compare_files(const npr_set *set, npr_h5 *old, npr_h5 *new)
+{
+    for (int d = 0; d < NPR_DATASETS; d++) {
+        npr_h5_shape shape;
+        char was[NPR_DIGEST_HEX], is[NPR_DIGEST_HEX];
+        int64_t rows = -1;
+        if (!npr_dataset_shape(d, set->columns, set->dim, &shape)) continue;
+        NPR_TRY(digest_column(old, &shape, &rows, was));
+        NPR_TRY(digest_column(new, &shape, &rows, is));
+        if (npr_fault("part.verify") || strcmp(was, is) != 0)
+            return npr_fail(NPR_EIO, "%s: \"%s\" does not read back as it was copied", npr_h5_path(new),
+                            shape.name);
+    }
+    return NPR_OK;
+}
+
+static npr_status read_back(const npr_set *set, const char *path, const char *temp, const char *want,
+                            size_t n)
+{
+    npr_h5 *old = NULL, *new = NULL;
+    char hex[NPR_DIGEST_HEX];
+    int64_t rows = (int64_t)n;
+    npr_status st = npr_h5_open(path, &old);
+    if (!st) st = npr_h5_open(temp, &new);
+    if (!st) st = npr_part_count(new, set->columns, set->dim, 1);
+    if (!st) st = compare_files(set, old, new);
+    if (!st) st = digest_column(new, &npr_index_shape, &rows, hex);
+    if (!st && strcmp(hex, want) != 0)
+        st = npr_fail(NPR_EIO, "%s: the index does not read back as it was written", temp);
+    npr_h5_discard(old);
+    npr_h5_discard(new);
+    return st;
+}
+
+npr_status npr_part_with_index(const npr_set *set, int part, const void *blob, size_t n, char **temp,
+                               npr_part_entry *entry)
+{
+    const npr_part_entry *old = &set->part[part];
+    char *path = npr_path("%s/%s", set->path, old->file);
+    *temp = npr_path("%s/%s.tmp.%ld", set->path, old->file, (long)getpid());
+    *entry = *old;
+    npr_digest_block(blob, n, entry->index_digest);
+    npr_status st = path && *temp ? npr_part_check_digest(set, part) : npr_last();
+    if (!st) st = write_copy(path, *temp, blob, n);
+    if (!st) st = read_back(set, path, *temp, entry->index_digest, n);
+    if (!st) st = npr_digest_file(*temp, entry->digest, &entry->bytes);
+    if (st) {
+        if (*temp) unlink(*temp);
+        free(*temp);
+        *temp = NULL;
+    }
+    free(path);
+    return st;
+}
