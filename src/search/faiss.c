@@ -188,8 +188,7 @@ npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t 
     return NPR_OK;
 }
 
-/* ---- training
- * ---------------------------------------------------------------------------------------------- */
+/* ---- training ------------------------------------------------------------------------------------ */
 
 int npr_faiss_threads(const char *factory, int threads)
 {
@@ -226,8 +225,7 @@ npr_status npr_faiss_train(const char *factory, int dim, const float *rows, int6
     return st;
 }
 
-/* ---- the flat search, for benchmarks
- * ------------------------------------------------------------------------ */
+/* ---- the flat search, for benchmarks ------------------------------------------------------------- */
 
 struct npr_faiss_flat {
     FaissIndex *index;

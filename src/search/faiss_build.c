@@ -61,5 +61,5 @@ npr_status npr_faiss_build(const npr_set *set, int part, const char *trained, si
     free(batch.id);
     if (!st) st = npr_faiss_save(index, blob, bytes);
     npr_faiss_free(index);
-    return npr_context(st, "%s/%s", set->path, set->part[part].file);
+    return st;
 }

@@ -12,8 +12,7 @@
 #include "search/faiss.h"
 #include "search/index_stage.h"
 
-/* ---- the trained index -----------------------------------------------------------------------------------
- */
+/* ---- the trained index --------------------------------------------------------------------------- */
 
 /* It is kept in the scratch folder, so that a run that is interrupted need not train again: a line with the
  * digest of the rest, then the bytes. */
@@ -95,8 +94,7 @@ static npr_status share_trained(const npr_comm *comm, char **blob, size_t *bytes
     return NPR_OK;
 }
 
-/* ---- the parts -------------------------------------------------------------------------------------------
- */
+/* ---- the parts ----------------------------------------------------------------------------------- */
 
 static npr_status index_part(const npr_index_job *job, const npr_set *set, npr_set_writer *w, int part,
                              const char *blob, size_t bytes, int64_t *written)
@@ -142,8 +140,7 @@ static npr_status index_parts(const npr_comm *comm, const npr_log *log, npr_reco
     return npr_agree(comm, st, "indexing");
 }
 
-/* ---- the plan --------------------------------------------------------------------------------------------
- */
+/* ---- the plan ------------------------------------------------------------------------------------ */
 
 /* Bytes of a row in an index of this kind, about; 0 if the factory string does not tell. A number of 8 bytes
  * goes with each row, the links of a graph come on top. */
@@ -184,8 +181,7 @@ static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_j
     }
 }
 
-/* ---- the stage -------------------------------------------------------------------------------------------
- */
+/* ---- the stage ----------------------------------------------------------------------------------- */
 
 static npr_status build_all(const npr_comm *comm, const npr_log *log, npr_record *rec,
                             const npr_index_job *job, const npr_set *set, npr_set_writer *w)

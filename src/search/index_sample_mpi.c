@@ -56,8 +56,7 @@ static npr_status offer(chosen *c, uint64_t key, int64_t place)
     return NPR_OK;
 }
 
-/* ---- which rows ------------------------------------------------------------------------------------------
- */
+/* ---- which rows ---------------------------------------------------------------------------------- */
 
 static npr_status choose_in_part(const npr_set *set, int part, uint64_t seed, npr_rows *r, chosen *c)
 {
@@ -121,8 +120,7 @@ static void choose_together(const npr_comm *comm, chosen *c)
     c->n = count_upto(c, lo);
 }
 
-/* ---- their vectors ---------------------------------------------------------------------------------------
- */
+/* ---- their vectors ------------------------------------------------------------------------------- */
 
 /* A message of records {keyed_row, [dim] binary16}. */
 typedef struct message {
@@ -206,8 +204,7 @@ static npr_status unpack(char *records, size_t n, size_t size, int dim, int64_t 
     return st;
 }
 
-/* ---- all of it -------------------------------------------------------------------------------------------
- */
+/* ---- all of it ----------------------------------------------------------------------------------- */
 
 npr_status index_sample_take(const npr_comm *comm, const npr_log *log, const npr_set *set, int64_t limit,
                              uint64_t seed, float **rows, int64_t *n)
