@@ -241,6 +241,16 @@ static npr_status write_sweep(const npr_comm *comm, const npr_solve *s, const ch
     return npr_agree(comm, st, "writing the sweep");
 }
 
+/* Digest of the manifest: one line that names the whole head. */
+static npr_status record_set(const npr_comm *comm, const npr_solve *s)
+{
+    npr_set *set = NULL;
+    NPR_TRY(npr_set_open_all(comm, s->job->out, &set));
+    npr_record_text(s->rec, "check.set", set->digest);
+    npr_set_free(set);
+    return NPR_OK;
+}
+
 static npr_status solve(const npr_comm *comm, npr_solve *s)
 {
     NPR_TRY(check_job(s));
@@ -266,6 +276,7 @@ static npr_status solve(const npr_comm *comm, npr_solve *s)
     if (!st) st = compute(comm, s, &sweep);
     if (!st && !complete) st = npr_solve_write(comm, s, &plan, writer);
     if (!st) st = write_sweep(comm, s, sweep);
+    if (!st) st = record_set(comm, s);
     npr_set_end(writer);
     free(sweep);
     free(identity);
