@@ -14,108 +14,133 @@
 
 /* ---- the trained index --------------------------------------------------------------------------- */
 
-/* It is kept in the scratch folder, so that a run that is interrupted need not train again: a line with the
- * digest of the rest, then the bytes. */
+/* It is kept in the scratch folder, so that a run that is interrupted need not train again: a line with a
+ * digest, then the bytes. The digest is of what the index was trained for, too: that of another command is
+ * not taken for ours. */
 enum { HEADER = NPR_DIGEST_HEX }; /* 32 digits and a line break */
 
-/* *blob = NULL if there is none. One that is damaged is as good as none: training gives the same bytes again.
- */
-static npr_status read_trained(const char *path, char **blob, size_t *bytes)
+typedef struct trained_index {
+    char *path;
+    const char *identity;
+    char *blob;
+    size_t bytes;
+} trained_index;
+
+static npr_status print_digest(const char *identity, const char *blob, size_t bytes, char hex[NPR_DIGEST_HEX])
 {
-    *blob = NULL;
-    if (!npr_file_exists(path)) return NPR_OK;
-    int64_t size;
-    char *file = NULL, hex[NPR_DIGEST_HEX];
-    size_t n;
-    NPR_TRY(npr_file_size(path, &size));
-    NPR_TRY(npr_file_read(path, (size_t)size, &file, &n));
-    if (n > HEADER) npr_digest_block(file + HEADER, n - HEADER, hex);
-    if (n > HEADER && !memcmp(hex, file, HEADER - 1)) {
-        memmove(file, file + HEADER, n - HEADER);
-        *blob = file;
-        *bytes = n - HEADER;
-        return NPR_OK;
-    }
-    free(file);
+    npr_digest *g = npr_digest_new();
+    if (!g) return npr_last();
+    npr_digest_add(g, identity, strlen(identity));
+    npr_digest_add(g, blob, bytes);
+    npr_digest_hex(g, hex);
+    npr_digest_free(g);
     return NPR_OK;
 }
 
-static npr_status write_trained(const char *path, const char *blob, size_t bytes)
+/* t->blob stays NULL if there is none. One that is damaged is as good as none: training gives the same bytes
+ * again. */
+static npr_status read_trained(trained_index *t)
 {
-    char *file = npr_alloc(bytes + HEADER, 1, "the trained index");
+    if (!npr_file_exists(t->path)) return NPR_OK;
+    int64_t size;
+    char *file = NULL, hex[NPR_DIGEST_HEX];
+    size_t n;
+    NPR_TRY(npr_file_size(t->path, &size));
+    NPR_TRY(npr_file_read(t->path, (size_t)size, &file, &n));
+    npr_status st = n > HEADER ? print_digest(t->identity, file + HEADER, n - HEADER, hex) : NPR_OK;
+    if (!st && n > HEADER && !memcmp(hex, file, HEADER - 1)) {
+        memmove(file, file + HEADER, n - HEADER);
+        t->blob = file;
+        t->bytes = n - HEADER;
+    } else {
+        free(file);
+    }
+    return st;
+}
+
+static npr_status write_trained(const trained_index *t)
+{
+    char *file = npr_alloc(t->bytes + HEADER, 1, "the trained index");
     if (!file) return npr_last();
-    npr_digest_block(blob, bytes, file);
+    npr_status st = print_digest(t->identity, t->blob, t->bytes, file);
     file[HEADER - 1] = '\n';
-    memcpy(file + HEADER, blob, bytes);
-    npr_status st = npr_file_replace(path, file, bytes + HEADER);
+    memcpy(file + HEADER, t->blob, t->bytes);
+    if (!st) st = npr_file_replace(t->path, file, t->bytes + HEADER);
     free(file);
     return st;
 }
 
-/* From an earlier run, or trained now: on rank 0. Collective. */
-static npr_status train(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_index_job *job,
-                        const npr_set *set, const char *path, char **blob, size_t *bytes)
+static npr_status train_here(const npr_log *log, const npr_index_job *job, int dim, const float *rows,
+                             int64_t n, trained_index *t)
 {
-    npr_status st = comm->rank == 0 ? read_trained(path, blob, bytes) : NPR_OK;
-    NPR_TRY(npr_agree(comm, st, "reading the trained index"));
-    int64_t found = *blob != NULL, n = 0;
-    npr_max_i64(comm, &found, 1);
-    if (found) {
-        npr_info(log, "the trained index of an earlier run is used");
-        return NPR_OK;
-    }
-    float *rows = NULL;
-    double start = npr_now(), trained;
+    if (npr_fault("index.train")) return npr_fail(NPR_EINTERNAL, "injected fault at index.train");
+    npr_info(log, "training %s on %lld rows", job->factory, (long long)n);
+    NPR_TRY(npr_faiss_train(job->factory, dim, rows, n, npr_faiss_threads(job->factory, job->threads),
+                            &t->blob, &t->bytes));
+    return write_trained(t);
+}
+
+/* On rank 0. Collective. */
+static npr_status train(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_index_job *job,
+                        const npr_set *set, trained_index *t)
+{
+    float *rows;
+    int64_t n;
+    double start = npr_now(), seconds;
     NPR_TRY(index_sample_take(comm, log, set, job->sample, job->seed, &rows, &n));
     npr_record_time(comm, rec, "sample", npr_now() - start);
     start = npr_now();
-    if (comm->rank == 0) {
-        npr_info(log, "training %s on %lld rows", job->factory, (long long)n);
-        st = npr_faiss_train(job->factory, set->dim, rows, n, npr_faiss_threads(job->factory, job->threads),
-                             blob, bytes);
-        if (!st) st = write_trained(path, *blob, *bytes);
-    }
+    npr_status st = comm->rank == 0 ? train_here(log, job, set->dim, rows, n, t) : NPR_OK;
+    seconds = npr_now() - start;
     free(rows);
-    trained = npr_now() - start;
     st = npr_agree(comm, st, "training");
-    npr_record_time(comm, rec, "train", comm->rank == 0 ? trained : 0);
-    return st ? st : npr_agree_stop(comm, "training");
+    npr_record_time(comm, rec, "train", seconds);
+    return st;
 }
 
-static npr_status share_trained(const npr_comm *comm, char **blob, size_t *bytes)
+/* From an earlier run, or trained now; on all ranks. Collective. */
+static npr_status get_trained(const npr_comm *comm, const npr_log *log, npr_record *rec,
+                              const npr_index_job *job, const npr_set *set, trained_index *t)
 {
-    int64_t n = (int64_t)*bytes;
+    npr_status st = comm->rank == 0 ? read_trained(t) : NPR_OK;
+    NPR_TRY(npr_agree(comm, st, "reading the trained index"));
+    int64_t found = t->blob != NULL;
+    npr_max_i64(comm, &found, 1);
+    if (found)
+        npr_info(log, "the trained index of an earlier run is used");
+    else
+        NPR_TRY(train(comm, log, rec, job, set, t));
+    NPR_TRY(npr_agree_stop(comm, "training"));
+    int64_t n = (int64_t)t->bytes;
     npr_bcast(comm, &n, sizeof n, 0);
-    npr_status st = NPR_OK;
-    if (comm->rank != 0 && !(*blob = npr_alloc((size_t)n, 1, "the trained index"))) st = npr_last();
+    if (comm->rank != 0 && !(t->blob = npr_alloc((size_t)n, 1, "the trained index"))) st = npr_last();
     NPR_TRY(npr_agree(comm, st, "sharing the trained index"));
-    npr_bcast(comm, *blob, (size_t)n, 0);
-    *bytes = (size_t)n;
+    npr_bcast(comm, t->blob, (size_t)n, 0);
+    t->bytes = (size_t)n;
     return NPR_OK;
 }
 
 /* ---- the parts ----------------------------------------------------------------------------------- */
 
 static npr_status index_part(const npr_index_job *job, const npr_set *set, npr_set_writer *w, int part,
-                             const char *blob, size_t bytes, int64_t *written)
+                             const trained_index *t)
 {
-    char *filled = NULL;
+    char *blob = NULL;
     size_t n = 0;
     if (npr_fault("index.part")) return npr_fail(NPR_EIO, "injected fault at index.part");
-    NPR_TRY(
-        npr_faiss_build(set, part, blob, bytes, npr_faiss_threads(job->factory, job->threads), &filled, &n));
-    npr_status st = npr_set_put_index(w, part, filled, n);
-    free(filled);
-    *written += (int64_t)n;
+    NPR_TRY(npr_faiss_build(set, part, t->blob, t->bytes, npr_faiss_threads(job->factory, job->threads),
+                            &blob, &n));
+    npr_status st = npr_set_put_index(w, part, blob, n);
+    free(blob);
     return st;
 }
 
 /* This rank's parts that no earlier run has finished. Collective. */
 static npr_status index_parts(const npr_comm *comm, const npr_log *log, npr_record *rec,
                               const npr_index_job *job, const npr_set *set, npr_set_writer *w,
-                              const char *blob, size_t bytes)
+                              const trained_index *t)
 {
-    int64_t left = 0, written = 0;
+    int64_t left = 0;
     for (int p = comm->rank; p < set->parts; p += comm->size)
         if (!npr_set_done(w, p)) left += set->part[p].rows;
     npr_sum_i64(comm, &left, 1);
@@ -127,7 +152,7 @@ static npr_status index_parts(const npr_comm *comm, const npr_log *log, npr_reco
     npr_status st = NPR_OK;
     for (int p = comm->rank; !st && p < set->parts; p += comm->size) {
         if (npr_set_done(w, p)) continue;
-        st = index_part(job, set, w, p, blob, bytes, &written);
+        st = index_part(job, set, w, p, t);
         npr_progress_add(progress, set->part[p].rows);
         if (!st && npr_stop_requested())
             st = npr_fail(NPR_ESTOP,
@@ -135,8 +160,6 @@ static npr_status index_parts(const npr_comm *comm, const npr_log *log, npr_reco
     }
     npr_progress_end(comm, progress);
     npr_record_time(comm, rec, "index", npr_now() - start);
-    npr_sum_i64(comm, &written, 1);
-    npr_record_int(rec, "run.index_bytes_written", written); /* by this run: not a result */
     return npr_agree(comm, st, "indexing");
 }
 
@@ -183,36 +206,31 @@ static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_j
 
 /* ---- the stage ----------------------------------------------------------------------------------- */
 
+/* Before the first part is touched, a run that fails leaves the set as it was: free for another command. */
+static void leave_untouched(const npr_comm *comm, const npr_set *set, const npr_set_writer *w,
+                            const trained_index *t)
+{
+    for (int p = 0; p < set->parts; p++)
+        if (npr_set_done(w, p)) return;
+    if (comm->rank == 0 && !npr_file_exists(t->path))
+        (void)npr_folder_remove(npr_set_scratch(w)); /* only tidier */
+}
+
 static npr_status build_all(const npr_comm *comm, const npr_log *log, npr_record *rec,
-                            const npr_index_job *job, const npr_set *set, npr_set_writer *w)
+                            const npr_index_job *job, const npr_set *set, npr_set_writer *w,
+                            const char *identity)
 {
-    char *blob = NULL, *path = npr_path("%s/trained.faiss", npr_set_scratch(w));
-    size_t bytes = 0;
-    npr_status st = npr_agree(comm, path ? NPR_OK : npr_last(), "start");
-    if (!st) st = train(comm, log, rec, job, set, path, &blob, &bytes);
-    if (!st) st = share_trained(comm, &blob, &bytes);
-    if (!st) st = index_parts(comm, log, rec, job, set, w, blob, bytes);
+    trained_index t = {.path = npr_path("%s/trained.faiss", npr_set_scratch(w)), .identity = identity};
+    npr_status st = npr_agree(comm, t.path ? NPR_OK : npr_last(), "start");
+    if (!st) {
+        st = get_trained(comm, log, rec, job, set, &t);
+        if (st) leave_untouched(comm, set, w, &t);
+    }
+    if (!st) st = index_parts(comm, log, rec, job, set, w, &t);
     if (!st) st = npr_set_finish_index(comm, w);
-    free(blob);
-    free(path);
+    free(t.blob);
+    free(t.path);
     return st;
-}
-
-/* What names this index: what it is made from, besides the set. */
-static char *identity_of(const npr_index_job *job)
-{
-    return npr_path("factory=%s\nsample=%lld\nseed=%llu\n", job->factory, (long long)job->sample,
-                    (unsigned long long)job->seed);
-}
-
-/* The manifest's digest names every byte of the set, the index included. Collective. */
-static npr_status record_check(const npr_comm *comm, npr_record *rec, const char *path)
-{
-    npr_set *set = NULL;
-    NPR_TRY(npr_set_open_all(comm, path, &set));
-    npr_record_text(rec, "check.set", set->digest);
-    npr_set_free(set);
-    return NPR_OK;
 }
 
 static npr_status check_factory(const npr_comm *comm, const npr_index_job *job, int dim)
@@ -227,7 +245,7 @@ npr_status npr_index_run(const npr_comm *comm, const npr_log *log, npr_record *r
 {
     npr_set *set = NULL;
     npr_set_writer *w = NULL;
-    char *identity = NULL;
+    char *identity = NULL; /* what names this index: what it is made from, besides the set */
     int complete = 0;
     NPR_TRY(npr_set_open_all(comm, job->set, &set));
     npr_record_int(rec, "result.rows", set->rows);
@@ -239,15 +257,17 @@ npr_status npr_index_run(const npr_comm *comm, const npr_log *log, npr_record *r
         record_plan(rec, comm, job, set);
         goto done;
     }
-    identity = identity_of(job);
+    identity = npr_path("factory=%s\nsample=%lld\nseed=%llu\n", job->factory, (long long)job->sample,
+                        (unsigned long long)job->seed);
     st = npr_agree(comm, identity ? NPR_OK : npr_last(), "start");
     if (!st) st = npr_set_begin_index(comm, set, job->factory, identity, &w, &complete);
     if (st) goto done;
     if (complete)
         npr_info(log, "%s: has this very index already", set->path);
     else
-        st = build_all(comm, log, rec, job, set, w);
-    if (!st) st = record_check(comm, rec, job->set);
+        st = build_all(comm, log, rec, job, set, w, identity);
+    if (!st)
+        npr_record_text(rec, "check.set", set->digest); /* names every byte of the set, the index included */
 done:
     npr_set_end(w);
     free(identity);

@@ -1,0 +1,50 @@
+/* npr-index - build a FAISS index inside every part of a set. The work is npr_index_run() in
+ * src/search/index_mpi.c. */
+#include <stdlib.h>
+
+#include "job.h"
+#include "npr/search.h"
+
+static const char *set, *factory = "IVF1024,SQ8";
+static int64_t sample = 1 << 18, seed = 1, threads = 1;
+
+static npr_opt options[] = {
+    {"set", NPR_OPT_TEXT, &set, "DIR", "the set whose parts get an index", 1, 1, 0, 0, 0},
+    {"factory", NPR_OPT_TEXT, &factory, "TEXT",
+     "FAISS factory string of the index, one per part (inner product): Flat; IVF1024,SQ8;\n"
+     "IVF4096,SQfp16; IVF4096,PQ64x4fs; OPQ64,IVF4096,PQ64; HNSW32; ...",
+     0, 1, 0, 0, 0},
+    {"sample", NPR_OPT_INT, &sample, "N",
+     "rows to train on, chosen over the whole set by a hash of the id (rank 0 holds them:\n"
+     "6 bytes a dimension each)",
+     0, 1, 1, 1e9, 0},
+    {"seed", NPR_OPT_INT, &seed, "N", "of that hash", 0, 1, 0, 9e15, 0},
+    {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
+};
+
+static const char notes[] =
+    "The index is trained once, on a sample of the whole set, and filled part by part. Every part holds\n"
+    "its own in the dataset \"index\", as FAISS's own serialised bytes. npr-search --mode=faiss takes\n"
+    "candidates from it and scores them exactly, so a coarse index costs recall (which npr-search\n"
+    "measures with --recall-queries), never precision. IVFn wants at least 39 n rows of sample.\n"
+    "Another factory string replaces an index. An interrupted run goes on where it was when the same\n"
+    "command is given again, with any number of ranks.\n";
+
+static npr_status run(const npr_job *job)
+{
+    npr_index_job j = {.set = set,
+                       .factory = factory,
+                       .sample = sample,
+                       .seed = (uint64_t)seed,
+                       .threads = (int)threads,
+                       .dry_run = job->dry_run};
+    return npr_index_run(&job->comm, &job->log, job->rec, &j);
+}
+
+int main(int argc, char **argv)
+{
+    static const npr_program program = {
+        "npr-index", "build a FAISS index inside every part of a set", notes, options, NPR_COUNT(options),
+        run};
+    return npr_program_main(argc, argv, &program);
+}
