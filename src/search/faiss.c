@@ -195,16 +195,30 @@ int npr_faiss_threads(const char *factory, int threads)
     return strstr(factory, "HNSW") ? 1 : threads;
 }
 
+/* Said before FAISS makes room for lists that it cannot train. */
+static npr_status check_lists(const char *factory, int64_t n)
+{
+    const char *lists = strstr(factory, "IVF");
+    long long wanted = lists ? strtoll(lists + 3, NULL, 10) : 0;
+    if (wanted <= n) return NPR_OK;
+    return npr_fail(NPR_EUSAGE, "%s has %lld lists, which cannot be trained on a sample of %lld rows",
+                    factory, wanted, (long long)n);
+}
+
+npr_status npr_faiss_check(const char *factory, int dim, int64_t n)
+{
+    npr_faiss *f = NULL;
+    NPR_TRY(check_lists(factory, n));
+    NPR_TRY(npr_faiss_make(factory, dim, &f));
+    npr_faiss_free(f);
+    return NPR_OK;
+}
+
 npr_status npr_faiss_train(const char *factory, int dim, const float *rows, int64_t n, int threads,
                            char **blob, size_t *bytes)
 {
     npr_faiss *f = NULL;
-    /* Say it before FAISS makes room for lists that it cannot train. */
-    const char *lists = strstr(factory, "IVF");
-    long long wanted = lists ? strtoll(lists + 3, NULL, 10) : 0;
-    if (wanted > n)
-        return npr_fail(NPR_EUSAGE, "%s has %lld lists, which cannot be trained on a sample of %lld rows",
-                        factory, wanted, (long long)n);
+    NPR_TRY(check_lists(factory, n));
     NPR_TRY(npr_faiss_make(factory, dim, &f));
     omp_set_num_threads(threads);
     npr_linalg_threads(1);

@@ -21,6 +21,9 @@ npr_status npr_faiss_load(const char *blob, size_t bytes, int dim, const char *o
 npr_status npr_faiss_save(const npr_faiss *f, char **blob, size_t *bytes); /* release with free() */
 void npr_faiss_free(npr_faiss *f);                                         /* NULL is fine */
 
+/* Can an index of this factory string be trained on n rows? Finds most of what is wrong with one, at once. */
+npr_status npr_faiss_check(const char *factory, int dim, int64_t n);
+
 /* Threads that train and fill an index of this factory to the same bytes as one would: all of `threads`, but
  * one for graphs, whose links depend on which thread comes first. */
 int npr_faiss_threads(const char *factory, int threads);

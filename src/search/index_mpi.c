@@ -185,16 +185,17 @@ static double row_bytes(const char *factory, int dim)
     return bytes > 0 ? bytes + 8 + 8.0 * links : 0;
 }
 
-static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_job *job, const npr_set *set)
+static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_job *job, const npr_set *set,
+                        int64_t sample)
 {
-    int64_t longest = 0, n = job->sample < set->rows ? job->sample : set->rows;
+    int64_t longest = 0;
     for (int p = 0; p < set->parts; p++)
         if (set->part[p].rows > longest) longest = set->part[p].rows;
     double row = row_bytes(job->factory, set->dim);
     npr_record_int(rec, "plan.parts_per_rank", (set->parts + comm->size - 1) / comm->size);
-    npr_record_int(rec, "plan.sample_rows", n);
+    npr_record_int(rec, "plan.sample_rows", sample);
     /* as it arrives (binary16 and its key) and as FAISS wants it (float), on rank 0 */
-    npr_record_int(rec, "plan.sample_bytes", n * (6 * (int64_t)set->dim + 16));
+    npr_record_int(rec, "plan.sample_bytes", sample * (6 * (int64_t)set->dim + 16));
     if (row > 0) {
         npr_record_int(rec, "plan.index_bytes", (int64_t)ceil(row * (double)set->rows));
         /* the index of the longest part in FAISS's memory, and the same as bytes to be written */
@@ -233,14 +234,6 @@ static npr_status build_all(const npr_comm *comm, const npr_log *log, npr_record
     return st;
 }
 
-static npr_status check_factory(const npr_comm *comm, const npr_index_job *job, int dim)
-{
-    npr_faiss *f = NULL;
-    npr_status st = npr_faiss_make(job->factory, dim, &f);
-    npr_faiss_free(f);
-    return npr_agree(comm, st, "start");
-}
-
 npr_status npr_index_run(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_index_job *job)
 {
     npr_set *set = NULL;
@@ -251,10 +244,11 @@ npr_status npr_index_run(const npr_comm *comm, const npr_log *log, npr_record *r
     npr_record_int(rec, "result.rows", set->rows);
     npr_record_int(rec, "result.parts", set->parts);
     npr_record_int(rec, "result.dim", set->dim);
-    npr_status st = check_factory(comm, job, set->dim);
+    int64_t sample = job->sample < set->rows ? job->sample : set->rows;
+    npr_status st = npr_agree(comm, npr_faiss_check(job->factory, set->dim, sample), "start");
     if (st) goto done;
     if (job->dry_run) {
-        record_plan(rec, comm, job, set);
+        record_plan(rec, comm, job, set, sample);
         goto done;
     }
     identity = npr_path("factory=%s\nsample=%lld\nseed=%llu\n", job->factory, (long long)job->sample,

@@ -1,0 +1,115 @@
+#!/bin/bash
+# npr-index end to end: the same bytes however it is run, killed, stopped or repeated; and what it refuses.
+# shellcheck source=tests/lib.sh
+source "$(dirname "$0")/../lib.sh"
+cd "$TMP"
+
+# 9,300 rows around 20 centres, in ten parts; ids that say nothing about the order
+/usr/bin/python3 - <<'PY'
+import numpy as np
+rng, rows, dim = np.random.default_rng(5), 9300, 48
+x = rng.normal(size=(20, dim))[rng.integers(0, 20, rows)] + 0.5 * rng.normal(size=(rows, dim))
+np.save("x.npy", (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float16))
+PY
+must 2 npr-ingest --kind=index --emb=x.npy --out=plain --part-rows=1024 --model=ViT-B-32
+index() { # RUNNER RANKS SET OPTIONS...
+    "$1" "$2" npr-index --set="$3" --factory=IVF16,SQ8 --sample=3000 "${@:4}"
+}
+
+# ---- the same bytes for any ranks and threads
+cp -r plain indexed
+index must 1 indexed
+facts out >want
+grep -q '^result.rows=9300$' want || fail "result.rows: $(cat want)"
+for run in "2 2" "3 1" "5 1" "12 1"; do
+    read -r n threads <<<"$run"
+    rm -rf again
+    cp -r plain again
+    index must "$n" again --threads="$threads"
+    same indexed again "$n ranks, $threads threads"
+    same want <(facts out) "record, $n ranks, $threads threads"
+done
+
+# ---- what is in it: FAISS's own bytes, the other columns as before
+/usr/bin/python3 - <<'PY' || fail "what h5py reads"
+import glob, h5py, numpy as np
+blobs = set()
+for path in sorted(glob.glob("plain/part-*.h5")):
+    with h5py.File(path) as old, h5py.File(path.replace("plain", "indexed")) as new:
+        assert set(new) == set(old) | {"index"}, list(new)
+        for name in old:
+            assert old[name].dtype == new[name].dtype and np.array_equal(old[name][()], new[name][()]), name
+        blob = new["index"][()].tobytes()
+        assert blob[:4] == b"IwSq", blob[:4]
+        assert len(blob) > old["emb"].shape[0] * (48 + 8)
+        blobs.add(blob)
+assert len(blobs) == 10
+PY
+
+# ---- done already: said, and nothing is written
+touch mark
+index must 2 indexed
+grep -q "has this very index already" err || fail "does not say that it is there: $(cat err)"
+same want <(facts out) "record of a run with nothing to do"
+[ -z "$(find indexed -newer mark -type f)" ] || fail "a run with nothing to do wrote $(find indexed -newer mark -type f)"
+
+# ---- another index takes its place, and gives way again
+must 3 npr-index --set=again --factory=IVF8,PQ12x4fs
+diff -rq indexed again >/dev/null && fail "another factory gave the same bytes"
+index must 2 again --seed=2
+diff -rq indexed again >/dev/null && fail "another seed gave the same bytes"
+index must 2 again
+same indexed again "an index that was replaced twice"
+
+# ---- kill -9, then other ranks
+try() { # FAULT RANKS-BEFORE RANKS-AFTER
+    local code=0
+    rm -rf again
+    cp -r plain again
+    NPR_FAULT=$1 index ranks "$2" again || code=$?
+    [ "$code" != 0 ] || fail "NPR_FAULT=$1 did not end the job"
+    index must "$3" again
+    same indexed again "$1, $2 then $3 ranks"
+}
+try index.train@0=kill 3 2
+try index.part@0=kill 3 2
+grep -q "trained index of an earlier run is used" err || fail "trained again: $(cat err)"
+try index.part@1:3=kill 2 3
+grep -q "rows are indexed already" err || fail "began again: $(cat err)"
+try index.part@1:2=fail 3 1
+try part.rename@0:3=kill 2 5
+try journal.append@1:2=kill 3 1
+try manifest.write@0=kill 2 3
+
+# ---- stopped on request
+rm -rf again
+cp -r plain again
+code=0
+NPR_FAULT=index.part@0:2=stop index ranks 2 again || code=$?
+[ "$code" = 75 ] || fail "stopped: exit code $code, wanted 75: $(cat err)"
+
+# ---- a set in this state belongs to that command
+expect 73 "again" 2 npr-index --set=again --factory=Flat
+# damaged: what was trained is trained again
+trained=$(find again -name trained.faiss)
+truncate -s 1000 "${trained:-missing}"
+index must 3 again
+same indexed again "stopped, and its trained index damaged"
+
+# ---- refused in one sentence, nothing written
+refuse() { # CODE WORDS OPTIONS...
+    expect "$1" "$2" 2 npr-index "${@:3}"
+}
+refuse 64 'FAISS cannot make an index "Foo"' --set=plain --factory=Foo
+refuse 64 'multiple of the number of subquantizers' --set=plain --factory=IVF16,PQ7
+refuse 64 'has 500 lists, which cannot be trained on a sample of 400 rows' --set=plain --factory=IVF500,Flat --sample=400
+refuse 64 'number outside 1 to' --set=plain --factory=IVF0,Flat
+refuse 64 'wanted 1 to' --set=plain --sample=0
+refuse 64 'cannot train PQ12x13 on' --set=plain --factory=PQ12x13 --sample=3000
+refuse 66 'nowhere' --set=nowhere
+must 2 npr-index --set=plain --factory=IVF16,SQ8 --sample=3000 --dry-run
+grep -q '^plan.index_bytes=520800$' out || fail "plan: $(grep ^plan out)"
+must 1 npr-ingest --kind=index --emb=x.npy --out=untouched --part-rows=1024 --model=ViT-B-32
+same untouched plain "a set that was refused"
+
+done_with index
