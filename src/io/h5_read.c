@@ -1,6 +1,7 @@
 /* h5_read.c - columns out of a file that is not trusted. See h5.h. */
 #include "io/h5_private.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -91,11 +92,16 @@ static npr_status check_rows(npr_h5_column *c, int64_t rows)
     if (rows >= 0 && size[0] != (hsize_t)rows)
         return npr_fail(NPR_EDATA, "%s: \"%s\" has %llu rows, wanted %lld", c->file->path, c->shape.name,
                         (unsigned long long)size[0], (long long)rows);
-    if (size[0] > (hsize_t)c->file->bytes / c->row_bytes) /* chunks are stored whole */
-        return npr_fail(NPR_EDATA, "%s: \"%s\" claims %llu rows, more than a file of %lld bytes holds",
-                        c->file->path, c->shape.name, (unsigned long long)size[0], (long long)c->file->bytes);
     c->rows = (int64_t)size[0];
     return NPR_OK;
+}
+
+/* Chunks are stored whole and not compressed: a column cannot be larger than its file. */
+static npr_status check_room(const npr_h5_column *c)
+{
+    if ((uint64_t)c->rows <= (uint64_t)c->file->bytes / c->row_bytes) return NPR_OK;
+    return npr_fail(NPR_EDATA, "%s: \"%s\" claims %llu rows, more than a file of %lld bytes holds",
+                    c->file->path, c->shape.name, (unsigned long long)c->rows, (long long)c->file->bytes);
 }
 
 npr_status npr_h5_find(npr_h5 *f, const npr_h5_shape *shape, int64_t rows, npr_h5_column **out)
@@ -106,6 +112,7 @@ npr_status npr_h5_find(npr_h5 *f, const npr_h5_shape *shape, int64_t rows, npr_h
     if (!st) st = check_type(c);
     if (!st) st = check_rows(c, rows);
     if (!st) st = check_storage(c);
+    if (!st) st = check_room(c);
     if (st)
         npr_h5_column_free(c);
     else
@@ -115,8 +122,16 @@ npr_status npr_h5_find(npr_h5 *f, const npr_h5_shape *shape, int64_t rows, npr_h
 
 static npr_status bad_chunk(const npr_h5_column *c, int64_t chunk, const char *what)
 {
-    return npr_fail(NPR_EDATA, "%s: \"%s\": rows from %lld: %s", c->file->path, c->shape.name,
+    return npr_fail(NPR_EDATA, "%s: cannot read \"%s\" from row %lld: %s", c->file->path, c->shape.name,
                     (long long)(chunk * c->shape.chunk), what);
+}
+
+/* The same where HDF5 has the reason. */
+static npr_status lost_chunk(const npr_h5_column *c, int64_t chunk)
+{
+    char what[96];
+    snprintf(what, sizeof what, "\"%s\" from row %lld", c->shape.name, (long long)(chunk * c->shape.chunk));
+    return npr_h5_read_failed(c->file, what);
 }
 
 static npr_status load_chunk(npr_h5_column *c, int64_t chunk)
@@ -125,11 +140,10 @@ static npr_status load_chunk(npr_h5_column *c, int64_t chunk)
     c->chunk = -1;
     hsize_t at[2] = {(hsize_t)(chunk * c->shape.chunk), 0}, stored = 0;
     uint32_t skipped = 0, check;
-    if (H5Dget_chunk_storage_size(c->id, at, &stored) < 0) return npr_h5_read_failed(c->file, c->shape.name);
-    if (stored == 0) return bad_chunk(c, chunk, "this chunk was never written");
-    if (stored != c->chunk_bytes + NPR_H5_CHECKSUM) return bad_chunk(c, chunk, "this chunk has a wrong size");
-    if (H5Dread_chunk(c->id, H5P_DEFAULT, at, &skipped, c->buf) < 0)
-        return npr_h5_read_failed(c->file, c->shape.name);
+    if (H5Dget_chunk_storage_size(c->id, at, &stored) < 0) return lost_chunk(c, chunk);
+    if (stored != c->chunk_bytes + NPR_H5_CHECKSUM)
+        return bad_chunk(c, chunk, stored ? "this chunk has a wrong size" : "this chunk was never written");
+    if (H5Dread_chunk(c->id, H5P_DEFAULT, at, &skipped, c->buf) < 0) return lost_chunk(c, chunk);
     memcpy(&check, c->buf + c->chunk_bytes, NPR_H5_CHECKSUM);
     if (skipped || check != npr_fletcher32(c->buf, c->chunk_bytes))
         return bad_chunk(c, chunk, "the checksum of this chunk is wrong");
