@@ -198,8 +198,9 @@ static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_j
     npr_record_int(rec, "plan.sample_bytes", sample * (6 * (int64_t)set->dim + 16));
     if (row > 0) {
         npr_record_int(rec, "plan.index_bytes", (int64_t)ceil(row * (double)set->rows));
-        /* the index of the longest part in FAISS's memory, and the same as bytes to be written */
-        npr_record_int(rec, "plan.memory_per_rank", (int64_t)ceil(2 * row * (double)longest));
+        /* the longest part's in FAISS's lists, which grow by doubling, and as bytes to be written, which do
+         * so too */
+        npr_record_int(rec, "plan.memory_per_rank", (int64_t)ceil(4 * row * (double)longest));
     } else {
         npr_record_text(rec, "plan.index_bytes", "unknown for this factory string");
     }

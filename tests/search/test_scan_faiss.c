@@ -1,0 +1,405 @@
+/* test_scan_faiss.c - search through the index inside a part, against brute force with the same exact score:
+ * lists, tallies, filters, parts of any size, and indexes that are missing, damaged or another part's. */
+#include "npr/search.h"
+
+#include <signal.h>
+
+#include "base/file.h"
+#include "base/half.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/score.h"
+#include "io/part.h"
+#include "test.h"
+
+enum { DIM = 24, PARTS = 4, NQ = 40, K = 7, GROUPS = 12 };
+
+static const int64_t part_rows[PARTS] = {3000, 0, 5, 700}; /* fewer rows than lists; none at all */
+static npr_rows world[PARTS];                              /* what the parts hold */
+static npr_part_entry entry[PARTS];
+static char path[] = "/tmp/npr-test-XXXXXX/set";
+static npr_queries queries, head;
+
+/* ---- a small world --------------------------------------------------------------------------------- */
+
+static void fill_vector(npr_rng *r, float *x)
+{
+    npr_rng centre = npr_rng_make(3, (uint64_t)npr_rng_below(r, GROUPS));
+    double norm = 0, v[DIM];
+    for (int j = 0; j < DIM; j++) {
+        v[j] = npr_rng_normal(&centre) + npr_rng_normal(r) / 2;
+        norm += v[j] * v[j];
+    }
+    for (int j = 0; j < DIM; j++) x[j] = (float)(v[j] / sqrt(norm));
+}
+
+static void make_queries(npr_queries *q, int nq, uint64_t stream)
+{
+    npr_rng r = npr_rng_make(4, stream);
+    *q = (npr_queries){.nq = nq, .dim = DIM, .classes = GROUPS};
+    q->vector = npr_alloc((size_t)nq * DIM, sizeof *q->vector, "queries");
+    q->label = npr_alloc((size_t)nq, sizeof *q->label, "queries");
+    q->id = npr_alloc((size_t)nq, sizeof *q->id, "queries");
+    for (int i = 0; i < nq; i++) {
+        fill_vector(&r, q->vector + i * DIM);
+        q->label[i] = i % GROUPS;
+        q->id[i] = i;
+    }
+}
+
+static void make_part(int part)
+{
+    npr_rows *w = &world[part];
+    npr_rng r = npr_rng_make(5, (uint64_t)part);
+    npr_part_writer *writer = NULL;
+    uint32_t columns = NPR_COL(NPR_EMB) | NPR_COL(NPR_ID) | NPR_COL(NPR_LABEL) | NPR_COL(NPR_SIMILARITY);
+    CHECK_OK(npr_rows_make(w, columns, DIM, part_rows[part]));
+    for (int64_t i = 0; i < part_rows[part]; i++) {
+        float x[DIM];
+        fill_vector(&r, x);
+        if (i % 50 == 49)
+            memcpy(w->emb + i * DIM, w->emb + (i - 1) * DIM, DIM * sizeof *w->emb); /* ties */
+        else
+            npr_half_from_float(x, w->emb + i * DIM, DIM);
+        if (i % 100 == 33) w->emb[i * DIM + 5] = 0x7e00; /* NaN */
+        w->id[i] = 100000 * (part + 1) - 7 * i;
+        w->label[i] = (int32_t)npr_rng_below(&r, GROUPS);
+        w->similarity[i] = i % 10 == 0 ? NAN : (float)npr_rng_uniform(&r);
+        CHECK_OK(npr_rows_next(w));
+    }
+    CHECK_OK(npr_part_create(path, part, columns, DIM, &writer));
+    CHECK_OK(npr_part_append(writer, w));
+    CHECK_OK(npr_part_commit(writer, &entry[part]));
+}
+
+static npr_set make_set(const char *factory)
+{
+    return (npr_set){.path = path,
+                     .index = (char *)(uintptr_t)factory,
+                     .dim = DIM,
+                     .columns = world[0].columns,
+                     .parts = PARTS,
+                     .part = entry};
+}
+
+static int is_finite(int part, int64_t i)
+{
+    return npr_half_row_facts(world[part].emb + i * DIM, DIM).finite;
+}
+
+/* Put a blob into a part, whatever is in it. */
+static void put(const npr_set *set, int part, const char *blob, size_t n)
+{
+    char *temp = NULL;
+    CHECK_OK(npr_part_with_index(set, part, blob, n, &temp, &entry[part]));
+    CHECK_OK(npr_part_publish(path, temp, &entry[part]));
+    free(temp);
+}
+
+static void index_all(const npr_set *set, const char *factory)
+{
+    float *sample = npr_alloc(3000 * DIM, sizeof *sample, "a sample");
+    int64_t n = 0;
+    for (int64_t i = 0; i < part_rows[0]; i++)
+        if (is_finite(0, i)) npr_half_to_float(world[0].emb + i * DIM, sample + n++ * DIM, DIM);
+    char *trained = NULL, *blob = NULL, *again = NULL;
+    size_t trained_bytes, bytes, bytes_again;
+    CHECK_OK(npr_faiss_train(factory, DIM, sample, n, 1, &trained, &trained_bytes));
+    for (int p = 0; p < PARTS; p++) {
+        CHECK_OK(npr_faiss_build(set, p, trained, trained_bytes, 1, &blob, &bytes));
+        CHECK_OK(npr_faiss_build(set, p, trained, trained_bytes, 3, &again, &bytes_again));
+        CHECK(bytes == bytes_again && !memcmp(blob, again, bytes));
+        put(set, p, blob, bytes);
+        free(blob);
+        free(again);
+    }
+    free(trained);
+    free(sample);
+}
+
+/* ---- the search and its reference ------------------------------------------------------------------ */
+
+static npr_scan_options options(const npr_queries *q, int nprobe, int refine)
+{
+    return (npr_scan_options){.queries = q,
+                              .k = K,
+                              .threads = 2,
+                              .tile_rows = 256,
+                              .nprobe = nprobe,
+                              .refine = refine,
+                              .limits = {.min_similarity = -INFINITY, .max_nsfw = NPR_NSFW_LIKELY}};
+}
+
+static npr_tally make_tally(int lists)
+{
+    return (npr_tally){.lists = lists,
+                       .count = npr_alloc((size_t)lists * NPR_TALLY_FIELDS, sizeof(int64_t), "tally")};
+}
+
+static npr_topk *search(const npr_set *set, const npr_scan_options *o, npr_tally *tally)
+{
+    npr_scanner *s = NULL;
+    npr_topk *t = npr_topk_make(o->queries->nq, o->k);
+    CHECK_OK(npr_scanner_faiss(o, &s));
+    CHECK_TEXT(s->name, "faiss");
+    CHECK_INT(s->lists, o->queries->nq);
+    *tally = make_tally(s->lists);
+    for (int p = set->parts - 1; p >= 0; p--) CHECK_OK(s->part(s, set, p, t, tally));
+    s->free(s);
+    npr_topk_sort(t);
+    return t;
+}
+
+/* Is this the class that the head sees in a row, with a probability above the threshold? */
+static int is_seen(const uint16_t *emb, int32_t class, double threshold)
+{
+    double s[GROUPS], sum = 0;
+    int best = 0;
+    for (int c = 0; c < GROUPS; c++) {
+        s[c] = npr_score_dot(emb, head.vector + c * DIM, DIM);
+        if (s[c] > s[best]) best = c;
+    }
+    for (int c = 0; c < GROUPS; c++) sum += exp(100 * (s[c] - s[best]));
+    return class == head.label[best] && 1 / sum >= threshold;
+}
+
+/* Why a row is not for this query; a field of the tally, 0 if it is. */
+static int judge(const npr_scan_options *o, int part, int64_t i, int query)
+{
+    const npr_rows *w = &world[part];
+    if (w->similarity[i] < o->limits.min_similarity) return NPR_TALLY_SIMILARITY;
+    if (!o->limits.clip) return 0;
+    int32_t class = o->labels_from_index ? w->label[i] : o->queries->label[query];
+    return is_seen(w->emb + i * DIM, class, o->limits.clip_threshold) ? 0 : NPR_TALLY_CLIP;
+}
+
+static npr_topk *brute_force(const npr_scan_options *o, npr_tally *tally)
+{
+    npr_topk *t = npr_topk_make(o->queries->nq, o->k);
+    *tally = make_tally(o->queries->nq);
+    for (int p = 0; p < PARTS; p++)
+        for (int64_t i = 0; i < part_rows[p]; i++) {
+            tally->non_finite += !is_finite(p, i);
+            for (int q = 0; is_finite(p, i) && q < o->queries->nq; q++) {
+                int why = judge(o, p, i, q);
+                double score = npr_score_dot(world[p].emb + i * DIM, o->queries->vector + q * DIM, DIM);
+                tally->count[q * NPR_TALLY_FIELDS]++;
+                if (why)
+                    tally->count[q * NPR_TALLY_FIELDS + why]++;
+                else
+                    CHECK_OK(npr_topk_push(t, q, (npr_hit){score, world[p].id[i], npr_place(p, i)}));
+            }
+        }
+    npr_topk_sort(t);
+    return t;
+}
+
+/* How many hits of `want` are not in the same place in `got`, scores to the bit. */
+static int differences(const npr_topk *want, const npr_topk *got)
+{
+    int wrong = 0;
+    for (int q = 0; q < npr_topk_queries(want); q++) {
+        int n = npr_topk_count(want, q), m = npr_topk_count(got, q);
+        wrong += n != m;
+        for (int i = 0; i < n && i < m; i++) {
+            const npr_hit *a = npr_topk_list(want, q) + i, *b = npr_topk_list(got, q) + i;
+            wrong += a->score != b->score || a->id != b->id || a->place != b->place;
+        }
+    }
+    return wrong;
+}
+
+static double recall(const npr_topk *want, const npr_topk *got)
+{
+    int found = 0, all = 0;
+    for (int q = 0; q < npr_topk_queries(want); q++)
+        for (int i = 0; i < npr_topk_count(want, q); i++, all++)
+            for (int j = 0; j < npr_topk_count(got, q); j++)
+                found += npr_topk_list(want, q)[i].place == npr_topk_list(got, q)[j].place;
+    return (double)found / all;
+}
+
+/* With everything asked for, an index finds exactly what brute force finds, and counts the same. */
+static void check_exact(const npr_set *set, const npr_scan_options *o)
+{
+    npr_tally want_tally, got_tally;
+    npr_topk *want = brute_force(o, &want_tally), *got = search(set, o, &got_tally);
+    CHECK_INT(differences(want, got), 0);
+    CHECK(!memcmp(want_tally.count, got_tally.count,
+                  (size_t)want_tally.lists * NPR_TALLY_FIELDS * sizeof *want_tally.count));
+    CHECK_INT(got_tally.non_finite, want_tally.non_finite);
+    CHECK_INT(got_tally.rows, 3705);
+    CHECK(got_tally.bytes > 3705 * DIM * 2);
+    npr_topk_free(want);
+    npr_topk_free(got);
+    free(want_tally.count);
+    free(got_tally.count);
+}
+
+/* ---- tests ----------------------------------------------------------------------------------------- */
+
+static void test_everything_asked_for(void)
+{
+    npr_set set = make_set("Flat");
+    index_all(&set, "Flat");
+    npr_scan_options o = options(&queries, 1, 1000);
+    check_exact(&set, &o);
+    o.threads = 1;
+    o.tile_rows = 3;
+    o.limits.min_similarity = 0.6f;
+    check_exact(&set, &o);
+    o.tile_rows = 5000;
+    o.head = &head;
+    o.limits.clip = 1;
+    o.limits.clip_threshold = 0.4;
+    check_exact(&set, &o);
+    o.labels_from_index = 1;
+    check_exact(&set, &o);
+}
+
+/* More candidates than fit into memory at once: 2,000 queries ask for 3,000 rows each. */
+static void test_blocks_of_queries(void)
+{
+    npr_queries many;
+    make_queries(&many, 2000, 9);
+    npr_set set = make_set("Flat");
+    npr_scan_options o = options(&many, 1, 1000);
+    check_exact(&set, &o);
+    npr_queries_free(&many);
+}
+
+static void test_lists_and_candidates_cost_recall(void)
+{
+    npr_set set = make_set("IVF12,SQ8");
+    index_all(&set, "IVF12,SQ8");
+    npr_scan_options o = options(&queries, 12, 1000);
+    check_exact(&set, &o);
+    npr_tally tally;
+    npr_topk *want = brute_force(&o, &tally);
+    free(tally.count);
+    double last = 0;
+    for (int nprobe = 1; nprobe <= 4; nprobe *= 2) {
+        o = options(&queries, nprobe, 2);
+        npr_topk *got = search(&set, &o, &tally);
+        double r = recall(want, got);
+        CHECK(r >= last);
+        last = r;
+        for (int q = 0; q < NQ; q++) CHECK(tally.count[q * NPR_TALLY_FIELDS] <= PARTS * 2 * K);
+        npr_topk_free(got);
+        free(tally.count);
+    }
+    CHECK(last > 0.97);
+    npr_topk_free(want);
+}
+
+static npr_status scan_one(const npr_set *set, int part)
+{
+    npr_scan_options o = options(&queries, 1, 2);
+    npr_scanner *s = NULL;
+    npr_topk *t = npr_topk_make(NQ, K);
+    npr_tally tally = make_tally(NQ);
+    CHECK_OK(npr_scanner_faiss(&o, &s));
+    npr_status st = s->part(s, set, part, t, &tally);
+    s->free(s);
+    npr_topk_free(t);
+    free(tally.count);
+    return st;
+}
+
+static void test_index_of_another_part(void)
+{
+    npr_set set = make_set("Flat");
+    char *trained = NULL, *blob = NULL, *few = NULL;
+    size_t trained_bytes, bytes, few_bytes;
+    CHECK_OK(npr_faiss_train("Flat", DIM, NULL, 0, 1, &trained, &trained_bytes));
+    CHECK_OK(npr_faiss_build(&set, 0, trained, trained_bytes, 1, &blob, &bytes));
+    CHECK_OK(npr_faiss_build(&set, 2, trained, trained_bytes, 1, &few, &few_bytes));
+    put(&set, 2, blob, bytes);
+    CHECK_FAILS(scan_one(&set, 2), NPR_EDATA, "/part-00002.h5: the index holds 2970 rows of 5");
+    put(&set, 2, few, few_bytes);
+    CHECK_OK(scan_one(&set, 2));
+    /* FAISS's bytes end with the numbers of the rows: 0 1 2 3 4 */
+    int64_t number = 5;
+    memcpy(few + few_bytes - sizeof number, &number, sizeof number);
+    put(&set, 2, few, few_bytes);
+    CHECK_FAILS(scan_one(&set, 2), NPR_EDATA, "/part-00002.h5: the index names row 5 of 5");
+    /* row 33 of part 3 is NaN, and in no index of ours */
+    free(few);
+    CHECK_OK(npr_faiss_build(&set, 3, trained, trained_bytes, 1, &few, &few_bytes));
+    number = 33;
+    for (int i = 1; i <= 600; i++)
+        memcpy(few + few_bytes - (size_t)i * sizeof number, &number, sizeof number);
+    put(&set, 3, few, few_bytes);
+    CHECK_FAILS(scan_one(&set, 3), NPR_EDATA, "row 33 is in the index, but it is not finite");
+    put(&set, 3, "not an index", 12);
+    CHECK_FAILS(scan_one(&set, 3), NPR_EDATA, "/part-00003.h5: index: ");
+    free(trained);
+    free(blob);
+    free(few);
+}
+
+static void test_damaged_index(void)
+{
+    npr_set set = make_set("Flat");
+    index_all(&set, "Flat");
+    char *file = npr_path("%s/%s", path, entry[0].file), *bytes = NULL;
+    size_t n;
+    CHECK_OK(npr_file_read(file, 1 << 24, &bytes, &n));
+    char *magic = memmem(bytes, n, "IxMp", 4);
+    CHECK(magic != NULL);
+    if (magic) {
+        magic[2000] ^= 1;
+        CHECK_OK(npr_file_replace(file, bytes, n));
+        CHECK(scan_one(&set, 0) == NPR_EDATA);
+        CHECK(strstr(npr_status_text(), "part-00000.h5") != NULL);
+    }
+    free(bytes);
+    free(file);
+}
+
+static void test_without_index(void)
+{
+    npr_set set = make_set("");
+    memset(entry, 0, sizeof entry);
+    for (int p = 0; p < PARTS; p++) {
+        npr_rows_free(&world[p]);
+        make_part(p);
+    }
+    CHECK_FAILS(scan_one(&set, 0), NPR_EENV, "npr-index");
+}
+
+static void test_stop(void)
+{
+    npr_set set = make_set("Flat");
+    index_all(&set, "Flat");
+    npr_stop_install();
+    raise(SIGUSR1);
+    CHECK_FAILS(scan_one(&set, 0), NPR_ESTOP, "run the same command again");
+    char *blob = NULL, *trained = NULL;
+    size_t bytes;
+    CHECK_OK(npr_faiss_train("Flat", DIM, NULL, 0, 1, &trained, &bytes));
+    CHECK_FAILS(npr_faiss_build(&set, 0, trained, bytes, 1, &blob, &bytes), NPR_ESTOP,
+                "run the same command again");
+    free(trained);
+}
+
+int main(void)
+{
+    snprintf(path, sizeof path, "%s/set", test_folder());
+    CHECK_OK(npr_folder_make(path));
+    for (int p = 0; p < PARTS; p++) make_part(p);
+    make_queries(&queries, NQ, 1);
+    make_queries(&head, GROUPS, 2);
+    test_everything_asked_for();
+    test_blocks_of_queries();
+    test_lists_and_candidates_cost_recall();
+    test_index_of_another_part();
+    test_damaged_index();
+    test_without_index();
+    test_stop();
+    for (int p = 0; p < PARTS; p++) npr_rows_free(&world[p]);
+    npr_queries_free(&queries);
+    npr_queries_free(&head);
+    test_folder_remove();
+    return TEST_END();
+}
