@@ -110,11 +110,9 @@ static void index_all(const npr_set *set, const char *factory)
         CHECK_OK(npr_faiss_build(set, p, trained, trained_bytes, 3, &again, &bytes_again));
         CHECK(bytes == bytes_again && !memcmp(blob, again, bytes));
         put(set, p, blob, bytes);
-        free(blob);
-        free(again);
+        free(blob), free(again);
     }
-    free(trained);
-    free(sample);
+    free(trained), free(sample);
 }
 
 /* ---- the search and its reference ------------------------------------------------------------------ */
@@ -230,10 +228,8 @@ static void check_exact(const npr_set *set, const npr_scan_options *o)
     CHECK_INT(got_tally.non_finite, want_tally.non_finite);
     CHECK_INT(got_tally.rows, 3705);
     CHECK(got_tally.bytes > 3705 * DIM * 2);
-    npr_topk_free(want);
-    npr_topk_free(got);
-    free(want_tally.count);
-    free(got_tally.count);
+    npr_topk_free(want), free(want_tally.count);
+    npr_topk_free(got), free(got_tally.count);
 }
 
 /* ---- tests ----------------------------------------------------------------------------------------- */
@@ -333,9 +329,7 @@ static void test_index_of_another_part(void)
     CHECK_FAILS(scan_one(&set, 3), NPR_EDATA, "row 33 is in the index, but it is not finite");
     put(&set, 3, "not an index", 12);
     CHECK_FAILS(scan_one(&set, 3), NPR_EDATA, "/part-00003.h5: index: ");
-    free(trained);
-    free(blob);
-    free(few);
+    free(trained), free(blob), free(few);
 }
 
 static void test_damaged_index(void)
