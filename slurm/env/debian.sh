@@ -2,17 +2,17 @@
 # debian.sh - everything npr needs on Debian 12 (bookworm, amd64): packages that are missing, and the C API of FAISS.
 #
 #   bash slurm/env/debian.sh            install what is missing, build FAISS once; ends with the line FAISS_ROOT=...
-#   bash slurm/env/debian.sh --tests    the same, and what the tests compare with (numpy, h5py, Pillow, sqlite3)
+#   bash slurm/env/debian.sh --tests    the same, and what the tests compare with (numpy, h5py, sqlite3, ...)
 #   bash slurm/env/debian.sh --print    only print FAISS_ROOT=..., for: cmake -D "$(bash slurm/env/debian.sh --print)"
 #
-# Debian's libfaiss-dev has no C API and no AVX2, so FAISS is built from Debian's own source package (about two minutes
+# Debian's libfaiss-dev has no C API and no AVX2, so FAISS is built from Debian's own source package (about a minute
 # on two cores). It is kept outside the tree, in ${NPR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/npr}. Needs root or sudo
 # only if packages are missing.
 set -euo pipefail
 
 PACKAGES=(build-essential dpkg-dev cmake ninja-build pkg-config git libopenmpi-dev openmpi-bin libhdf5-dev
   libopenblas-pthread-dev libsqlite3-dev libjansson-dev libxxhash-dev libutf8proc-dev)
-TEST_PACKAGES=(python3-numpy python3-h5py python3-pil sqlite3)
+TEST_PACKAGES=(python3-numpy python3-h5py python3-pil sqlite3 xxhash shellcheck)
 VERSION=1.7.3
 
 say() { echo "debian.sh: $*" >&2; }
