@@ -50,6 +50,7 @@ npr_status npr_meta_count(npr_meta *m, int64_t every, int64_t **mark,
                           int64_t *rows);                           /* rows, and the byte offset of
                                                       rows 0, every, 2*every, ...; free(*mark) */
 npr_status npr_meta_seek(npr_meta *m, int64_t offset, int64_t row); /* go to a marked row */
+npr_status npr_meta_skip(npr_meta *m, int64_t n);                   /* and n rows on, unread */
 npr_status
 npr_meta_next(npr_meta *m,
               npr_rows *r); /* fill the columns of r's current row (npr_rows_next is the caller's) */

@@ -187,6 +187,11 @@ const char *npr_json_text(const npr_json *v)
     return json_string_value(v);
 }
 
+size_t npr_json_text_bytes(const npr_json *v)
+{
+    return json_string_length(v);
+}
+
 int npr_json_number(const npr_json *v, double *x)
 {
     *x = json_number_value(v);

@@ -40,6 +40,7 @@ npr_json *npr_json_get(const npr_json *o, const char *key); /* borrowed; NULL if
 size_t npr_json_count(const npr_json *a);
 npr_json *npr_json_at(const npr_json *a, size_t i); /* borrowed */
 const char *npr_json_text(const npr_json *v);       /* NULL if v is not a string; borrowed */
+size_t npr_json_text_bytes(const npr_json *v);      /* length of a string, which may hold zero bytes */
 int npr_json_number(const npr_json *v, double *x);  /* 1 if v is a number */
 /* Iterate the keys of an object: start with NULL, ends with NULL. Order of insertion. */
 const char *npr_json_next_key(npr_json *o, const char *key);

@@ -18,7 +18,7 @@
 #include "io/part.h"
 
 enum {
-    SMALL_PART = 4 << 20, /* bytes: a part of at most so many is read again before it is taken over */
+    SMALL_PART = 16 << 20, /* bytes: a part of at most so many is read again before it is taken over */
     IDENTITY_MAX = 64 << 20,
     LOCK_TEXT = 512,
     LOCK_TRIES = 5

@@ -1,0 +1,138 @@
+/* topk.c - bounded lists of the best hits. See include/npr/topk.h.
+ *
+ * A list takes hits unsorted until it holds half as many again as it may keep, then is cut to its k best by
+ * selection: every hit costs a few comparisons, however large k is. Lists of different queries share nothing,
+ * so threads may push to different lists at the same time. */
+#include "search/topk.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+enum { ROOM = 64 }; /* least room behind the k-th hit */
+
+/* Put the k best of n hits first, in any order, the k-th itself at hit[k - 1]. */
+static void select_best(npr_hit *hit, int64_t n, int64_t k)
+{
+    int64_t from = 0, to = n - 1, at = k - 1;
+    while (from < to) {
+        /* any element will do as pivot; a scattered choice leaves no order of input that is slow */
+        npr_hit pivot = hit[from + (int64_t)(npr_mix64((uint64_t)(from ^ to)) % (uint64_t)(to - from + 1))];
+        int64_t i = from, j = to;
+        while (i <= j) {
+            while (npr_hit_before(&hit[i], &pivot)) i++;
+            while (npr_hit_before(&pivot, &hit[j])) j--;
+            if (i > j) break;
+            npr_hit swap = hit[i];
+            hit[i++] = hit[j];
+            hit[j--] = swap;
+        }
+        if (at <= j)
+            to = j;
+        else if (at >= i)
+            from = i;
+        else
+            return; /* between the two halves: equal to the pivot, and in place */
+    }
+}
+
+static int compare(const void *a, const void *b)
+{
+    const npr_hit *x = a, *y = b;
+    return npr_hit_before(x, y) ? -1 : npr_hit_before(y, x);
+}
+
+/* Cut the list to its k best; the k-th becomes the hit to beat. */
+static void cut(npr_hits *l, int64_t k)
+{
+    if (l->n < k) return;
+    select_best(l->hit, l->n, k);
+    l->n = k;
+    l->least = l->hit[k - 1];
+    l->full = 1;
+}
+
+npr_topk *npr_topk_make(int nq, int k)
+{
+    assert(nq >= 0 && k >= 1);
+    npr_topk *t = npr_alloc(1, sizeof *t, "hit lists");
+    if (!t) return NULL;
+    t->nq = nq;
+    t->k = k;
+    t->list = npr_alloc((size_t)nq, sizeof *t->list, "hit lists");
+    if (!t->list) {
+        free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void npr_topk_free(npr_topk *t)
+{
+    if (!t) return;
+    for (int q = 0; q < t->nq; q++) free(t->list[q].hit);
+    free(t->list);
+    free(t);
+}
+
+int npr_topk_queries(const npr_topk *t)
+{
+    return t->nq;
+}
+
+int npr_topk_k(const npr_topk *t)
+{
+    return t->k;
+}
+
+npr_status npr_topk_push(npr_topk *t, int q, npr_hit hit)
+{
+    npr_hits *l = &t->list[q];
+    assert(!isnan(hit.score));
+    if (l->full && !npr_hit_before(&hit, &l->least)) return NPR_OK;
+    int64_t k = t->k, room = k / 2 > ROOM ? k / 2 : ROOM;
+    if (l->n == k + room) cut(l, k);
+    if (l->full && !npr_hit_before(&hit, &l->least)) return NPR_OK;
+    NPR_TRY(npr_grow(&l->hit, &l->cap, (size_t)l->n + 1, sizeof *l->hit, "a list of hits"));
+    l->hit[l->n++] = hit;
+    return NPR_OK;
+}
+
+double npr_topk_floor(const npr_topk *t, int q)
+{
+    const npr_hits *l = &t->list[q];
+    return l->full ? l->least.score : -INFINITY;
+}
+
+void npr_topk_sort_list(npr_topk *t, int q)
+{
+    npr_hits *l = &t->list[q];
+    cut(l, t->k);
+    if (l->n > 1) qsort(l->hit, (size_t)l->n, sizeof *l->hit, compare);
+}
+
+void npr_topk_sort(npr_topk *t)
+{
+    for (int q = 0; q < t->nq; q++) npr_topk_sort_list(t, q);
+}
+
+int npr_topk_count(const npr_topk *t, int q)
+{
+    return (int)t->list[q].n;
+}
+
+const npr_hit *npr_topk_list(const npr_topk *t, int q)
+{
+    return t->list[q].hit;
+}
+
+npr_status npr_topk_merge(npr_topk *into, const npr_topk *from)
+{
+    assert(into->nq == from->nq);
+    for (int q = 0; q < from->nq; q++)
+        for (int64_t i = 0; i < from->list[q].n; i++) NPR_TRY(npr_topk_push(into, q, from->list[q].hit[i]));
+    return NPR_OK;
+}

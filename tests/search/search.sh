@@ -1,0 +1,210 @@
+#!/bin/bash
+# npr-search end to end: the same bytes however it is run, killed or stopped; the answers of a plain search in numpy; the
+# accounts of every row; and what it refuses.
+# shellcheck source=tests/lib.sh
+source "$(dirname "$0")/../lib.sh"
+cd "$TMP"
+
+# A world of 5,000 rows: 12 classes with rows near them, half of all rows near none, a third of the rows twice or more.
+/usr/bin/python3 - <<'PY'
+import numpy as np
+rng, rows, classes, dim = np.random.default_rng(3), 5000, 12, 48
+unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)
+centre = unit(rng.normal(size=(classes, dim)))
+of = rng.integers(0, 2 * classes, rows)
+x = unit(np.where(of[:, None] < classes, centre[of % classes], 0) + 0.3 * rng.normal(size=(rows, dim))).astype(np.float16)
+twice = rng.integers(0, rows, rows // 3)
+x[twice] = x[rng.integers(0, rows, rows // 3)]
+np.save("x.npy", x)
+names = ["kitten", "jack-o'-lantern", "potter's wheel", "great white shark", "white shark", "bow", "caf\u00e9", "T-shirt", "dog", "tabby cat", "red fox", "unseen"]
+words = names[:-1] + ["a", "photo", "of", "the", "white", "Shark", "CAFE", "kittens", "Bow-tie", "-", "on", "wheel", "fox"]
+with open("x.tsv", "w") as f:
+    f.write("url\tcaption\tsimilarity\tnsfw\twidth\theight\tlabel\n")
+    for i in range(rows):
+        caption = " ".join(words[w] for w in rng.integers(0, len(words), rng.integers(0, 9)))
+        f.write(f"http://x/{i}.jpg\t{caption}\t{'' if i % 17 == 0 else round(rng.random(), 2)}\t"
+                f"{['UNLIKELY', 'UNSURE', 'NSFW', ''][i % 4]}\t{rng.integers(50, 500)}\t{rng.integers(50, 500)}\t{of[i] if of[i] < classes else -1}\n")
+np.save("head.npy", unit(centre + 0.05 * rng.normal(size=(classes, dim))).astype(np.float32))
+open("head.tsv", "w").write("caption\n" + "".join(n + "\n" for n in names))
+open("names.txt", "w").write("".join(n + {"dog": "\tpuppy", "bow": "\tbow tie", "T-shirt": "\ttee"}.get(n, "") + "\n" for n in names))
+np.save("q.npy", unit(centre[np.arange(40) % classes] + 0.2 * rng.normal(size=(40, dim))).astype(np.float16))
+np.savetxt("q.labels", np.arange(40) % classes, fmt="%d")
+np.save("narrow.npy", unit(rng.normal(size=(classes, 32))).astype(np.float16))
+np.save("far.npy", -unit(np.ones((1, dim))).astype(np.float16))
+PY
+must 2 npr-ingest --emb=x.npy --meta=x.tsv --out=index --part-rows=700 --model=A
+must 3 npr-ingest --emb=x.npy --meta=x.tsv --out=index-other-parts --part-rows=1999 --model=A
+must 1 npr-ingest --kind=head --emb=head.npy --meta=head.tsv --out=head --model=A
+must 1 npr-ingest --kind=test --emb=q.npy --labels=q.labels --out=queries --model=A
+must 1 npr-ingest --kind=test --emb=q.npy --out=unlabelled --model=A
+must 1 npr-ingest --kind=head --emb=narrow.npy --out=narrow --model=A
+must 1 npr-ingest --kind=head --emb=head.npy --meta=head.tsv --out=head-b --model=B
+must 1 npr-ingest --emb=x.npy --out=bare --model=A
+cp -r index indexed
+must 2 npr-index --set=indexed --factory=IVF8,SQ8 --sample=2000
+
+exact=(--index=index --head=head --k=37)
+filtered=("${exact[@]}" --clip-filter --clip-threshold=0.2 --min-similarity=0.1 --max-nsfw=unsure --min-side=80)
+images=(--index=index --queries=queries --k=25)
+row=(--index=index --queries=queries --head=head --clip-filter --pool=row --k=20 --part-rows=100)
+hash=(--mode=caption --index=index --names=names.txt --k=30 --seed=9)
+similar=(--mode=caption --index=index --head=head --names=names.txt --k=30 --cap-by=similarity --clip-filter --max-nsfw=unlikely)
+faiss=(--mode=faiss --index=indexed --head=head --k=20 --nprobe=3 --refine=3 --recall-queries=5 --min-side=60)
+kinds=(exact filtered images row hash similar faiss)
+
+# ---- the same bytes for any ranks, threads, tiles and batches
+for kind in "${kinds[@]}"; do
+    declare -n options=$kind
+    must 1 npr-search "${options[@]}" --out="$kind"
+    facts out >"$kind.facts"
+    for how in "2 2 16384 0" "3 1 1 5" "5 1 333 1" "7 2 700 7"; do
+        read -r n threads tile batch <<<"$how"
+        [ "$kind/$n" = filtered/5 ] && batch=12 # a run whose batches are the index's own
+        must "$n" npr-search "${options[@]}" --out=again --threads="$threads" --tile-rows="$tile" --query-batch="$batch"
+        facts out >again.facts
+        same "$kind" again "$kind on $n ranks, $threads threads, tiles of $tile, batches of $batch"
+        same "$kind.facts" again.facts "record of $kind on $n ranks, $threads threads, tiles of $tile, batches of $batch"
+        rm -r again
+    done
+done
+
+# ---- the same rows however the index is cut into parts
+for kind in filtered row similar; do
+    declare -n options=$kind
+    must 3 npr-search "${options[@]/#--index=index/--index=index-other-parts}" --out=again
+    for file in "$kind"/part-*.h5; do same "$file" "again/${file##*/}" "$kind of an index in other parts"; done
+    [ "$kind" = row ] || same "$kind/classes.tsv" again/classes.tsv "classes of an index in other parts"
+    rm -r again
+done
+
+# ---- run again: nothing to do, the same record
+must 2 npr-search "${similar[@]}" --out=similar
+same similar.facts <(facts out) "record of a search that was done already"
+grep -q "nothing to do" err || fail "a second run does not say that there is nothing to do"
+
+# ---- a killed, failed or stopped run goes on, on other ranks
+survive() { # KIND FAULT RANKS RANKS-AFTER [SECOND-FAULT]
+    local -n options=$1
+    rm -rf again
+    NPR_FAULT=$2 ranks "$3" npr-search "${options[@]}" --out=again && fail "$1: $2 did not end the run"
+    [ ! -e again/manifest.json ] || fail "$1: a manifest after $2"
+    [ $# -lt 5 ] || { NPR_FAULT=$5 ranks "$4" npr-search "${options[@]}" --out=again && fail "$1: $5 did not end the run"; }
+    must "$4" npr-search "${options[@]}" --out=again
+    grep -q "scanned by an earlier run" err || [[ $2 == *part@0:1=* ]] || fail "$1: after $2 all was scanned again"
+    facts out >again.facts
+    same "$1" again "$1 after $2"
+    same "$1.facts" again.facts "record of $1 after $2"
+}
+survive filtered search.part@1:2=kill 2 3
+survive exact search.part@0:1=kill 3 2
+survive similar search.journal@0:3=kill 2 5 search.part@1:1=kill
+survive hash search.journal@2:1=fail 3 1
+survive faiss search.part@0:4=kill 1 2
+survive row pool.batch@1:1=kill 3 2
+survive row pool.batch@0:2=fail 2 7
+survive images search.part@1:2=stop 3 2
+survive exact search.part@0:2=stop 1 3
+code=0
+rm -r again
+NPR_FAULT=search.part@0:2=stop ranks 1 npr-search "${exact[@]}" --out=again || code=$?
+[ "$code" = 75 ] || fail "a stopped run ends with $code, wanted 75"
+rm -r again
+
+# ---- the answers of a plain search
+/usr/bin/python3 - <<'PY' || fail "the answers differ from numpy's"
+import glob, h5py, numpy as np
+def pool(name):
+    parts = [h5py.File(p) for p in sorted(glob.glob(name + "/part-*.h5"))]
+    return {c: np.concatenate([p[c][:] for p in parts]) for c in ("emb", "id", "label", "score", "similarity")}
+def best(score, ids, k):
+    return sorted(zip(-score, ids))[:k]
+def same(got, want):
+    assert [int(i) for i in got["id"]] == [w[0] for w in want], (got["id"][:9], want[:9])
+    assert [int(l) for l in got["label"]] == [w[1] for w in want]
+    assert np.allclose(got["score"], [w[2] for w in want], rtol=0, atol=1e-7)
+x16 = np.load("x.npy")
+with h5py.File("head/part-00000.h5") as f: head = f["weight"][:].astype(np.float64)
+with h5py.File("queries/part-00000.h5") as f: q, qlabel = f["emb"][:].astype(np.float64), f["label"][:]
+parts = [h5py.File(p) for p in sorted(glob.glob("index/part-*.h5"))]
+col = {c: np.concatenate([p[c][:] for p in parts]) for c in ("emb", "id", "label", "similarity", "nsfw", "width", "height")}
+x, ids = col["emb"].astype(np.float64), col["id"]
+assert np.abs(x - x16.astype(np.float64)).max() < 1e-3
+s = x @ head.T
+same(pool("exact"), [(int(i), c, -v) for c in range(12) for v, i in best(s[:, c], ids, 37)])
+p = np.exp(100 * (s - s.max(1, keepdims=True)))
+p = p.max(1) / p.sum(1)
+own = s.argmax(1)
+ok = ~(col["similarity"] < np.float32(0.1)) & (col["nsfw"] <= 2) & (np.minimum(col["width"], col["height"]) >= 80)
+want = []
+table = [l.rstrip("\n").split("\t") for l in open("filtered/classes.tsv")][1:]
+sim, nsfw = col["similarity"] < np.float32(0.1), col["nsfw"] > 2
+for c in range(12):
+    keep = ok & (own == c) & (p >= 0.2)
+    hits = best(s[keep, c], ids[keep], 37)
+    want += [(int(i), c, -v) for v, i in hits]
+    size = ~sim & ~nsfw & ~ok
+    counts = [5000, sim.sum(), (nsfw & ~sim).sum(), size.sum(), ok.sum() - keep.sum(), keep.sum() - len(hits), len(hits)]
+    assert [int(n) for n in table[c][2:]] == [int(n) for n in counts], (table[c], counts)
+same(pool("filtered"), want)
+sq = x @ q.T
+want = {}
+for c in range(40):
+    for v, i in best(sq[:, c], ids, 25):
+        key = (int(qlabel[c]), int(i))
+        want[key] = max(want.get(key, -9), -v)
+same(pool("images"), [(i, l, v) for l, i, v in sorted(((l, i, v) for (l, i), v in want.items()), key=lambda t: (t[0], -t[2], t[1]))])
+keep = own == col["label"]
+union = {}
+for c in range(40):
+    for v, i in best(sq[keep, c], ids[keep], 20): union[int(i)] = max(union.get(int(i), -9), -v)
+same(pool("row"), [(i, int(col["label"][i]), union[i]) for i in sorted(union)])
+got = pool("similar") # caption search stores the similarity
+assert ((got["score"] == got["similarity"]) | np.isnan(got["similarity"])).all()
+for l in open("similar/classes.tsv").readlines()[1:] + open("hash/classes.tsv").readlines()[1:]:
+    n = [int(v) for v in l.split("\t")[2:]]
+    assert n[0] == sum(n[1:]), l
+PY
+grep -q '^result.classes_empty=1$' hash.facts && grep -q '^result.classes_empty_first=11 unseen$' hash.facts ||
+    fail "an empty class is not named: $(grep empty hash.facts)"
+grep -Eq '^result.recall_at_k=0?\.?[0-9]+' faiss.facts || fail "no recall in FAISS mode"
+
+# ---- an empty pool is a set too
+printf 'nosuchword\n' >none.txt
+must 3 npr-search --mode=caption --index=index --names=none.txt --out=empty
+grep -q "the pool is empty" err || fail "an empty pool is not warned of"
+grep -qx 'result.pool_rows=0' out || fail "an empty pool has rows"
+must 2 npr-verify --set=empty
+
+# ---- a plan writes nothing
+must 2 npr-search "${filtered[@]}" --out=planned --dry-run
+[ ! -e planned ] || fail "--dry-run wrote a folder"
+grep -q '^plan.memory_gib_per_rank_most=' out || fail "--dry-run does not tell the memory"
+
+# ---- what does not fit together
+expect 64 "needs --queries or --head" 2 npr-search --index=index --out=y
+expect 64 "needs --names" 2 npr-search --index=index --mode=caption --out=y
+expect 64 "needs --head" 2 npr-search --index=index --queries=queries --clip-filter --out=y
+expect 64 "for caption search" 2 npr-search --index=index --head=head --names=names.txt --out=y
+expect 64 "is exact" 2 npr-search "${exact[@]}" --recall-queries=3 --out=y
+expect 66 "nowhere" 3 npr-search --index=nowhere --head=head --out=y
+expect 66 "nowhere.txt" 3 npr-search --mode=caption --index=index --names=nowhere.txt --out=y
+expect 78 "32" 2 npr-search --index=index --head=narrow --out=y
+expect 78 "model" 2 npr-search --index=index --head=head-b --out=y
+expect 78 'no column "tokens"' 2 npr-search --mode=caption --index=bare --names=names.txt --out=y
+expect 78 'no column "similarity"' 2 npr-search --index=bare --head=head --min-similarity=0.2 --out=y
+expect 78 'no column "label"' 2 npr-search --index=bare --queries=queries --pool=row --out=y
+expect 78 "--pool=row" 2 npr-search --index=index --queries=unlabelled --out=y
+expect 78 "npr-index" 2 npr-search --mode=faiss --index=index --head=head --out=y
+printf 'cat\n\n' >blank.txt
+expect 65 "line 2" 2 npr-search --mode=caption --index=index --names=blank.txt --out=y
+printf 'cat\0dog\n' >zero.txt
+expect 65 "zero byte" 2 npr-search --mode=caption --index=index --names=zero.txt --out=y
+head -3 names.txt >three.txt
+expect 78 "3 classes" 2 npr-search "${similar[@]/names.txt/three.txt}" --out=y
+expect 73 "exact" 2 npr-search "${filtered[@]}" --out=exact
+[ ! -e y ] || fail "a refused command left a folder"
+printf 'cat\ndog\tcat\n' >shared.txt
+must 2 npr-search --mode=caption --index=index --names=shared.txt --out=shared
+grep -q "more than one class" err || fail "a name of two classes is not warned of"
+
+done_with search
