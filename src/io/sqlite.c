@@ -128,6 +128,20 @@ static npr_status open_database(npr_sqlite *s)
     return NPR_OK;
 }
 
+/* SQLite itself tolerates a last page that is not all there. */
+static npr_status check_size(npr_sqlite *s, int64_t bytes)
+{
+    sqlite3_stmt *q = NULL;
+    npr_status st = prepare(s, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", &q,
+                            "opening it");
+    if (!st && sqlite3_step(q) != SQLITE_ROW) st = failed(s, "opening it");
+    if (!st && bytes < sqlite3_column_int64(q, 0))
+        st = npr_fail(NPR_EDATA, "%s: truncated: it has %lld bytes, its pages make %lld", s->path,
+                      (long long)bytes, (long long)sqlite3_column_int64(q, 0));
+    sqlite3_finalize(q);
+    return st;
+}
+
 /* There must be a table `samples`, not a view. */
 static npr_status check_table(npr_sqlite *s)
 {
@@ -209,6 +223,7 @@ npr_status npr_sqlite_open(const char *path, npr_sqlite **out)
     if (!s) return npr_last();
     s->count = -1;
     npr_status st = (s->path = npr_strdup(path)) ? open_database(s) : npr_last();
+    if (!st) st = check_size(s, bytes);
     if (!st) st = check_table(s);
     if (!st) st = map_columns(s);
     if (!st) st = prepare_rows(s);

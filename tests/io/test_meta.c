@@ -30,8 +30,6 @@ static npr_status read_all(const char *path, const char *columns, npr_rows *r)
     npr_status st = npr_meta_count(m, 1, &mark, &rows);
     if (!st) free(mark);
     for (int64_t i = 0; i < rows && !st; i++) {
-        for (npr_column c = 0; c < NPR_COLUMNS; c++)
-            if (ALL & NPR_COL(c) & ~npr_meta_columns(m) && c == NPR_SIMILARITY) r->similarity[r->n] = NAN;
         st = npr_meta_next(m, r);
         if (!st) st = npr_rows_next(r);
     }
