@@ -1,9 +1,9 @@
 /* topk_mpi.c - the same lists on all ranks, by reduction. See include/npr/topk.h.
  *
- * The element of the reduction is a whole list. Merging two sorted lists and keeping the k best is commutative
- * and associative, because the order of hits is total; and an element is never split. So the MPI library is
- * free to segment, reorder and pipeline. The lists of a batch are padded to the longest that comes out of it.
- * Several batches are under way at once, and while they are the next one is sorted and packed. */
+ * The element of the reduction is a whole list. Merging two sorted lists and keeping the k best is
+ * commutative and associative, because the order of hits is total; and an element is never split. So the MPI
+ * library is free to segment, reorder and pipeline. The lists of a batch are padded to the longest that comes
+ * out of it. Several batches are under way at once, and while they are the next one is sorted and packed. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +120,8 @@ static void end_batch(const allmerge *m, batch *b)
         npr_hits *l = &m->t->list[q];
         l->n = m->total[q];
         if (l->n) memcpy(l->hit, b->hit + (q - b->q0) * b->length, (size_t)l->n * sizeof *l->hit);
-        npr_topk_sort_list(m->t, q);
+        l->full = l->n == m->t->k;
+        if (l->full) l->least = l->hit[l->n - 1];
     }
 }
 
