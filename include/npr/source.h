@@ -35,37 +35,38 @@ npr_status npr_npy_create(const char *path, int64_t rows, int dim, npr_npy_write
 npr_status npr_npy_append(npr_npy_writer *w, const uint16_t *rows, int64_t n);
 npr_status npr_npy_finish(npr_npy_writer *w); /* frees w, also on failure; refuses a wrong number of rows */
 
-/* ---- metadata: one row per embedding, TSV or JSON lines
- * ----------------------------------------------------- */
+/* ---- metadata: one row per embedding, TSV, JSON lines or SQLite
+ * ---------------------------------------------- */
 
-/* Fields are found by name (TSV: a header line; JSON: keys), upper or lower case: url, caption (or text),
- * similarity, nsfw, width (or original_width), height (or original_height), label, id. Unknown fields are
- * ignored. A TSV without a known header is refused unless `columns` names its fields in order. */
+/* Fields are found by name (TSV: a header line; JSON: the keys of the first row; SQLite: columns of the table
+ * `samples`), upper or lower case: url, caption (or text), similarity, nsfw (or punsafe), width, height (or,
+ * better, original_width, original_height), label, id (or sample_id). Other fields are ignored. A TSV without
+ * a known header is refused unless `columns` names its fields in order, with commas between. */
 typedef struct npr_meta npr_meta;
 
 npr_status npr_meta_open(const char *path, const char *columns, npr_meta **out);
 void npr_meta_close(npr_meta *m);
 uint32_t npr_meta_columns(const npr_meta *m); /* which set columns its fields fill */
-npr_status npr_meta_count(npr_meta *m, int64_t every, int64_t **mark,
-                          int64_t *rows);                           /* rows, and the byte offset of
-                                                      rows 0, every, 2*every, ...; free(*mark) */
-npr_status npr_meta_seek(npr_meta *m, int64_t offset, int64_t row); /* go to a marked row */
-npr_status npr_meta_skip(npr_meta *m, int64_t n);                   /* and n rows on, unread */
-npr_status
-npr_meta_next(npr_meta *m,
-              npr_rows *r); /* fill the columns of r's current row (npr_rows_next is the caller's) */
 
-/* ---- the reference implementation's caption databases: SQLite, table `samples`, full-text indexed
- * ----------- */
+/* Count the rows, and note the places of rows 0, every, 2*every, ...; free(*mark). */
+npr_status npr_meta_count(npr_meta *m, int64_t every, int64_t **mark, int64_t *rows);
+npr_status npr_meta_seek(npr_meta *m, int64_t mark, int64_t row); /* go to a marked row */
+npr_status npr_meta_skip(npr_meta *m, int64_t n);                 /* and n rows on, unread */
 
+/* Fill the columns of r's current row that r and the file have (npr_rows_next is the caller's). */
+npr_status npr_meta_next(npr_meta *m, npr_rows *r);
+
+/* The reference implementation's caption databases: SQLite, table `samples`, full-text indexed. npr_meta_*()
+ * reads them through these. Rows are numbered in rowid order from 0; their marks are rowids. */
 typedef struct npr_sqlite npr_sqlite;
 
 npr_status npr_sqlite_open(const char *path,
                            npr_sqlite **out); /* read only; checks the table and its columns */
 void npr_sqlite_close(npr_sqlite *s);
-npr_status npr_sqlite_count(npr_sqlite *s, int64_t *rows);
 uint32_t npr_sqlite_columns(const npr_sqlite *s);
-npr_status npr_sqlite_seek(npr_sqlite *s, int64_t row); /* rows are numbered in rowid order from 0 */
+npr_status npr_sqlite_count(npr_sqlite *s, int64_t every, int64_t **mark, int64_t *rows);
+npr_status npr_sqlite_seek(npr_sqlite *s, int64_t mark, int64_t row);
+npr_status npr_sqlite_skip(npr_sqlite *s, int64_t n);
 npr_status npr_sqlite_next(npr_sqlite *s, npr_rows *r);
 
 /* ---- captions as tokens

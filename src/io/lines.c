@@ -71,6 +71,12 @@ static npr_status refill(npr_lines *l)
     }
 }
 
+int npr_lines_starts_with(npr_lines *l, const char *bytes)
+{
+    if (l->end == 0 && refill(l)) return 0; /* the next line will say why */
+    return l->end >= strlen(bytes) && !memcmp(l->window, bytes, strlen(bytes));
+}
+
 npr_status npr_lines_next(npr_lines *l, const char **line, size_t *n)
 {
     size_t seen = 0; /* bytes of the window known to have no line break */

@@ -18,6 +18,10 @@ void npr_lines_close(npr_lines *l); /* NULL is fine */
  * The last line may lack its line break. */
 npr_status npr_lines_next(npr_lines *l, const char **line, size_t *n);
 
+/* Does the file begin with these bytes? Before the first line is taken; a file that cannot be read does not.
+ */
+int npr_lines_starts_with(npr_lines *l, const char *bytes);
+
 int64_t npr_lines_offset(const npr_lines *l); /* where the next line begins in the file */
 npr_status npr_lines_seek(npr_lines *l, int64_t offset);
 

@@ -1,4 +1,4 @@
-/* meta.c - metadata rows from TSV and JSON lines. See npr/source.h.
+/* meta.c - metadata rows from TSV and JSON lines; databases are passed on to sqlite.c. See npr/source.h.
  *
  * TSV as clip-retrieval, img2dataset and parquet2tsv.py write it: fields between tabs, rows between line
  * breaks, no quoting (so every byte but these is taken as it is, valid UTF-8 or not). A header names the
@@ -19,6 +19,7 @@ enum { FIELDS_MAX = 1024 };
 
 struct npr_meta {
     char *path;
+    npr_sqlite *database; /* then the rest is not used */
     npr_lines *lines;
     npr_field_map map; /* TSV: which field fills which column; JSON: which columns the first row fills */
     int json;
@@ -154,21 +155,22 @@ static int is_json(const char *path, const char *line, size_t n)
 }
 
 /* Files that people try. */
-static npr_status refuse_others(const char *path, const char *line, size_t n)
+static npr_status refuse_others(const npr_meta *m)
 {
-    if (n >= 4 && !memcmp(line, "PAR1", 4))
-        return npr_fail(NPR_EDATA, "%s: a Parquet file: convert it once with parquet2tsv.py", path);
-    if (n >= 2 && !memcmp(line, "\x1f\x8b", 2))
-        return npr_fail(NPR_EDATA, "%s: compressed by gzip: unpack it first", path);
+    if (npr_lines_starts_with(m->lines, "PAR1"))
+        return npr_fail(NPR_EDATA, "%s: a Parquet file: convert it once with parquet2tsv.py", m->path);
+    if (npr_lines_starts_with(m->lines, "\x1f\x8b"))
+        return npr_fail(NPR_EDATA, "%s: compressed by gzip: unpack it first", m->path);
     return NPR_OK;
 }
 
-static npr_status read_first_line(npr_meta *m, const char *columns)
+static npr_status open_rows(npr_meta *m, const char *columns)
 {
     const char *line;
     size_t n;
+    if (npr_lines_starts_with(m->lines, "SQLite format 3")) return npr_sqlite_open(m->path, &m->database);
+    NPR_TRY(refuse_others(m));
     NPR_TRY(npr_lines_next(m->lines, &line, &n));
-    if (line) NPR_TRY(refuse_others(m->path, line, n));
     if (line && n >= 3 && !memcmp(line, "\xef\xbb\xbf", 3)) { /* a byte order mark */
         line += 3;
         n -= 3;
@@ -185,7 +187,7 @@ npr_status npr_meta_open(const char *path, const char *columns, npr_meta **out)
     npr_meta *m = npr_alloc(1, sizeof *m, "an open metadata file");
     if (!m) return npr_last();
     npr_status st = (m->path = npr_strdup(path)) ? npr_lines_open(path, &m->lines) : npr_last();
-    if (!st) st = read_first_line(m, columns);
+    if (!st) st = open_rows(m, columns);
     if (st)
         npr_meta_close(m);
     else
@@ -196,6 +198,7 @@ npr_status npr_meta_open(const char *path, const char *columns, npr_meta **out)
 void npr_meta_close(npr_meta *m)
 {
     if (!m) return;
+    npr_sqlite_close(m->database);
     npr_lines_close(m->lines);
     free(m->path);
     free(m);
@@ -203,13 +206,14 @@ void npr_meta_close(npr_meta *m)
 
 uint32_t npr_meta_columns(const npr_meta *m)
 {
-    return m->map.columns;
+    return m->database ? npr_sqlite_columns(m->database) : m->map.columns;
 }
 
 /* ---- rows ---- */
 
 npr_status npr_meta_count(npr_meta *m, int64_t every, int64_t **mark, int64_t *rows)
 {
+    if (m->database) return npr_sqlite_count(m->database, every, mark, rows);
     size_t cap = 0;
     const char *line;
     npr_status st = npr_meta_seek(m, m->first, 0);
@@ -232,14 +236,16 @@ npr_status npr_meta_count(npr_meta *m, int64_t every, int64_t **mark, int64_t *r
     return st;
 }
 
-npr_status npr_meta_seek(npr_meta *m, int64_t offset, int64_t row)
+npr_status npr_meta_seek(npr_meta *m, int64_t mark, int64_t row)
 {
+    if (m->database) return npr_sqlite_seek(m->database, mark, row);
     m->row = row;
-    return npr_lines_seek(m->lines, offset);
+    return npr_lines_seek(m->lines, mark);
 }
 
 npr_status npr_meta_skip(npr_meta *m, int64_t n)
 {
+    if (m->database) return npr_sqlite_skip(m->database, n);
     const char *line = "";
     size_t length;
     for (; n > 0 && line; n--, m->row++) NPR_TRY(npr_lines_next(m->lines, &line, &length));
@@ -274,6 +280,7 @@ npr_status npr_meta_next(npr_meta *m, npr_rows *r)
     const char *line;
     size_t n;
     npr_field_map map;
+    if (m->database) return npr_sqlite_next(m->database, r);
     NPR_TRY(npr_lines_next(m->lines, &line, &n));
     if (!line) return npr_fail(NPR_EDATA, "%s: ends before row %lld", m->path, (long long)m->row);
     NPR_TRY(m->json ? read_object(m, line, n, &map, r) : put_fields(m, line, n, r));

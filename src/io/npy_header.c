@@ -115,7 +115,7 @@ static npr_status read_number(cursor *c, int64_t *v)
 /* The value of "shape": a tuple of any rank, so that a wrong rank can be told. */
 static npr_status read_shape(cursor *c, npr_npy_shape *shape)
 {
-    int64_t length[2] = {0}, v;
+    int64_t length[2] = {0}, v = 0;
     int rank = 0;
     if (!take(c, '(')) return malformed(c, "a shape such as (1000, 512)");
     while (!take(c, ')')) {

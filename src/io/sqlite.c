@@ -19,10 +19,9 @@
 struct npr_sqlite {
     char *path;
     sqlite3 *db;
-    sqlite3_stmt *rows;         /* the columns asked for, from a rowid on */
-    npr_field_map map;          /* which column of the table fills which of ours */
-    int result[NPR_COLUMNS];    /* and where it stands in `rows` */
-    int64_t count, first, last; /* rows, lowest and highest rowid; count -1: not yet asked */
+    sqlite3_stmt *rows;      /* the columns asked for, from a rowid on */
+    npr_field_map map;       /* which column of the table fills which of ours */
+    int result[NPR_COLUMNS]; /* and where it stands in `rows` */
     int64_t row;
 };
 
@@ -202,16 +201,16 @@ static npr_status prepare_rows(npr_sqlite *s)
  * null. */
 static npr_status refuse_contentless(npr_sqlite *s)
 {
-    NPR_TRY(npr_sqlite_seek(s, 0));
+    NPR_TRY(npr_sqlite_seek(s, INT64_MIN, 0));
     int rc = sqlite3_step(s->rows), known = 0;
-    if (rc == SQLITE_DONE) return npr_sqlite_seek(s, 0);
+    if (rc == SQLITE_DONE) return npr_sqlite_seek(s, INT64_MIN, 0);
     if (rc != SQLITE_ROW) return failed(s, "reading row 0");
     for (int i = 0; i < sqlite3_column_count(s->rows); i++)
         known += sqlite3_column_type(s->rows, i) != SQLITE_NULL;
     if (!known)
         return npr_fail(NPR_EDATA,
                         "%s: table samples is an index only: it does not hold the texts themselves", s->path);
-    return npr_sqlite_seek(s, 0);
+    return npr_sqlite_seek(s, INT64_MIN, 0);
 }
 
 npr_status npr_sqlite_open(const char *path, npr_sqlite **out)
@@ -221,7 +220,6 @@ npr_status npr_sqlite_open(const char *path, npr_sqlite **out)
     NPR_TRY(refuse_unfinished(path));
     npr_sqlite *s = npr_alloc(1, sizeof *s, "an open database");
     if (!s) return npr_last();
-    s->count = -1;
     npr_status st = (s->path = npr_strdup(path)) ? open_database(s) : npr_last();
     if (!st) st = check_size(s, bytes);
     if (!st) st = check_table(s);
@@ -251,51 +249,50 @@ uint32_t npr_sqlite_columns(const npr_sqlite *s)
 
 /* ---- rows ---- */
 
-npr_status npr_sqlite_count(npr_sqlite *s, int64_t *rows)
+npr_status npr_sqlite_count(npr_sqlite *s, int64_t every, int64_t **mark, int64_t *rows)
 {
+    static const char doing[] = "counting rows";
     sqlite3_stmt *q = NULL;
-    npr_status st = prepare(s, "SELECT count(*), min(rowid), max(rowid) FROM samples", &q, "counting rows");
-    if (!st && sqlite3_step(q) != SQLITE_ROW) st = failed(s, "counting rows");
-    if (!st) {
-        s->count = *rows = sqlite3_column_int64(q, 0);
-        s->first = sqlite3_column_int64(q, 1);
-        s->last = sqlite3_column_int64(q, 2);
+    size_t cap = 0;
+    int rc;
+    *mark = NULL;
+    *rows = 0;
+    npr_status st = prepare(s, "SELECT rowid FROM samples ORDER BY rowid", &q, doing);
+    for (; !st && (rc = sqlite3_step(q)) != SQLITE_DONE; ++*rows) {
+        if (rc != SQLITE_ROW) st = failed(s, doing);
+        if (st || *rows % every) continue;
+        size_t i = (size_t)(*rows / every);
+        st = npr_grow(mark, &cap, i + 1, sizeof **mark, "places of metadata rows");
+        if (!st) (*mark)[i] = sqlite3_column_int64(q, 0);
     }
     sqlite3_finalize(q);
+    if (st) {
+        free(*mark);
+        *mark = NULL;
+    }
     return st;
 }
 
-/* The rowid of a row: known if rowids have no gaps, else looked for. */
-static npr_status find_rowid(npr_sqlite *s, int64_t row, int64_t *rowid)
+npr_status npr_sqlite_seek(npr_sqlite *s, int64_t mark, int64_t row)
 {
-    int64_t span;
-    if (s->count > 0 && !__builtin_sub_overflow(s->last, s->first, &span) && span == s->count - 1) {
-        *rowid = s->first + row;
-        return NPR_OK;
-    }
-    sqlite3_stmt *q = NULL;
-    NPR_TRY(
-        prepare(s, "SELECT rowid FROM samples ORDER BY rowid LIMIT 1 OFFSET ?1", &q, "looking for a row"));
-    sqlite3_bind_int64(q, 1, row);
-    int rc = sqlite3_step(q);
-    npr_status st = NPR_OK;
-    if (rc == SQLITE_ROW)
-        *rowid = sqlite3_column_int64(q, 0);
-    else if (rc == SQLITE_DONE)
-        st = npr_fail(NPR_EDATA, "%s: no row %lld", s->path, (long long)row);
-    else
-        st = failed(s, "looking for a row");
-    sqlite3_finalize(q);
-    return st;
-}
-
-npr_status npr_sqlite_seek(npr_sqlite *s, int64_t row)
-{
-    int64_t rowid = INT64_MIN;
-    if (row) NPR_TRY(find_rowid(s, row, &rowid));
     sqlite3_reset(s->rows);
-    sqlite3_bind_int64(s->rows, 1, rowid);
+    sqlite3_bind_int64(s->rows, 1, mark);
     s->row = row;
+    return NPR_OK;
+}
+
+/* The next row is the statement's current one. */
+static npr_status step(npr_sqlite *s)
+{
+    int rc = sqlite3_step(s->rows);
+    if (rc == SQLITE_ROW) return NPR_OK;
+    if (rc != SQLITE_DONE) return failed(s, "reading rows");
+    return npr_fail(NPR_EDATA, "%s: ends before row %lld", s->path, (long long)s->row);
+}
+
+npr_status npr_sqlite_skip(npr_sqlite *s, int64_t n)
+{
+    for (; n > 0; n--, s->row++) NPR_TRY(step(s));
     return NPR_OK;
 }
 
@@ -321,9 +318,7 @@ static npr_status value_at(const npr_sqlite *s, int i, npr_column c, npr_field_v
 
 npr_status npr_sqlite_next(npr_sqlite *s, npr_rows *r)
 {
-    int rc = sqlite3_step(s->rows);
-    if (rc == SQLITE_DONE) return npr_fail(NPR_EDATA, "%s: ends before row %lld", s->path, (long long)s->row);
-    if (rc != SQLITE_ROW) return failed(s, "reading rows");
+    NPR_TRY(step(s));
     for (int c = 0; c < NPR_COLUMNS; c++) {
         if (!(s->map.columns & r->columns & NPR_COL(c))) continue;
         npr_field_value v;

@@ -67,10 +67,10 @@ static void check_all(int64_t rows, int step)
 {
     npr_sqlite *s;
     npr_rows r;
-    int64_t counted;
+    int64_t counted, *mark;
     CHECK_OK(npr_sqlite_open(path, &s));
     CHECK_INT(npr_sqlite_columns(s), ALL);
-    CHECK_OK(npr_sqlite_count(s, &counted));
+    CHECK_OK(npr_sqlite_count(s, 7, &mark, &counted));
     CHECK_INT(counted, rows);
     CHECK_OK(npr_rows_make(&r, ALL, 0, rows));
     for (int64_t k = 0; k < rows; k++) {
@@ -81,10 +81,14 @@ static void check_all(int64_t rows, int step)
     CHECK_FAILS(npr_sqlite_next(s, &r), NPR_EDATA, "ends before row");
     for (int64_t k = rows - 1; k > 0; k /= 2) {
         npr_rows_clear(&r);
-        CHECK_OK(npr_sqlite_seek(s, k));
+        CHECK_OK(npr_sqlite_seek(s, mark[k / 7], k / 7 * 7));
+        CHECK_OK(npr_sqlite_skip(s, k % 7));
         CHECK_OK(npr_sqlite_next(s, &r));
         check_row(&r, 0, (int)k * step);
     }
+    CHECK_OK(npr_sqlite_seek(s, mark[0], 0));
+    CHECK_FAILS(npr_sqlite_skip(s, rows + 1), NPR_EDATA, "ends before row");
+    free(mark);
     npr_rows_free(&r);
     npr_sqlite_close(s);
 }
@@ -226,7 +230,9 @@ static npr_status read_through(int64_t *rows)
     npr_rows r;
     NPR_TRY(npr_sqlite_open(path, &s));
     CHECK_OK(npr_rows_make(&r, ALL, 0, 1));
-    npr_status st = npr_sqlite_count(s, rows);
+    int64_t *mark;
+    npr_status st = npr_sqlite_count(s, 100, &mark, rows);
+    if (!st) free(mark);
     for (int64_t i = 0; i < *rows && !st; i++) {
         npr_rows_clear(&r);
         st = npr_sqlite_next(s, &r);
