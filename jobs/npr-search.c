@@ -1,0 +1,107 @@
+/* npr-search - recall the priming pool from an index. The work is npr_search_run() in
+ * src/search/search_mpi.c. */
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+#include "job.h"
+#include "npr/search.h"
+
+static npr_search_job search = {
+    .mode = "exact", .pool = "class", .cap_by = "hash", .part_rows = NPR_PART_ROWS, .tile_rows = 16384};
+static const char *max_nsfw = "likely";
+static double min_similarity = -INFINITY;
+static int64_t k = 100, min_side = 0, threads = 1, seed = 0, nprobe = 16, refine = 4, recall_queries = 0;
+
+enum { ALL = 1 }; /* shapes the result */
+
+static npr_opt options[] = {
+    {"index", NPR_OPT_TEXT, &search.index, "SET", "the rows to recall from", 1, 0, 0, 0, 0},
+    {"out", NPR_OPT_TEXT, &search.out, "SET", "the pool to write", 1, 0, 0, 0, 0},
+    {"mode", NPR_OPT_CHOICE, &search.mode, "exact|faiss|caption",
+     "nearest rows exactly, through the index of npr-index, or rows whose caption\nhas a class name in it", 0,
+     ALL, 0, 0, 0},
+    {"head", NPR_OPT_TEXT, &search.head, "SET",
+     "text head: the queries (unless --queries), the class names (unless --names)\nand the classes of --clip",
+     0, 0, 0, 0, 0},
+    {"queries", NPR_OPT_TEXT, &search.queries, "SET",
+     "exact, faiss: vectors to search with, such as test images", 0, 0, 0, 0, 0},
+    {"names", NPR_OPT_TEXT, &search.names, "FILE", "caption: one class a line, synonyms after tabs", 0, 0, 0,
+     0, 0},
+    {"k", NPR_OPT_INT, &k, "N", "rows kept per query (exact, faiss) or per class (caption)", 0, ALL, 1,
+     INT_MAX, 0},
+    {"pool", NPR_OPT_CHOICE, &search.pool, "class|row",
+     "class: a row is labelled with the class that recalled it;\nrow: rows recalled by any query, once, with "
+     "their own labels\n(transductive)",
+     0, ALL, 0, 0, 0},
+    {"min-similarity", NPR_OPT_REAL, &min_similarity, "X",
+     "drop rows with a published similarity below; unknown stays", 0, ALL, 0, 0, 0},
+    {"max-nsfw", NPR_OPT_CHOICE, &max_nsfw, "unlikely|unsure|likely",
+     "drop rows above; likely drops none, unknown stays", 0, ALL, 0, 0, 0},
+    {"min-side", NPR_OPT_INT, &min_side, "PIXELS", "drop rows whose shorter side is smaller; unknown stays",
+     0, ALL, 0, INT_MAX, 0},
+    {"clip-filter", NPR_OPT_FLAG, &search.limits.clip, "",
+     "keep a row only for the class that the head predicts for it", 0, ALL, 0, 0, 0},
+    {"clip-threshold", NPR_OPT_REAL, &search.limits.clip_threshold, "P",
+     "... and only if softmax(100 x scores) of that class is at least this", 0, ALL, 0, 1, 0},
+    {"cap-by", NPR_OPT_CHOICE, &search.cap_by, "hash|similarity",
+     "caption: a class with more than k rows keeps a random sample (by a hash of\nthe id), or the most "
+     "similar",
+     0, ALL, 0, 0, 0},
+    {"seed", NPR_OPT_INT, &seed, "N", "caption: of that hash", 0, ALL, 0, 0, 0},
+    {"nprobe", NPR_OPT_INT, &nprobe, "N", "faiss: inverted lists looked into per query", 0, ALL, 1, 1 << 24,
+     0},
+    {"refine", NPR_OPT_INT, &refine, "N", "faiss: candidates rescored exactly per row kept", 0, ALL, 1,
+     1 << 20, 0},
+    {"recall-queries", NPR_OPT_INT, &recall_queries, "N",
+     "faiss: answer this many queries exactly too, and print recall@k", 0, ALL, 0, INT_MAX, 0},
+    {"part-rows", NPR_OPT_INT, &search.part_rows, "N", "rows per part of the pool", 0, ALL, 1, NPR_PART_ROWS,
+     0},
+    {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
+    {"tile-rows", NPR_OPT_INT, &search.tile_rows, "N",
+     "rows read and scored at a time; best a multiple of 1024", 0, 0, 1, NPR_PART_ROWS, 0},
+    {"query-batch", NPR_OPT_INT, &search.query_batch, "N",
+     "queries or classes per pass over the index; 0: as many as keep their lists\nbelow 1 GiB", 0, 0, 0,
+     INT_MAX, 0},
+};
+
+static int nsfw_limit(const char *word)
+{
+    if (!strcmp(word, "unlikely")) return NPR_NSFW_UNLIKELY;
+    return !strcmp(word, "unsure") ? NPR_NSFW_UNSURE : NPR_NSFW_LIKELY;
+}
+
+static npr_status run(const npr_job *job)
+{
+    search.identity = job->identity;
+    search.dry_run = job->dry_run;
+    search.k = (int)k;
+    search.threads = (int)threads;
+    search.nprobe = (int)nprobe;
+    search.refine = (int)refine;
+    search.recall_queries = (int)recall_queries;
+    search.seed = (uint64_t)seed;
+    search.limits.min_similarity = (float)min_similarity;
+    search.limits.max_nsfw = nsfw_limit(max_nsfw);
+    search.limits.min_side = (int)min_side;
+    return npr_search_run(&job->comm, &job->log, job->rec, &search);
+}
+
+int main(int argc, char **argv)
+{
+    npr_program program = {.name = "npr-search",
+                           .purpose = "recall the priming pool from an index",
+                           .notes = "The pool's rows carry id, label, score and embedding, and whatever the "
+                                    "index knows of them (caption, url,\n"
+                                    "source, similarity, ...). Score: the inner product; in caption search "
+                                    "the row's similarity, or where that is\n"
+                                    "unknown the key it was chosen by. Beside the parts lie classes.tsv (per "
+                                    "class: rows matched, dropped by each\n"
+                                    "filter, capped, kept) and result.txt (the record's results).\n"
+                                    "A stopped or killed search goes on when the same command is run again, "
+                                    "on any number of ranks.\n",
+                           .options = options,
+                           .option_count = NPR_COUNT(options),
+                           .run = run};
+    return npr_program_main(argc, argv, &program);
+}
