@@ -202,8 +202,8 @@ static npr_status append_rows(npr_part *p, int64_t row0, int64_t n, npr_rows *r)
 {
     npr_status st = NPR_OK;
     if (row0 < 0 || n < 0 || row0 > p->entry.rows - n)
-        return npr_fail(NPR_EDATA, "%s: rows %lld to %lld wanted of %lld", p->path, (long long)row0,
-                        (long long)(row0 + n), (long long)p->entry.rows);
+        return npr_fail(NPR_EDATA, "%s: %lld rows from row %lld wanted of %lld", p->path, (long long)n,
+                        (long long)row0, (long long)p->entry.rows);
     for (int c = 0; c < NPR_COLUMNS && !st; c++)
         if (r->columns & NPR_COL(c)) st = append_column(p, (npr_column)c, row0, n, r);
     if (!st) r->n += n;

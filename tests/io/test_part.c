@@ -12,6 +12,13 @@
 
 enum { DIM = 8, ROWS = 3000 };
 
+/* HDF5 loses some of its own memory when a file is damaged or a write fails. Asked by the leak sanitizer. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libhdf5";
+}
+
 /* A set in memory over part 0 of a folder. */
 static npr_set *one_part(const char *folder, uint32_t columns, int dim, const npr_part_entry *e)
 {
@@ -64,7 +71,7 @@ static void check_picks(npr_part *p)
     for (int i = 0; i < PICKS; i++) CHECK(sample_is(&r, i, row[i]));
     static const int64_t down[] = {5, 4}, beyond[] = {1, 3000}, negative[] = {-1};
     CHECK_FAILS(npr_part_pick(p, down, 2, &r), NPR_EINTERNAL, "not ascending");
-    CHECK_FAILS(npr_part_pick(p, beyond, 2, &r), NPR_EDATA, "rows 3000 to 3001 wanted of 3000");
+    CHECK_FAILS(npr_part_pick(p, beyond, 2, &r), NPR_EDATA, "1 rows from row 3000 wanted of 3000");
     CHECK_FAILS(npr_part_pick(p, negative, 1, &r), NPR_EDATA, "wanted of 3000");
     npr_rows_free(&r);
 }
@@ -330,7 +337,7 @@ static void test_index(void)
     npr_part *p;
     size_t n, n1, n2;
     char path[256], *blob = malloc(BLOB), *folder = folder_of("index"), *back;
-    for (int i = 0; i < BLOB; i++) blob[i] = (char)(i * i / 5);
+    for (int i = 0; i < BLOB; i++) blob[i] = (char)((int64_t)i * i / 5);
     CHECK_OK(sample_part(folder, 0, SAMPLE_ALL, DIM, 0, ROWS, 500, &e));
     npr_set *set = one_part(folder, SAMPLE_ALL, DIM, &e);
     CHECK_OK(put_index(set, blob, BLOB));
