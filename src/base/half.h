@@ -18,7 +18,7 @@ float npr_half_value(uint16_t h);
 uint16_t npr_half_round(float f);
 
 typedef struct npr_row_facts {
-    double norm;     /* Euclidean norm, double arithmetic in index order; NaN if a value is not finite */
+    double norm;     /* Euclidean norm, double arithmetic in a fixed order; NaN if a value is not finite */
     double residual; /* ||x - bf16(x)||: how far rounding to bfloat16 moves the row (the screening margin) */
     int finite;      /* 1 if every value is finite */
 } npr_row_facts;

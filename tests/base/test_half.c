@@ -105,11 +105,29 @@ static void row_facts(void)
     CHECK_NEAR(npr_half_row_facts(row, 0).norm, 0, 0);
 }
 
+/* The order of the sums is part of the result: value j goes to lane j mod 8, lanes are added by a fixed tree.
+ */
+static void row_facts_order(void)
+{
+    uint16_t row[200];
+    for (int d = 0; d <= 200; d++) {
+        double v[8] = {0};
+        for (int j = 0; j < d; j++) {
+            row[j] = npr_half_round((float)((j * 7919 + d) % 1009) / 517.0f - 1);
+            double x = npr_half_value(row[j]);
+            v[j % 8] += x * x;
+        }
+        double sum = ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+        CHECK(npr_half_row_facts(row, d).norm == sqrt(sum));
+    }
+}
+
 int main(void)
 {
     all_values();
     all_roundings();
     wide_equals_narrow();
     row_facts();
+    row_facts_order();
     return TEST_END();
 }
