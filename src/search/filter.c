@@ -95,12 +95,14 @@ static npr_status ask_head(npr_filter *f, const npr_rows *r, int8_t *drop, int32
         f->row[n++] = i;
     }
     if (left < r->n) emb = f->emb;
-    NPR_TRY(
-        npr_score_argmax(emb, n, r->dim, f->head->vector, f->head->nq, f->threads, f->best, NULL, f->prob));
+    /* Without a threshold, who is first is enough; that is cheaper by far than how sure the head is. */
+    double *prob = f->limits.clip_threshold > 0 ? f->prob : NULL;
+    NPR_TRY(npr_score_argmax(emb, n, r->dim, f->head->vector, f->head->nq, f->threads, f->best, NULL, prob));
     for (int64_t j = 0; j < n; j++) {
         int64_t i = f->row[j];
         int32_t label = NPR_GATE_NONE;
-        if (f->best[j] >= 0 && f->prob[j] >= f->limits.clip_threshold) label = f->head->label[f->best[j]];
+        if (f->best[j] >= 0 && (!prob || prob[j] >= f->limits.clip_threshold))
+            label = f->head->label[f->best[j]];
         if (f->labels_from_index && label >= 0) {
             own[i] = label == r->label[i] ? NPR_GATE_ANY : NPR_GATE_NONE;
         } else {

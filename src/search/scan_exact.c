@@ -19,8 +19,7 @@ typedef struct exact_scanner {
     int64_t *open;    /* [classes] rows of a tile that the CLIP filter leaves to a class */
 } exact_scanner;
 
-/* A row with a NaN or an infinity has no score. The sum of exponents in full is quick to test: one pass over
- * the tile. */
+/* A row with a NaN or an infinity, whose exponent has all bits set, has no score. */
 static int is_finite(const uint16_t *row, int dim)
 {
     unsigned bad = 0;
@@ -28,15 +27,18 @@ static int is_finite(const uint16_t *row, int dim)
     return !bad;
 }
 
-/* Rows that cannot be scored are taken out first, so that no filter counts them. */
+/* Rows that cannot be scored are taken out and counted apart, whatever the filters say of them. */
 static void gate_non_finite(exact_scanner *s, const npr_rows *r, npr_tally *tally)
 {
+    int64_t bad = 0;
+#pragma omp parallel for num_threads(s->o.threads) reduction(+ : bad)
     for (int64_t i = 0; i < r->n; i++) {
         if (is_finite(r->emb + (size_t)i * (size_t)r->dim, r->dim)) continue;
         s->gate[i] = NPR_GATE_NONE;
-        s->drop[i] = NPR_TALLY_FIELDS; /* counted apart from the limits */
-        tally->non_finite++;
+        s->drop[i] = NPR_TALLY_FIELDS;
+        bad++;
     }
+    tally->non_finite += bad;
 }
 
 /* Every row matches every query, so what a limit drops it drops from all lists; only the CLIP filter tells

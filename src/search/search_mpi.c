@@ -114,8 +114,8 @@ static npr_status run_passes(search_run *r)
 /* Answer some queries exactly and compare. */
 static npr_status measure_recall(search_run *r)
 {
+    if (!r->job->recall_queries) return NPR_OK; /* caption search has no queries either */
     int n = r->job->recall_queries < r->in.by->nq ? r->job->recall_queries : r->in.by->nq;
-    if (n == 0) return NPR_OK;
     npr_search_sample sample;
     npr_topk *truth = NULL;
     npr_tally tally = {0};

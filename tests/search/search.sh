@@ -97,7 +97,7 @@ survive() { # KIND FAULT RANKS RANKS-AFTER [SECOND-FAULT]
 }
 survive filtered search.part@1:2=kill 2 3
 survive exact search.part@0:1=kill 3 2
-survive similar search.journal@0:3=kill 2 5 search.part@1:1=kill
+survive similar search.journal@0:3=kill 2 5 search.part@0:1=kill
 survive hash search.journal@2:1=fail 3 1
 survive faiss search.part@0:4=kill 1 2
 survive row pool.batch@1:1=kill 3 2

@@ -107,7 +107,7 @@ static void test_all_limits(const npr_queries *head, const npr_rows *r)
                                .max_nsfw = bits & 2 ? NPR_NSFW_UNLIKELY : NPR_NSFW_LIKELY,
                                .min_side = bits & 4 ? 60 : 0,
                                .clip = (bits & 8) != 0,
-                               .clip_threshold = 0.9};
+                               .clip_threshold = bits & 4 ? 0.9 : 0};
         compare(&l, head, (bits & 16) != 0, bits & 32 ? 2 : 1, r, counts);
     }
     for (int f = 0; f < NPR_TALLY_FIELDS; f++) CHECK(counts[f] > 100); /* every way out was taken */
