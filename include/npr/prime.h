@@ -79,16 +79,21 @@ typedef struct npr_loo {
     const float *text;      /* [classes][dim], the caller's */
     const npr_means *means; /* sums over all rows, the caller's */
     int text_if_empty, steps;
-    float *image;         /* [classes][dim] */
-    double head_norm;     /* largest norm of a row of text or image */
-    int64_t rows, *right; /* [steps + 1] rows classified as their own label */
+    float *image;     /* [classes][dim] */
+    double head_norm; /* largest norm of a row of text or image */
+    int64_t *right;   /* [steps + 1][classes] rows of a class classified right */
+    int64_t *seen;    /* [classes] */
 } npr_loo;
 
 npr_status npr_loo_make(const float *text, const npr_means *means, int text_if_empty, int steps, npr_loo *l);
 void npr_loo_free(npr_loo *l);
 npr_status npr_loo_add(npr_loo *l, const uint16_t *emb, const int32_t *label, int64_t n, int threads);
 void npr_loo_reduce(const npr_comm *comm, npr_loo *l); /* Collective */
-int npr_loo_best(const npr_loo *l);                    /* i of the best alpha; ties go to the larger alpha */
+
+/* Share right at alpha = i / steps, averaged over classes: a pool's class sizes are those of the web's
+ * captions, and the common classes would decide for all. */
+double npr_loo_accuracy(const npr_loo *l, int i);
+int npr_loo_best(const npr_loo *l); /* i of the best alpha; ties go to the larger alpha */
 
 /* ---- evaluation -------------------------------------------------------------------------------------- */
 

@@ -36,8 +36,10 @@ npr_status npr_loo_make(const float *text, const npr_means *means, int text_if_e
     int dim = means->dim;
     *l = (npr_loo){.text = text, .means = means, .text_if_empty = text_if_empty, .steps = steps};
     l->image = npr_alloc_aligned((size_t)means->classes * (size_t)dim, sizeof *l->image, "the image means");
-    l->right = npr_alloc((size_t)steps + 1, sizeof *l->right, "leave-one-out counts");
-    if (!l->image || !l->right) {
+    l->right =
+        npr_alloc((size_t)means->classes, ((size_t)steps + 1) * sizeof *l->right, "leave-one-out counts");
+    l->seen = npr_alloc((size_t)means->classes, sizeof *l->seen, "leave-one-out counts");
+    if (!l->image || !l->right || !l->seen) {
         npr_loo_free(l);
         return NPR_EINTERNAL;
     }
@@ -55,15 +57,28 @@ void npr_loo_free(npr_loo *l)
 {
     free(l->image);
     free(l->right);
+    free(l->seen);
     l->image = NULL;
-    l->right = NULL;
+    l->right = l->seen = NULL;
+}
+
+double npr_loo_accuracy(const npr_loo *l, int i)
+{
+    int classes = l->means->classes, seen = 0;
+    double shares = 0;
+    for (int c = 0; c < classes; c++) {
+        if (!l->seen[c]) continue;
+        shares += (double)l->right[(size_t)i * (size_t)classes + (size_t)c] / (double)l->seen[c];
+        seen++;
+    }
+    return seen ? shares / seen : 0;
 }
 
 int npr_loo_best(const npr_loo *l)
 {
     int best = 0;
     for (int i = 1; i <= l->steps; i++)
-        if (l->right[i] >= l->right[best]) best = i;
+        if (npr_loo_accuracy(l, i) >= npr_loo_accuracy(l, best)) best = i;
     return best;
 }
 
@@ -132,16 +147,20 @@ static int wins_exactly(const npr_loo *l, const loo_row *r, double alpha, double
     return 1;
 }
 
-static void count_row(const npr_loo *l, const loo_row *r, int64_t *right)
+/* right [steps + 1][classes] counts from several threads; a row adds to the column of its class only. */
+static void count_row(const npr_loo *l, const loo_row *r)
 {
+    size_t classes = (size_t)l->means->classes;
     for (int i = 0; i <= l->steps; i++) {
         double alpha = (double)i / l->steps, own = blend(alpha, r->own_text, r->own_image);
         double other = (double)best_other(r, l->means->classes, (float)alpha, (float)(1 - alpha));
-        if (other < own - r->margin)
-            right[i]++;
-        else if (other <= own + r->margin)
-            right[i] += wins_exactly(l, r, alpha, own);
+        int wins = other < own - r->margin || (other <= own + r->margin && wins_exactly(l, r, alpha, own));
+        if (!wins) continue;
+#pragma omp atomic
+        l->right[(size_t)i * classes + (size_t)r->own]++;
     }
+#pragma omp atomic
+    l->seen[r->own]++;
 }
 
 /* ---- blocks of rows --------------------------------------------------------------------------------------
@@ -150,7 +169,6 @@ static void count_row(const npr_loo *l, const loo_row *r, int64_t *right)
 /* What one thread works in. */
 typedef struct loo_scratch {
     float *x, *text, *image; /* [BLOCK][dim], [BLOCK][classes] twice */
-    int64_t *right, rows;    /* [steps + 1] */
 } loo_scratch;
 
 static void count_block(const npr_loo *l, const uint16_t *emb, const int32_t *label, int n, loo_scratch *s)
@@ -170,8 +188,7 @@ static void count_block(const npr_loo *l, const uint16_t *emb, const int32_t *la
         text[r.own] = image[r.own] = never;
         /* 8 more roundings than the products': alpha to float, two products, a sum, and the doubles' */
         r.margin = npr_gemm_error(dim + 8, row_norm(x, dim), l->head_norm);
-        count_row(l, &r, s->right);
-        s->rows++;
+        count_row(l, &r);
     }
 }
 
@@ -181,7 +198,6 @@ static void free_scratch(loo_scratch *s, int threads)
         free(s[t].x);
         free(s[t].text);
         free(s[t].image);
-        free(s[t].right);
     }
     free(s);
 }
@@ -195,8 +211,7 @@ static loo_scratch *make_scratch(const npr_loo *l, int threads)
         s[t].x = npr_alloc_aligned((size_t)l->means->dim, BLOCK * sizeof(float), what);
         s[t].text = npr_alloc_aligned((size_t)l->means->classes, BLOCK * sizeof(float), what);
         s[t].image = npr_alloc_aligned((size_t)l->means->classes, BLOCK * sizeof(float), what);
-        s[t].right = npr_alloc((size_t)l->steps + 1, sizeof(int64_t), what);
-        whole = s[t].x && s[t].text && s[t].image && s[t].right;
+        whole = s[t].x && s[t].text && s[t].image;
     }
     if (whole) return s;
     free_scratch(s, threads);
@@ -211,10 +226,6 @@ npr_status npr_loo_add(npr_loo *l, const uint16_t *emb, const int32_t *label, in
     for (int64_t i = 0; i < n; i += BLOCK)
         count_block(l, emb + i * l->means->dim, label + i, (int)(n - i < BLOCK ? n - i : BLOCK),
                     &s[omp_get_thread_num()]);
-    for (int t = 0; t < threads; t++) {
-        l->rows += s[t].rows;
-        for (int i = 0; i <= l->steps; i++) l->right[i] += s[t].right[i];
-    }
     free_scratch(s, threads);
     return NPR_OK;
 }

@@ -13,6 +13,6 @@ npr_status npr_means_reduce(const npr_comm *comm, npr_means *m)
 
 void npr_loo_reduce(const npr_comm *comm, npr_loo *l)
 {
-    npr_sum_i64(comm, l->right, (size_t)l->steps + 1);
-    npr_sum_i64(comm, &l->rows, 1);
+    npr_sum_i64(comm, l->right, ((size_t)l->steps + 1) * (size_t)l->means->classes);
+    npr_sum_i64(comm, l->seen, (size_t)l->means->classes);
 }

@@ -119,7 +119,7 @@ static npr_status record_empty(npr_solve *s)
     FILE *f = open_memstream(&names, &n);
     if (!f) return npr_fail(NPR_EINTERNAL, "out of memory: the names of empty classes");
     for (int c = 0; c < s->text.classes; c++)
-        if (!s->means.count[c] && ++empty <= NAMED && s->text.name[c])
+        if (!s->means.count[c] && ++empty <= NAMED && s->text.name)
             fprintf(f, "%s%s", empty > 1 ? "; " : "", s->text.name[c]);
     int failed = fclose(f) != 0;
     npr_record_int(s->rec, "result.classes_empty", empty);
@@ -187,11 +187,10 @@ static npr_status leave_one_out(const npr_comm *comm, npr_solve *s)
         npr_loo_reduce(comm, &p.loo);
         npr_record_time(comm, s->rec, "loo_read", walk.read);
         npr_record_time(comm, s->rec, "loo", walk.work);
-        npr_record_int(s->rec, "result.loo.rows", p.loo.rows);
         for (int i = 0; i <= s->steps; i++) {
             char key[48];
             snprintf(key, sizeof key, "result.loo.%.*f", s->decimals, (double)i / s->steps);
-            npr_record_real(s->rec, key, p.loo.rows ? (double)p.loo.right[i] / (double)p.loo.rows : 0);
+            npr_record_real(s->rec, key, npr_loo_accuracy(&p.loo, i));
         }
         s->alpha = (double)npr_loo_best(&p.loo) / s->steps;
     }

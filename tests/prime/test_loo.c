@@ -82,16 +82,19 @@ static void test_equals_plain_version(int text_if_empty)
     CHECK_INT(m.count[SINGLE], 1);
     CHECK_OK(npr_loo_make(text, &m, text_if_empty, STEPS, &l));
     CHECK_OK(npr_loo_add(&l, emb, label, ROWS, 2));
-    int64_t labelled = 0;
-    for (int i = 0; i < ROWS; i++) labelled += label[i] >= 0;
-    CHECK_INT(l.rows, labelled);
+    for (int c = 0; c < CLASSES; c++) CHECK_INT(l.seen[c], m.count[c]);
     for (int a = 0; a <= STEPS; a++) {
-        int64_t want = 0;
+        int64_t want[CLASSES] = {0};
+        double shares = 0;
         for (int i = 0; i < ROWS; i++)
-            if (label[i] >= 0) want += right_plainly(i, (double)a / STEPS, text_if_empty);
-        CHECK_INT(l.right[a], want);
+            if (label[i] >= 0) want[label[i]] += right_plainly(i, (double)a / STEPS, text_if_empty);
+        for (int c = 0; c < CLASSES; c++) {
+            CHECK_INT(l.right[a * CLASSES + c], want[c]);
+            if (c != EMPTY) shares += (double)want[c] / (double)m.count[c];
+        }
+        CHECK_NEAR(npr_loo_accuracy(&l, a), shares / (CLASSES - 1), 1e-12);
     }
-    CHECK(l.right[0] != l.right[STEPS]); /* the grid matters in this world */
+    CHECK(npr_loo_accuracy(&l, 0) != npr_loo_accuracy(&l, STEPS)); /* the grid matters in this world */
     npr_loo_free(&l);
     npr_means_free(&m);
 }
@@ -110,7 +113,7 @@ static void test_any_cut_gives_the_same_counts(void)
         for (int at = 0; at < ROWS; at += cuts[k])
             CHECK_OK(npr_loo_add(&cut, emb + at * DIM, label + at, ROWS - at < cuts[k] ? ROWS - at : cuts[k],
                                  1 + (int)k % 2));
-        CHECK(memcmp(whole.right, cut.right, 101 * sizeof *cut.right) == 0);
+        CHECK(memcmp(whole.right, cut.right, 101 * CLASSES * sizeof *cut.right) == 0);
         npr_loo_free(&cut);
     }
     npr_loo_free(&whole);
@@ -131,9 +134,12 @@ static void test_ties_go_to_the_lower_class(void)
     CHECK_OK(npr_means_add(&m, rows, of, 4));
     CHECK_OK(npr_loo_make(t, &m, 1, 4, &l));
     CHECK_OK(npr_loo_add(&l, rows, of, 4, 1));
-    for (int i = 0; i <= 4; i++) CHECK_INT(l.right[i], 2); /* both of class 0, none of class 1 */
-    CHECK_INT(npr_loo_best(&l), 4);                        /* all equal: the largest alpha */
-    l.right[1] = l.right[2] = 3;
+    for (int i = 0; i <= 4; i++) { /* both of class 0, none of class 1 */
+        CHECK_INT(l.right[2 * i], 2);
+        CHECK_INT(l.right[2 * i + 1], 0);
+    }
+    CHECK_INT(npr_loo_best(&l), 4); /* all equal: the largest alpha */
+    l.right[2 * 1 + 1] = l.right[2 * 2 + 1] = 1;
     CHECK_INT(npr_loo_best(&l), 2);
     npr_loo_free(&l);
     npr_means_free(&m);

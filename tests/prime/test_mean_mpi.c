@@ -65,13 +65,16 @@ static void test_counts(const npr_comm *c)
     CHECK_INT(p.seen, 10 * c->size);
     CHECK_INT(p.gained, c->size * (c->size - 1) / 2);
     CHECK_INT(p.lost, c->size);
-    int64_t right[3] = {1, c->rank, 0};
-    npr_loo l = {.steps = 2, .right = right, .rows = 3};
+    npr_means m = {.classes = 2};
+    int64_t right[6] = {1, c->rank}, seen[2] = {3, 0}; /* three alphas, two classes */
+    right[5] = 2;
+    npr_loo l = {.means = &m, .steps = 2, .right = right, .seen = seen};
     npr_loo_reduce(c, &l);
     CHECK_INT(right[0], c->size);
     CHECK_INT(right[1], c->size * (c->size - 1) / 2);
     CHECK_INT(right[2], 0);
-    CHECK_INT(l.rows, 3 * c->size);
+    CHECK_INT(right[5], 2 * c->size);
+    CHECK_INT(seen[0], 3 * c->size);
 }
 
 int main(void)
