@@ -3,7 +3,12 @@
 #ifndef NPR_TESTS_IO_SAMPLE_H
 #define NPR_TESTS_IO_SAMPLE_H
 
+#include <dirent.h>
+#include <sys/stat.h>
+
 #include "base/half.h"
+#include "io/manifest.h"
+#include "io/part.h"
 #include "npr/set.h"
 #include "test.h"
 
@@ -120,6 +125,7 @@ static inline npr_status sample_part(const char *folder, int part, uint32_t colu
 static inline char *sample_slurp(const char *path, size_t *n)
 {
     FILE *f = fopen(path, "rb");
+    *n = 0;
     if (!f) return NULL;
     fseek(f, 0, SEEK_END);
     *n = (size_t)ftell(f);
@@ -137,6 +143,48 @@ static inline void sample_spill(const char *path, const char *bytes, size_t n)
         perror(path);
         exit(1);
     }
+}
+
+/* A set in memory over part 0 of a folder. */
+static inline npr_set *sample_set(const char *folder, uint32_t columns, int dim, const npr_part_entry *e)
+{
+    npr_set *set = npr_set_new(folder, "test", "unknown", "job");
+    set->columns = columns;
+    set->dim = dim;
+    set->part_rows = NPR_PART_ROWS;
+    CHECK_OK(npr_set_put_parts(set, e, 1));
+    return set;
+}
+
+/* A folder in the test's own; the name is overwritten by the next call. */
+static inline char *sample_folder(const char *name)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", test_folder(), name);
+    mkdir(path, 0777);
+    return path;
+}
+
+/* Files in it that are not hidden. */
+static inline int sample_files(const char *folder)
+{
+    int n = 0;
+    DIR *d = opendir(folder);
+    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+/* Put an index into part 0. */
+static inline npr_status sample_index(npr_set *set, const char *blob, size_t n)
+{
+    char *temp;
+    npr_part_entry e;
+    NPR_TRY(npr_part_with_index(set, 0, blob, n, &temp, &e));
+    npr_status st = npr_part_publish(set->path, temp, &e);
+    free(temp);
+    if (!st) set->part[0] = e;
+    return st;
 }
 
 #endif
