@@ -10,7 +10,7 @@ ingest() { # RUNNER RANKS OUT
     "$1" "$2" npr-ingest --emb=world/img_emb --meta=world/metadata --out="$3" --part-rows=2048
 }
 search() {
-    "$1" "$2" npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --clip --k=40 \
+    "$1" "$2" npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --clip-filter --k=40 \
         --part-rows=256 --out="$3"
 }
 index() { "$1" "$2" npr-index --set="$3" --factory=IVF8,SQ8 --sample=2000; }

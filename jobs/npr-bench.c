@@ -1,0 +1,41 @@
+/* npr-bench - measures the kernels against their peers and the machine's limits. */
+#include "job.h"
+#include "npr/bench.h"
+
+static npr_bench_search_job search = {.queries = "1,4,10,100,1000"};
+static const char *what = "search";
+static int64_t rows = 200000, dim = 512, k = 100, threads = 1, repeats = 5;
+
+static npr_opt options[] = {
+    {"what", NPR_OPT_CHOICE, &what, "search", "search: exact nearest rows against FAISS IndexFlatIP", 0, 0, 0,
+     0, 0},
+    {"rows", NPR_OPT_INT, &rows, "N", "made-up rows, in memory", 0, 0, 1, 1e9, 0},
+    {"dim", NPR_OPT_INT, &dim, "N", "values of a row", 0, 0, 4, 65536, 0},
+    {"queries", NPR_OPT_TEXT, &search.queries, "A,B,...", "queries per batch", 0, 0, 0, 0, 0},
+    {"k", NPR_OPT_INT, &k, "N", "rows kept per query", 0, 0, 1, 100000, 0},
+    {"threads", NPR_OPT_INT, &threads, "N", "threads, for both", 0, 0, 1, 4096, 0},
+    {"repeats", NPR_OPT_INT, &repeats, "N", "runs of each, alternating; the median counts", 0, 0, 1, 99, 0},
+};
+
+static npr_status run(const npr_job *job)
+{
+    search.rows = rows;
+    search.dim = (int)dim;
+    search.k = (int)k;
+    search.threads = (int)threads;
+    search.repeats = (int)repeats;
+    return npr_bench_search(&job->comm, &job->log, job->rec, &search);
+}
+
+int main(int argc, char **argv)
+{
+    npr_program program = {
+        .name = "npr-bench",
+        .purpose = "measure the kernels against their peers and this machine's limits",
+        .notes = "bench.nqN.ratio is FAISS's time divided by ours; .differences counts places where the two\n"
+                 "name different rows whose scores differ by more than float rounding (0 is right).\n",
+        .options = options,
+        .option_count = NPR_COUNT(options),
+        .run = run};
+    return npr_program_main(argc, argv, &program);
+}
