@@ -27,7 +27,7 @@ np.savetxt(f"{sys.argv[1]}/bad.labels", np.full(900, 30), fmt="%d")
 np.savetxt(f"{sys.argv[1]}/none.labels", np.where(np.arange(900) == 500, -1, 0), fmt="%d")
 PY
 for name in pool test shots; do
-    must 2 npr-ingest --kind=$name --emb="$TMP/$name.npy" --labels="$TMP/$name.labels" --out="$TMP/$name" \
+    must 2 npr-ingest --kind=features --emb="$TMP/$name.npy" --labels="$TMP/$name.labels" --out="$TMP/$name" \
         --part-rows=1024 --model=ViT-B-32
 done
 for name in head narrow; do

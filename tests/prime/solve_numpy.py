@@ -69,9 +69,9 @@ def run(program, ranks=1, **options):
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
 
 
-def ingest(out, kind, emb, labels=None, names=None):
+def ingest(out, kind, emb, labels=None, names=None, normalize=0):
     np.save(out + ".npy", emb)
-    options = {"kind": kind, "emb": out + ".npy", "out": out}
+    options = {"kind": kind, "emb": out + ".npy", "out": out, "normalize": normalize}
     if labels is not None:
         np.savetxt(out + ".labels.txt", labels, fmt="%d")
         options["labels"] = out + ".labels.txt"
@@ -236,9 +236,9 @@ def real(tmp):
     tested = np.concatenate([rows[1::2], image])
     of = np.concatenate([likeness.argmax(1)[1::2], np.arange(7) * 11])
     return {
-        "head": ingest(tmp + "/real-head", "head", coco, names=[str(c) for c in range(len(coco))]),
-        "pool": ingest(tmp + "/real-pool", "pool", rows[0::2], label[0::2]),
-        "test": ingest(tmp + "/real-test", "test", tested, of),
+        "head": ingest(tmp + "/real-head", "head", coco, names=map(str, range(len(coco))), normalize=1),
+        "pool": ingest(tmp + "/real-pool", "pool", rows[0::2], label[0::2], normalize=1),
+        "test": ingest(tmp + "/real-test", "test", tested, of, normalize=1),
     }
 
 
