@@ -44,15 +44,18 @@ value() { sed -n "s/^$2=//p" "$OUT/records/$1.txt"; }
 echo "== machine: packages and FAISS" >&2
 # shellcheck disable=SC2119 # it is called without options
 npr_prepare
-echo "== build" >&2
+echo "== build in build/ (a minute or two the first time)" >&2
 npr_build "$ROOT/build"
 mkdir -p "$OUT/records" "$OUT/logs"
 
 stage world npr-minilaion --out="$OUT/world" --rows="$ROWS"
-stage index npr-ingest --kind=index --emb="$OUT/world/img_emb" --meta="$OUT/world/metadata" --out="$OUT/index"
-stage head npr-ingest --kind=head --emb="$OUT/world/text/head.npy" --meta="$OUT/world/text/head.tsv" --out="$OUT/head"
+made_by=(--model=npr-minilaion) # sets of different models are refused
+stage index npr-ingest --kind=index --emb="$OUT/world/img_emb" --meta="$OUT/world/metadata" --part-rows=16384 \
+    "${made_by[@]}" --out="$OUT/index"
+stage head npr-ingest --kind=head --emb="$OUT/world/text/head.npy" --meta="$OUT/world/text/head.tsv" \
+    "${made_by[@]}" --out="$OUT/head"
 stage test npr-ingest --kind=test --emb="$OUT/world/test/test.npy" --labels="$OUT/world/test/test_labels.txt" \
-    --out="$OUT/test"
+    "${made_by[@]}" --out="$OUT/test"
 stage search npr-search --mode=caption --index="$OUT/index" --head="$OUT/head" --names="$OUT/world/text/classes.txt" \
     --clip-filter --k=100 --out="$OUT/pool"
 stage solve npr-solve --head="$OUT/head" --pool="$OUT/pool" --test="$OUT/test" --alpha=0.5 --sweep \

@@ -25,10 +25,10 @@ refuse "only src/par, *_mpi.c and jobs/job.c talk MPI" < <(
     in_files '#include <mpi\.h>|\bMPI_[A-Z][a-z]\w*\(' src jobs include tests |
         grep -vE '^((src|tests)/par/[^:]*|[^:]*_mpi\.[ch]|jobs/job\.[ch]|include/npr/comm\.h):')
 
-refuse "each third-party header has exactly one home" < <(
+refuse "each third-party header has one home" < <(
     for header in hdf5.h cblas.h jansson.h xxhash.h utf8proc.h sqlite3.h faiss/; do
         homes=$(find src include jobs -name '*.[ch]' -exec grep -lE "#include [<\"]$header" {} + | sort)
-        [ "$(grep -c . <<<"$homes")" = 1 ] || echo "$header: in" "${homes:-no file}"
+        [ "$(grep -c . <<<"$homes")" -le 1 ] || echo "$header: in" "$homes"
     done)
 
 # Of src: a folder, and the folders and public headers it may include besides its own.
