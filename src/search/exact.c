@@ -1,199 +1,208 @@
-/* exact.c - the exact k nearest rows: screen, then rescore. See npr_exact_*() in include/npr/search.h.
+/* exact.c - exact search of rows in memory. See npr/search.h and screen.h.
  *
- * Rows are converted to float in blocks that stay in the cache and screened in float arithmetic (screen.c). A
- * row whose screened score t may belong into a list is scored again by npr_score_dot(), and only that score
- * is kept. The proof that nothing is missed: |t - s| <= eps for the true score s (npr_gemm_error). A list's
- * floor f is an exact score that a new hit must reach; t < f - eps implies s < f, so such a row is out, ties
- * included. The list depends on exact scores only and its order is total: the answer is the same for any
- * block, tile, thread count and instruction set. */
-#include <math.h>
+ * Threads take blocks of rows in turn, screen them against all queries, and keep candidates of their own.
+ * When the rows or a thread's room for candidates are at an end, queries are dealt to threads instead, and
+ * their candidates scored exactly. The order in which anything happens does not matter, since the lists keep
+ * the k best in a total order. */
 #include <omp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/half.h"
-#include "base/linalg.h"
 #include "base/mem.h"
 #include "base/score.h"
-#include "npr/search.h"
 #include "search/screen.h"
 
-/* Scratch memory of a thread. */
-typedef struct worker {
-    float *x;         /* [NPR_SCREEN_ROWS][dim] rows as floats */
-    float *screen;    /* [NPR_SCREEN_ROWS][nq] */
-    float *threshold; /* [nq] the least screened score worth rescoring, in this block */
-} worker;
-
 struct npr_exact {
-    const npr_queries *queries;
-    double *norm; /* [nq] of the queries */
-    int k, threads;
-    worker *worker; /* [threads] */
+    npr_packed *p;
+    int threads;
+    npr_sieve *sieve; /* [threads] */
+    /* queries by label, for rows that only one label may have */
+    const int32_t *label; /* [nq] the caller's */
+    int *by_label;        /* [nq] numbers of queries, ascending by label */
 };
+
+/* A tile being scanned. */
+typedef struct scan {
+    npr_exact *e;
+    const npr_tile *tile;
+    npr_topk *into;
+    int64_t next; /* first row not yet taken by a thread */
+    int failed;
+} scan;
+
+const npr_screen *npr_screen_at(int i)
+{
+    static const npr_screen *all[] = {
+#if defined(__x86_64__)
+        &npr_screen_few_avx512,
+        &npr_screen_block_bf16,
+        &npr_screen_block_f32,
+        &npr_screen_few_avx2,
+#endif
+        &npr_screen_gemm,
+        NULL
+    };
+    return all[i];
+}
+
+const npr_screen *npr_screen_choose(int nq)
+{
+    int i = 0;
+    while (nq > npr_screen_at(i)->most || !npr_screen_at(i)->usable()) i++;
+    return npr_screen_at(i); /* the last takes any number, anywhere */
+}
+
+/* ---- making ------------------------------------------------------------------------------------------- */
+
+static int compare_labels(const void *a, const void *b, void *label)
+{
+    int x = *(const int *)a, y = *(const int *)b;
+    const int32_t *l = label;
+    if (l[x] != l[y]) return l[x] < l[y] ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+npr_status npr_exact_make_with(const npr_screen *screen, const npr_queries *q, int k, int threads,
+                               npr_exact **out)
+{
+    if (q->dim < 1 || q->dim > 1 << 16 || k < 1)
+        return npr_fail(NPR_EUSAGE, "exact search takes 1 to 65536 columns and k >= 1, not %d and %d", q->dim,
+                        k);
+    npr_exact *e = npr_alloc(1, sizeof *e, "exact search");
+    if (!e) return npr_last();
+    *e = (npr_exact){.threads = threads, .label = q->label};
+    npr_status st = npr_packed_make(screen, q, &e->p);
+    e->sieve = npr_alloc((size_t)threads, sizeof *e->sieve, "exact search");
+    e->by_label = npr_alloc((size_t)q->nq, sizeof *e->by_label, "exact search");
+    if (!e->sieve || !e->by_label) st = npr_last();
+    for (int t = 0; !st && t < threads; t++) st = npr_sieve_make(e->p, k, &e->sieve[t]);
+    if (st) {
+        npr_exact_free(e);
+        return st;
+    }
+    for (int j = 0; j < q->nq; j++) e->by_label[j] = j;
+    if (q->label) qsort_r(e->by_label, (size_t)q->nq, sizeof *e->by_label, compare_labels, q->label);
+    *out = e;
+    return NPR_OK;
+}
 
 npr_status npr_exact_make(const npr_queries *q, int k, int threads, npr_exact **out)
 {
-    npr_exact *e = npr_alloc(1, sizeof *e, "an exact search");
-    if (!e) return npr_last();
-    size_t nq = (size_t)q->nq, dim = (size_t)q->dim;
-    e->queries = q;
-    e->k = k;
-    e->threads = threads < 1 ? 1 : threads;
-    e->norm = npr_alloc(nq, sizeof *e->norm, "norms of queries");
-    e->worker = npr_alloc((size_t)e->threads, sizeof *e->worker, "an exact search");
-    int ok = e->norm && e->worker;
-    for (int t = 0; ok && t < e->threads; t++) {
-        worker *w = &e->worker[t];
-        w->x = npr_alloc_aligned(NPR_SCREEN_ROWS * dim, sizeof *w->x, "rows as floats");
-        w->screen = npr_alloc_aligned(NPR_SCREEN_ROWS * nq, sizeof *w->screen, "screened scores");
-        w->threshold = npr_alloc_aligned(nq, sizeof *w->threshold, "thresholds");
-        ok = w->x && w->screen && w->threshold;
-    }
-    if (!ok) {
-        npr_exact_free(e);
-        return npr_last();
-    }
-    for (size_t i = 0; i < nq; i++) {
-        double squares = 0;
-        for (size_t j = 0; j < dim; j++)
-            squares += (double)q->vector[i * dim + j] * (double)q->vector[i * dim + j];
-        e->norm[i] = sqrt(squares);
-    }
-    *out = e;
-    return NPR_OK;
+    return npr_exact_make_with(npr_screen_choose(q->nq), q, k, threads, out);
 }
 
 void npr_exact_free(npr_exact *e)
 {
     if (!e) return;
-    for (int t = 0; e->worker && t < e->threads; t++) {
-        free(e->worker[t].x);
-        free(e->worker[t].screen);
-        free(e->worker[t].threshold);
-    }
-    free(e->worker);
-    free(e->norm);
+    for (int t = 0; e->sieve && t < e->threads; t++) npr_sieve_free(&e->sieve[t]);
+    free(e->sieve);
+    free(e->by_label);
+    npr_packed_free(e->p);
     free(e);
 }
 
-/* What a thread works on: rows [.., ..) of a tile into its own lists, or straight into the result. */
-typedef struct job {
-    npr_exact *e;
-    const npr_tile *tile;
-    const npr_topk
-        *result; /* its floors hold for every thread; not written while threads run, unless it is `into` */
-    npr_topk *into;
-    worker *w;
-    double norm; /* the largest of the block's rows */
-} job;
+/* ---- scanning ----------------------------------------------------------------------------------------- */
 
-/* The threshold of a query, rounded down: floor - eps. */
-static float threshold(const job *j, int q)
+/* First of by_label[] whose label is not below. */
+static int first_of_label(const npr_exact *e, int32_t label)
 {
-    double floor = npr_topk_floor(j->into, q), global = npr_topk_floor(j->result, q);
-    if (global > floor) floor = global;
-    double t = floor - npr_gemm_error(j->e->queries->dim, j->norm, j->e->norm[q]);
-    return nextafterf((float)t, -INFINITY);
-}
-
-/* Rescore row r of the tile for query q; keep it if it is good enough. */
-static npr_status offer(const job *j, int64_t r, int q)
-{
-    const npr_tile *tile = j->tile;
-    const npr_queries *queries = j->e->queries;
-    if (tile->gate && tile->gate[r] != NPR_GATE_ANY && tile->gate[r] != queries->label[q]) return NPR_OK;
-    int dim = queries->dim;
-    double score = npr_score_dot(tile->emb + r * dim, queries->vector + (size_t)q * (size_t)dim, dim);
-    NPR_TRY(npr_topk_push(j->into, q, (npr_hit){score, tile->id[r], tile->place0 + r}));
-    j->w->threshold[q] = threshold(j, q);
-    return NPR_OK;
-}
-
-/* Queries of [0, nq) whose screened score reaches their threshold. A first look at 16 at a time: almost
- * always none does. */
-static npr_status select_queries(const job *j, int64_t r, const float *s)
-{
-    int nq = j->e->queries->nq;
-    const float *least = j->w->threshold;
-    enum { STEP = 16 };
-    for (int q0 = 0; q0 < nq; q0 += STEP) {
-        int n = nq - q0 < STEP ? nq - q0 : STEP, any = 0;
-        if (n == STEP)
-            for (int i = 0; i < STEP; i++) any |= s[q0 + i] >= least[q0 + i];
+    int from = 0, to = e->p->nq;
+    while (from < to) {
+        int middle = from + (to - from) / 2;
+        if (e->label[e->by_label[middle]] < label)
+            from = middle + 1;
         else
-            for (int i = 0; i < n; i++) any |= s[q0 + i] >= least[q0 + i];
-        if (!any) continue;
-        for (int q = q0; q < q0 + n; q++)
-            if (s[q] >= least[q]) NPR_TRY(offer(j, r, q));
+            to = middle;
     }
-    return NPR_OK;
+    return from;
 }
 
-static npr_status scan_block(job *j, int64_t r0, int n)
+/* A row that only the queries of one label may have is scored with those directly: they are few. */
+static void offer_gated(const scan *s, npr_sieve *v, uint32_t row, int32_t label)
 {
-    const npr_queries *queries = j->e->queries;
-    float norm2[NPR_SCREEN_ROWS], largest = 0;
-    npr_half_to_float(j->tile->emb + r0 * queries->dim, j->w->x, (size_t)n * (size_t)queries->dim);
-    npr_screen_norms(j->w->x, n, queries->dim, norm2);
-    for (int i = 0; i < n; i++)
-        if (isfinite(norm2[i]) && norm2[i] > largest) largest = norm2[i];
-    j->norm = sqrt((double)largest * 1.001); /* rounded up: its own error is far below */
-    for (int q = 0; q < queries->nq; q++) j->w->threshold[q] = threshold(j, q);
-    npr_screen(j->w->x, n, queries->vector, queries->nq, queries->dim, j->w->screen);
-    for (int i = 0; i < n; i++) {
-        int out = !isfinite(norm2[i]) || (j->tile->gate && j->tile->gate[r0 + i] == NPR_GATE_NONE);
-        if (!out) NPR_TRY(select_queries(j, r0 + i, j->w->screen + (size_t)i * (size_t)queries->nq));
+    const npr_packed *p = s->e->p;
+    for (int i = first_of_label(s->e, label); i < p->nq; i++) {
+        int q = s->e->by_label[i];
+        if (s->e->label[q] != label) return;
+        size_t dim = (size_t)p->dim;
+        double score = npr_score_dot(s->tile->emb + (size_t)row * dim, p->vector + (size_t)q * dim, p->dim);
+        float t = (float)ldexp(score, p->shift[q]);
+        npr_sieve_offer(v, q, row, t, fabsf(t) * 0x1p-22f + FLT_MIN); /* the rounding to t, and of t +- e */
     }
-    return NPR_OK;
 }
 
-static npr_status scan_rows(job *j, int64_t begin, int64_t end)
+/* Rows from..to-1: those open to all queries are collected for the screen. */
+static void collect(const scan *s, npr_sieve *v, int64_t from, int64_t to)
 {
-    for (int64_t r = begin; r < end; r += NPR_SCREEN_ROWS)
-        NPR_TRY(scan_block(j, r, (int)(end - r < NPR_SCREEN_ROWS ? end - r : NPR_SCREEN_ROWS)));
-    return NPR_OK;
+    const int32_t *gate = s->tile->gate;
+    for (int64_t i = from; i < to; i++) {
+        if (!gate || gate[i] == NPR_GATE_ANY)
+            v->open[v->opened++] = (uint32_t)i;
+        else if (gate[i] >= 0)
+            offer_gated(s, v, (uint32_t)i, gate[i]);
+    }
 }
 
-/* Thread t of a tile: its share of the rows, into lists of its own. */
-static npr_status scan_share(npr_exact *e, const npr_tile *tile, const npr_topk *result, npr_topk *own, int t)
+static void screen_open(const scan *s, npr_sieve *v)
 {
-    job j = {e, tile, result, own, &e->worker[t], 0};
-    int64_t share = (tile->n / e->threads + NPR_SCREEN_ROWS - 1) / NPR_SCREEN_ROWS * NPR_SCREEN_ROWS;
-    int64_t begin = t * share, end = t == e->threads - 1 ? tile->n : begin + share;
-    return scan_rows(&j, begin < tile->n ? begin : tile->n, end < tile->n ? end : tile->n);
+    const npr_packed *p = v->p;
+    for (int i = 0; i < v->opened; i += p->block_rows) {
+        int n = v->opened - i < p->block_rows ? v->opened - i : p->block_rows;
+        p->screen->scan(p, v, s->tile->emb, v->open + i, n);
+    }
+    v->opened = 0;
+}
+
+/* One thread: blocks of rows until there are no more, or too many candidates. A block's worth of open rows is
+ * screened at a time, however many rows it takes to find them. */
+static void scan_rows(scan *s, npr_sieve *v)
+{
+    int block = v->p->block_rows;
+    while (!v->st && v->held < NPR_SIEVE_HELD) {
+        int64_t from;
+#pragma omp atomic capture
+        {
+            from = s->next;
+            s->next += block;
+        }
+        if (from >= s->tile->n) break;
+        collect(s, v, from, from + block < s->tile->n ? from + block : s->tile->n);
+        if (v->opened >= block) screen_open(s, v);
+    }
+    screen_open(s, v);
+}
+
+/* Scan until a thread's room is used up, then score what was found. */
+static void scan_and_rescore(scan *s)
+{
+    npr_exact *e = s->e;
+#pragma omp parallel num_threads(e->threads)
+    {
+        npr_sieve *own = &e->sieve[omp_get_thread_num()];
+        scan_rows(s, own);
+#pragma omp barrier
+#pragma omp for schedule(dynamic, 4)
+        for (int q = 0; q < e->p->nq; q++)
+            if (!own->st) own->st = npr_rescore(e->sieve, e->threads, own, s->tile, q, s->into);
+        npr_sieve_clear(own);
+        if (own->st) {
+#pragma omp atomic write
+            s->failed = 1;
+        }
+        own->st = NPR_OK;
+    }
 }
 
 npr_status npr_exact_tile(npr_exact *e, const npr_tile *tile, npr_topk *into)
 {
-    if (e->threads == 1) {
-        job j = {e, tile, into, into, &e->worker[0], 0};
-        return scan_rows(&j, 0, tile->n);
-    }
-    npr_status st = NPR_OK;
-    npr_topk **own = npr_alloc((size_t)e->threads, sizeof *own, "lists of threads");
-    for (int t = 0; own && !st && t < e->threads; t++)
-        if (!(own[t] = npr_topk_make(e->queries->nq, e->k))) st = npr_last();
-    if (!own) return npr_last();
-    char text[1024] = "";
-    if (!st) {
-#pragma omp parallel for num_threads(e->threads) schedule(static, 1)
-        for (int t = 0; t < e->threads; t++) {
-            npr_status mine = scan_share(e, tile, into, own[t], t);
-            if (!mine) continue;
-#pragma omp critical(npr_exact_failure)
-            {
-                st = mine; /* the text belongs to the thread: carry it over */
-                snprintf(text, sizeof text, "%s", npr_status_text());
-            }
-        }
-        if (st) npr_status_set(st, text);
-    }
-    for (int t = 0; t < e->threads; t++) {
-        if (!st) st = npr_topk_merge(into, own[t]);
-        npr_topk_free(own[t]);
-    }
-    free(own);
-    return st;
+    const npr_packed *p = e->p;
+    scan s = {.e = e, .tile = tile, .into = into};
+    if (tile->n > UINT32_MAX || npr_topk_queries(into) != p->nq || npr_topk_k(into) != e->sieve->k)
+        return npr_fail(NPR_EINTERNAL, "exact search made for %d lists of %d hits got %d lists of %d", p->nq,
+                        e->sieve->k, npr_topk_queries(into), npr_topk_k(into));
+    for (int t = 0; t < e->threads; t++)
+        for (int q = 0; q < p->nq; q++)
+            e->sieve[t].least[q] = npr_float_below(ldexp(npr_topk_floor(into, q), p->shift[q]));
+    while (s.next < tile->n && !s.failed) scan_and_rescore(&s);
+    return s.failed ? npr_fail(NPR_EINTERNAL, "out of memory for the candidates of %d queries", p->nq)
+                    : NPR_OK;
 }

@@ -101,6 +101,13 @@ npr_status npr_topk_push(npr_topk *t, int q, npr_hit hit)
     return NPR_OK;
 }
 
+void npr_topk_settle(npr_topk *t, int q)
+{
+    npr_hits *l = &t->list[q];
+    int64_t more = l->n - t->k;
+    if (more >= 0 && (!l->full || more > t->k / 8)) cut(l, t->k);
+}
+
 double npr_topk_floor(const npr_topk *t, int q)
 {
     const npr_hits *l = &t->list[q];

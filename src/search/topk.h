@@ -20,4 +20,7 @@ struct npr_topk {
 /* npr_topk_sort() of one list. */
 void npr_topk_sort_list(npr_topk *t, int q);
 
+/* Bring the floor of one list nearly up to date; amortised O(1) per push. */
+void npr_topk_settle(npr_topk *t, int q);
+
 #endif

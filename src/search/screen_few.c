@@ -1,0 +1,204 @@
+/* screen_few.c - the screen for few queries: rows are streamed once from memory, converted in registers and
+ * multiplied with up to four queries at a time, which leaves the time of reading them. See screen.h.
+ *
+ * Four (AVX2: two) rows go together, so that each value of a query is loaded once for all of them; a fifth
+ * sum per row is that of its squares, for the error bound. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "search/screen.h"
+
+enum {
+    MOST = 10,         /* queries: from there on blocks are faster */
+    GROUP = 4,         /* queries in one pass over a row */
+    PREFETCH_ROWS = 8, /* rows fetched ahead; the hardware stops at page ends */
+    LINE = 32,         /* values of a row in a cache line */
+};
+
+/* Queries follow each other, padded with zeros to a multiple of 16 values. */
+static size_t stride_of(const npr_packed *p)
+{
+    return ((size_t)p->dim + 15) / 16 * 16;
+}
+
+static npr_status pack(npr_packed *p)
+{
+    size_t stride = stride_of(p);
+    float *out = npr_alloc((size_t)p->nq * stride, sizeof *out, "queries");
+    if (!out) return npr_last();
+    p->values = (uint32_t *)out;
+    for (int j = 0; j < p->nq; j++)
+        npr_packed_bound(p, j, npr_packed_scale(p, j, out + (size_t)j * stride), 0);
+    return NPR_OK;
+}
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* Rows of a turn, and rows to fetch meanwhile. */
+typedef struct turn {
+    const uint16_t *row[4], *next[4];
+    uint32_t number[4];
+    int rows;
+} turn;
+
+static inline turn start_turn(const npr_packed *p, const uint16_t *emb, const uint32_t *row, int i, int n,
+                              int step)
+{
+    turn t = {.rows = n - i < step ? n - i : step};
+    for (int u = 0; u < step; u++) {
+        int at = u < t.rows ? i + u : i, ahead = i + u + PREFETCH_ROWS < n ? i + u + PREFETCH_ROWS : at;
+        t.number[u] = row[at];
+        t.row[u] = emb + (size_t)row[at] * (size_t)p->dim;
+        t.next[u] = emb + (size_t)row[ahead] * (size_t)p->dim;
+    }
+    return t;
+}
+
+static void offer(npr_sieve *v, const turn *t, int q, const float *sum, const float *norm)
+{
+    for (int u = 0; u < t->rows; u++) npr_sieve_offer(v, q, t->number[u], sum[u], norm[u] * v->p->by_norm[q]);
+}
+
+#define AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,f16c")))
+
+/* The sums of the lanes of four registers. */
+AVX512 static inline __m128 sum4(__m512 a, __m512 b, __m512 c, __m512 d)
+{
+    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    __m512 s = _mm512_add_ps(_mm512_shuffle_ps(ab, cd, 0x44), _mm512_shuffle_ps(ab, cd, 0xee));
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+}
+
+/* Queries q0 .. q0+nq-1 (nq a constant where this is inlined) with four rows. */
+AVX512 static inline __attribute__((always_inline)) void few512(const npr_packed *p, npr_sieve *v,
+                                                                const turn *t, int q0, int nq)
+{
+    size_t stride = stride_of(p);
+    const float *q = (const float *)p->values + (size_t)q0 * stride;
+    __m512 sum[GROUP][4], squares[4];
+    for (int u = 0; u < 4; u++) squares[u] = _mm512_setzero_ps();
+    for (int g = 0; g < nq; g++)
+        for (int u = 0; u < 4; u++) sum[g][u] = _mm512_setzero_ps();
+    for (int j = 0; j < p->dim; j += 16) {
+        __mmask16 in = (__mmask16)(p->dim - j >= 16 ? 0xffff : (1 << (p->dim - j)) - 1);
+        __m512 x[4];
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) {
+            if (j % LINE == 0) _mm_prefetch((const char *)(t->next[u] + j), _MM_HINT_T0);
+            x[u] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(in, t->row[u] + j));
+            squares[u] = _mm512_fmadd_ps(x[u], x[u], squares[u]);
+        }
+#pragma GCC unroll 4
+        for (int g = 0; g < nq; g++) {
+            __m512 y = _mm512_loadu_ps(q + (size_t)g * stride + j);
+#pragma GCC unroll 4
+            for (int u = 0; u < 4; u++) sum[g][u] = _mm512_fmadd_ps(x[u], y, sum[g][u]);
+        }
+    }
+    float sums[4], norms[4];
+    _mm_storeu_ps(norms, sum4(squares[0], squares[1], squares[2], squares[3]));
+    for (int u = 0; u < 4; u++) norms[u] = npr_norm_above(norms[u], p->dim);
+    __m128 norm = _mm_loadu_ps(norms);
+    for (int g = 0; g < nq; g++) {
+        __m128 s = sum4(sum[g][0], sum[g][1], sum[g][2], sum[g][3]);
+        __m128 high = _mm_add_ps(s, _mm_mul_ps(norm, _mm_set1_ps(p->by_norm[q0 + g])));
+        if (!_mm_movemask_ps(_mm_cmpge_ps(high, _mm_set1_ps(v->least[q0 + g])))) continue;
+        _mm_storeu_ps(sums, s);
+        offer(v, t, q0 + g, sums, norms);
+    }
+}
+
+AVX512 static void scan_avx512(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row,
+                               int n)
+{
+    for (int i = 0; i < n; i += 4) {
+        turn t = start_turn(p, emb, row, i, n, 4);
+        int q = 0;
+        for (; q + 4 <= p->nq; q += 4) few512(p, v, &t, q, 4);
+        if (p->nq - q == 3) few512(p, v, &t, q, 3);
+        if (p->nq - q == 2) few512(p, v, &t, q, 2);
+        if (p->nq - q == 1) few512(p, v, &t, q, 1);
+    }
+}
+
+#define AVX2 __attribute__((target("avx2,fma,f16c")))
+
+AVX2 static inline float sum8(__m256 a)
+{
+    __m128 h = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    h = _mm_add_ps(h, _mm_movehl_ps(h, h));
+    return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
+}
+
+/* Eight values of a row from column j on, zeros behind its end. */
+AVX2 static inline __m256 load8(const uint16_t *row, int j, int dim)
+{
+    uint16_t end[8] = {0};
+    if (dim - j < 8) {
+        memcpy(end, row + j, (size_t)(dim - j) * sizeof *end);
+        row = end;
+        j = 0;
+    }
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + j)));
+}
+
+AVX2 static inline __attribute__((always_inline)) void few256(const npr_packed *p, npr_sieve *v,
+                                                              const turn *t, int q0, int nq)
+{
+    size_t stride = stride_of(p);
+    const float *q = (const float *)p->values + (size_t)q0 * stride;
+    __m256 sum[GROUP][2], squares[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (int g = 0; g < nq; g++) sum[g][0] = sum[g][1] = _mm256_setzero_ps();
+    for (int j = 0; j < p->dim; j += 8) {
+        __m256 x[2];
+#pragma GCC unroll 2
+        for (int u = 0; u < 2; u++) {
+            if (j % LINE == 0) _mm_prefetch((const char *)(t->next[u] + j), _MM_HINT_T0);
+            x[u] = load8(t->row[u], j, p->dim);
+            squares[u] = _mm256_fmadd_ps(x[u], x[u], squares[u]);
+        }
+#pragma GCC unroll 4
+        for (int g = 0; g < nq; g++) {
+            __m256 y = _mm256_loadu_ps(q + (size_t)g * stride + j);
+            sum[g][0] = _mm256_fmadd_ps(x[0], y, sum[g][0]);
+            sum[g][1] = _mm256_fmadd_ps(x[1], y, sum[g][1]);
+        }
+    }
+    float norms[2];
+    for (int u = 0; u < 2; u++) norms[u] = npr_norm_above(sum8(squares[u]), p->dim);
+    for (int g = 0; g < nq; g++) {
+        float sums[2] = {sum8(sum[g][0]), sum8(sum[g][1])};
+        offer(v, t, q0 + g, sums, norms);
+    }
+}
+
+AVX2 static void scan_avx2(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n)
+{
+    for (int i = 0; i < n; i += 2) {
+        turn t = start_turn(p, emb, row, i, n, 2);
+        int q = 0;
+        for (; q + 4 <= p->nq; q += 4) few256(p, v, &t, q, 4);
+        if (p->nq - q == 3) few256(p, v, &t, q, 3);
+        if (p->nq - q == 2) few256(p, v, &t, q, 2);
+        if (p->nq - q == 1) few256(p, v, &t, q, 1);
+    }
+}
+
+static int usable_avx512(void)
+{
+    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("f16c");
+}
+
+static int usable_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+const npr_screen npr_screen_few_avx512 = {"few-avx512", usable_avx512, MOST, 1, pack, scan_avx512};
+const npr_screen npr_screen_few_avx2 = {"few-avx2", usable_avx2, MOST, 1, pack, scan_avx2};
+#endif

@@ -1,0 +1,212 @@
+/* Exact search against brute force with the definition of a score: every screen of this CPU, hard data, all
+ * kinds of sizes. */
+#include "test.h"
+
+#include "base/half.h"
+#include "base/rng.h"
+#include "search/screen.h"
+
+/* A problem: rows in a tile, queries, and what the answer is. */
+typedef struct problem {
+    int64_t n;
+    int dim, nq, k;
+    uint16_t *emb; /* [n][dim] */
+    int64_t *id;   /* [n] */
+    int32_t *gate; /* [n] or NULL */
+    npr_queries q;
+    npr_topk *want;
+} problem;
+
+enum {
+    PLAIN,
+    DUPLICATES, /* most rows are copies of a few, ids repeat too */
+    NEAR,       /* rows that differ by one unit of one small value: scores an ulp or so apart */
+    BROKEN,     /* a third of the rows has a NaN or an infinity somewhere */
+    TINY,       /* subnormal rows and queries */
+    SPREAD,     /* norms from 1e-6 to 1e6, queries too */
+    ZERO,       /* zero rows and queries: all scores tie */
+    KINDS
+};
+
+static double dot(const uint16_t *row, const float *query, int d)
+{
+    double lane[32] = {0};
+    for (int j = 0; j < d; j++) lane[j % 32] += (double)npr_half_value(row[j]) * (double)query[j];
+    for (int n = 16; n; n /= 2)
+        for (int j = 0; j < n; j++) lane[j] += lane[j + n];
+    return lane[0];
+}
+
+static void make_row(npr_rng *r, int kind, int dim, uint16_t *row)
+{
+    double scale = 1 / sqrt(dim);
+    if (kind == TINY) scale = 0x1p-21;
+    if (kind == SPREAD) scale *= pow(10, 6 * npr_rng_uniform(r) - 3);
+    for (int j = 0; j < dim; j++) row[j] = npr_half_round((float)(scale * npr_rng_normal(r)));
+    if (kind == ZERO && npr_rng_below(r, 2)) memset(row, 0, (size_t)dim * 2);
+    if (kind == BROKEN && npr_rng_below(r, 3) == 0) {
+        static const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e00, 0xffff};
+        row[npr_rng_below(r, dim)] = bad[npr_rng_below(r, 4)];
+    }
+}
+
+static void make_query(npr_rng *r, int kind, int dim, float *q)
+{
+    double scale = 1 / sqrt(dim);
+    if (kind == TINY) scale = 0x1p-130;
+    if (kind == SPREAD) scale *= pow(10, 60 * npr_rng_uniform(r) - 30);
+    for (int j = 0; j < dim; j++) q[j] = (float)(scale * npr_rng_normal(r));
+    if (kind == ZERO && npr_rng_below(r, 2)) memset(q, 0, (size_t)dim * sizeof *q);
+}
+
+static void make_rows(npr_rng *r, int kind, problem *p)
+{
+    size_t dim = (size_t)p->dim;
+    for (int64_t i = 0; i < p->n; i++) {
+        uint16_t *row = p->emb + (size_t)i * dim;
+        int copy = kind == DUPLICATES && i > 5 && npr_rng_below(r, 10) > 0;
+        p->id[i] = kind == DUPLICATES ? npr_rng_below(r, p->n / 4 + 1) : 10 * i + npr_rng_below(r, 10);
+        if (copy || (kind == NEAR && i > 0))
+            memcpy(row, p->emb + (size_t)npr_rng_below(r, i < 6 ? i : 6) * dim, dim * 2);
+        else
+            make_row(r, kind, p->dim, row);
+        if (kind == NEAR) row[npr_rng_below(r, p->dim)] ^= 1;
+    }
+}
+
+static void search_brutally(problem *p)
+{
+    p->want = npr_topk_make(p->nq, p->k);
+    for (int q = 0; q < p->nq; q++)
+        for (int64_t i = 0; i < p->n; i++) {
+            if (p->gate && p->gate[i] != NPR_GATE_ANY && p->gate[i] != p->q.label[q]) continue;
+            double s = dot(p->emb + i * p->dim, p->q.vector + (size_t)q * (size_t)p->dim, p->dim);
+            if (isfinite(s)) CHECK_OK(npr_topk_push(p->want, q, (npr_hit){s, p->id[i], 1000 + i}));
+        }
+    npr_topk_sort(p->want);
+}
+
+static problem make_problem(npr_rng *r, int kind, int64_t n, int dim, int nq, int k, int gated)
+{
+    problem p = {.n = n, .dim = dim, .nq = nq, .k = k};
+    p.emb = calloc((size_t)(n * dim) + 1, sizeof *p.emb);
+    p.id = calloc((size_t)n + 1, sizeof *p.id);
+    p.gate = gated ? calloc((size_t)n + 1, sizeof *p.gate) : NULL;
+    p.q = (npr_queries){.nq = nq, .dim = dim, .classes = 5};
+    p.q.vector = calloc((size_t)(nq * dim), sizeof *p.q.vector);
+    p.q.label = calloc((size_t)nq, sizeof *p.q.label);
+    for (int q = 0; q < nq; q++) {
+        make_query(r, kind, dim, p.q.vector + (size_t)q * (size_t)dim);
+        p.q.label[q] = (int32_t)npr_rng_below(r, 6) - 1;
+    }
+    make_rows(r, kind, &p);
+    /* gates: two in three closed or labelled, or all but a few */
+    for (int64_t i = 0; gated && i < n; i++)
+        p.gate[i] = npr_rng_below(r, gated == 1 ? 3 : 50) ? (int32_t)npr_rng_below(r, 7) - 2 : NPR_GATE_ANY;
+    search_brutally(&p);
+    return p;
+}
+
+static void free_problem(problem *p)
+{
+    free(p->emb);
+    free(p->id);
+    free(p->gate);
+    free(p->q.vector);
+    free(p->q.label);
+    npr_topk_free(p->want);
+}
+
+/* Number of lists that differ, in any bit. */
+static int differences(const problem *p, npr_topk *got)
+{
+    int wrong = 0;
+    npr_topk_sort(got);
+    for (int q = 0; q < p->nq; q++) {
+        int n = npr_topk_count(p->want, q);
+        wrong += npr_topk_count(got, q) != n ||
+                 (n && memcmp(npr_topk_list(got, q), npr_topk_list(p->want, q), (size_t)n * sizeof(npr_hit)));
+    }
+    return wrong;
+}
+
+static void search(const problem *p, const npr_screen *screen, int threads, int64_t tile_rows)
+{
+    npr_topk *got = npr_topk_make(p->nq, p->k);
+    npr_exact *e;
+    CHECK_OK(npr_exact_make_with(screen, &p->q, p->k, threads, &e));
+    for (int64_t i = 0; i < p->n; i += tile_rows) {
+        int64_t n = p->n - i < tile_rows ? p->n - i : tile_rows;
+        npr_tile tile = {n, p->emb + i * p->dim, p->id + i, 1000 + i, p->gate ? p->gate + i : NULL, 0};
+        CHECK_OK(npr_exact_tile(e, &tile, got));
+    }
+    int wrong = differences(p, got);
+    if (wrong)
+        fprintf(stderr, "%s: %lld x %d, %d queries, k %d, %d threads, tiles of %lld\n", screen->name,
+                (long long)p->n, p->dim, p->nq, p->k, threads, (long long)tile_rows);
+    CHECK_INT(wrong, 0);
+    npr_exact_free(e);
+    npr_topk_free(got);
+}
+
+static int test_screens(void (*with)(const problem *, const npr_screen *), const problem *p)
+{
+    int count = 0;
+    for (const npr_screen *s; (s = npr_screen_at(count)); count++)
+        if (s->usable()) with(p, s);
+    return count;
+}
+
+static void all_ways(const problem *p, const npr_screen *s)
+{
+    search(p, s, 1, p->n ? p->n : 1);
+    search(p, s, 2, p->n / 3 + 1);
+}
+
+static void tiles(const problem *p, const npr_screen *s)
+{
+    static const int64_t rows[] = {7, 64, 1000};
+    for (int i = 0; i < 3; i++)
+        for (int threads = 1; threads <= 2; threads++) search(p, s, threads, rows[i]);
+}
+
+static void one_way(const problem *p, const npr_screen *s)
+{
+    search(p, s, 2, 4000);
+}
+
+static void sizes(npr_rng *r)
+{
+    static const int dims[] = {1, 7, 32, 100, 512, 768}, queries[] = {1, 4, 10, 17, 100, 300},
+                     keeps[] = {1, 10, 200};
+    int turn = 0;
+    for (int d = 0; d < 6; d++)
+        for (int q = 0; q < 6; q++)
+            for (int k = 0; k < 3; k++, turn++) {
+                int64_t n =
+                    turn % 9 == 8 ? 3 : 40 + npr_rng_below(r, dims[d] * queries[q] > 30000 ? 150 : 900);
+                problem p = make_problem(r, turn % KINDS, n, dims[d], queries[q], keeps[k],
+                                         turn % 4 == 3 ? 1 + turn % 2 : 0);
+                test_screens(all_ways, &p);
+                free_problem(&p);
+            }
+}
+
+int main(void)
+{
+    npr_rng r = npr_rng_make(20, 0);
+    sizes(&r);
+    for (int kind = 0; kind < KINDS; kind++)
+        for (int gated = 0; gated < 3; gated++) {
+            problem p = make_problem(&r, kind, 700, 24, 35, 12, gated);
+            test_screens(tiles, &p);
+            free_problem(&p);
+        }
+    /* long enough for bounds to be raised many times */
+    for (int kind = 0; kind < KINDS; kind++) {
+        problem p = make_problem(&r, kind, 6000, 40, 20, kind == PLAIN ? 1000 : 50, 0);
+        test_screens(one_way, &p);
+        free_problem(&p);
+    }
+    return TEST_END();
+}
