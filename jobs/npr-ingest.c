@@ -12,12 +12,12 @@ enum { ALL = 1 }; /* shapes the result */
 static npr_opt options[] = {
     {"emb", NPR_OPT_TEXT, &ingest.emb, "FILES",
      "vectors: .npy, float16 or float32, rows x values in C order; a pattern, a folder,\nor @LIST of files",
-     1, 0, 0, 0, 0},
+     0, 0, 0, 0, 0},
     {"meta", NPR_OPT_TEXT, &ingest.meta, "FILES",
-     "one metadata file per array, row n of one for row n of the other: TSV with a\nheader line, JSON lines "
-     "(.jsonl), or the "
-     "reference's caption databases\n(.sqlite, .db). Known fields: url, caption or text, similarity, nsfw, "
-     "width,\nheight, label",
+     "one metadata file per array, row n of one for row n of the other: TSV with a\n"
+     "header line, JSON lines (.jsonl), or the reference's caption databases (SQLite).\n"
+     "Known fields: url, caption or text, similarity, nsfw or punsafe, width, height,\n"
+     "original_width, original_height, label. Parquet: see parquet2tsv.py",
      0, 0, 0, 0, 0},
     {"columns", NPR_OPT_TEXT, &ingest.columns, "A,B,...", "fields of a TSV without a header line, in order",
      0, ALL, 0, 0, 0},
@@ -33,7 +33,8 @@ static npr_opt options[] = {
     {"normalize", NPR_OPT_FLAG, &ingest.normalize, "",
      "scale rows to unit norm; without it rows that are not are left out", 0, ALL, 0, 0, 0},
     {"max-bad", NPR_OPT_REAL, &ingest.max_bad, "SHARE",
-     "rows that may be left out (not finite, zero, not of unit norm)", 0, ALL, 0, 1, 0},
+     "rows that may be left out (not finite, zero, not of unit norm); rejected.tsv in\nthe set lists them", 0,
+     0, 0, 1, 0},
     {"part-rows", NPR_OPT_INT, &ingest.part_rows, "N", "input rows per part", 0, ALL, 1, NPR_PART_ROWS, 0},
     {"id-base", NPR_OPT_INT, &ingest.id_base, "N", "id of the first row", 0, ALL, 0, 4e18, 0},
 };

@@ -1,12 +1,16 @@
 /* ingest_mpi.c - npr_ingest_run(): arrays and their metadata become a set. Parts are cut by input row number,
  * so any number of ranks writes the same bytes; each rank writes the parts it owns. Rows that cannot be used
  * are left out, counted by reason and listed in rejected.tsv. */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "io/ingest.h"
+#include "io/lines.h"
 
 typedef struct stage {
     const npr_comm *comm;
@@ -14,6 +18,7 @@ typedef struct stage {
     const npr_ingest_job *job;
     npr_ingest_plan plan;
     npr_set_writer *writer;
+    npr_ingest_rows *rows;
     npr_progress *progress;
 } stage;
 
@@ -23,14 +28,33 @@ static int64_t part_begin(const stage *s, int part)
     return row < s->plan.rows ? row : s->plan.rows;
 }
 
+/* ---- too many bad rows ---- */
+
+/* A head needs every class. */
+static npr_status refuse_too_many(const stage *s, const int64_t bad[NPR_BAD_REASONS], const char *at_least)
+{
+    int64_t all = 0;
+    for (int i = 0; i < NPR_BAD_REASONS; i++) all += bad[i];
+    double share = s->job->head ? 0 : s->job->max_bad;
+    if ((double)all <= share * (double)s->plan.rows) return NPR_OK;
+    char allowed[48] = "a head needs every class";
+    if (!s->job->head) snprintf(allowed, sizeof allowed, "more than --max-bad=%g allows", share);
+    return npr_fail(
+        NPR_EDATA,
+        "%s: %s%lld of %lld rows cannot be used (%lld not finite, %lld zero, %lld not of unit norm), %s%s",
+        s->job->emb, at_least, (long long)all, (long long)s->plan.rows, (long long)bad[NPR_BAD_NON_FINITE],
+        (long long)bad[NPR_BAD_ZERO], (long long)bad[NPR_BAD_NORM], allowed,
+        bad[NPR_BAD_NORM] ? "; --normalize scales rows to unit norm" : "");
+}
+
 /* ---- one part ---- */
 
 /* Rejected rows of a part lie in the scratch folder until the set is finished; durable before the part is
  * committed. */
-static npr_status keep_rejected(const stage *s, int part, const npr_ingest_rows *rows)
+static npr_status keep_rejected(const stage *s, int part)
 {
     size_t n;
-    const char *text = npr_ingest_rows_rejected(rows, &n);
+    const char *text = npr_ingest_rows_rejected(s->rows, &n);
     if (!n) return NPR_OK;
     char *path = npr_path("%s/rejected-%d.tsv", npr_set_scratch(s->writer), part);
     npr_status st = path ? npr_file_replace(path, text, n) : npr_last();
@@ -38,47 +62,48 @@ static npr_status keep_rejected(const stage *s, int part, const npr_ingest_rows 
     return st;
 }
 
-static npr_status fill_part(stage *s, npr_ingest_rows *rows, npr_part_writer *w)
+static npr_status fill_part(stage *s, npr_part_writer *w)
 {
     for (;;) {
         const npr_rows *batch;
         int64_t read;
-        NPR_TRY(npr_ingest_rows_next(rows, &batch, &read));
+        NPR_TRY(npr_ingest_rows_next(s->rows, &batch, &read));
         if (!read) return NPR_OK;
         NPR_TRY(npr_part_append(w, batch));
         npr_progress_add(s->progress, read);
-        if (npr_fault("ingest.batch")) return npr_fail(NPR_EIO, "%s: injected fault", s->job->out);
+        NPR_TRY(refuse_too_many(s, npr_ingest_rows_bad(s->rows), "at least ")); /* hopeless: stop now */
+        if (npr_fault("ingest.batch"))
+            return npr_fail(NPR_EIO, "%s: injected fault at ingest.batch", s->job->out);
         if (npr_stop_requested())
             return npr_fail(NPR_ESTOP,
-                            "ingest stopped on request; finished parts are kept, run the same command again");
+                            "stopped on request; finished parts are kept, run the same command again");
     }
 }
 
 static npr_status write_part(stage *s, int part)
 {
-    npr_ingest_rows *rows = NULL;
-    npr_part_writer *w = NULL;
+    npr_part_writer *w;
     npr_part_entry entry;
-    npr_status st =
-        npr_ingest_rows_open(s->job, &s->plan, part_begin(s, part), part_begin(s, part + 1), &rows);
-    if (!st) st = npr_part_create(npr_set_folder(s->writer), part, s->plan.columns, s->plan.dim, &w);
-    if (!st) st = fill_part(s, rows, w);
-    if (!st) st = keep_rejected(s, part, rows);
+    npr_ingest_rows_begin(s->rows, part_begin(s, part), part_begin(s, part + 1));
+    NPR_TRY(npr_part_create(npr_set_folder(s->writer), part, s->plan.columns, s->plan.dim, &w));
+    npr_status st = fill_part(s, w);
+    if (!st) st = keep_rejected(s, part);
     if (st) {
         npr_part_abandon(w);
-    } else {
-        st = npr_part_commit(w, &entry);
-        if (!st) st = npr_set_commit_part(s->writer, part, &entry);
+        return st;
     }
-    npr_ingest_rows_close(rows);
-    return st;
+    NPR_TRY(npr_part_commit(w, &entry));
+    return npr_set_commit_part(s->writer, part, &entry);
 }
 
 static npr_status write_mine(stage *s)
 {
-    for (int part = 0; part < s->plan.parts; part++)
-        if (npr_owns(s->comm, part) && !npr_set_done(s->writer, part)) NPR_TRY(write_part(s, part));
-    return NPR_OK;
+    npr_status st = npr_ingest_rows_make(s->job, &s->plan, &s->rows);
+    for (int part = 0; part < s->plan.parts && !st; part++)
+        if (npr_owns(s->comm, part) && !npr_set_done(s->writer, part)) st = write_part(s, part);
+    npr_ingest_rows_free(s->rows);
+    s->rows = NULL;
+    return st;
 }
 
 static npr_status write_parts(stage *s)
@@ -87,8 +112,8 @@ static npr_status write_parts(stage *s)
     for (int part = 0; part < s->plan.parts; part++)
         if (!npr_set_done(s->writer, part)) left += part_begin(s, part + 1) - part_begin(s, part);
     if (left < s->plan.rows)
-        npr_info(s->log, "an earlier run wrote %lld of %lld rows; going on", (long long)(s->plan.rows - left),
-                 (long long)s->plan.rows);
+        npr_info(s->log, "an earlier run wrote the parts of %lld of %lld rows; going on",
+                 (long long)(s->plan.rows - left), (long long)s->plan.rows);
     s->progress = npr_progress_start(s->comm, s->log, "ingest", "rows", left);
     npr_status st = write_mine(s);
     npr_progress_end(s->comm, s->progress);
@@ -97,106 +122,177 @@ static npr_status write_parts(stage *s)
 
 /* ---- what was left out ---- */
 
-/* Put the parts' lists of rejected rows together (rank 0): the text, and rows per reason. */
-static npr_status collect_rejected(const stage *s, char **text, size_t *n, int64_t count[NPR_BAD_REASONS])
+/* Lines "id<TAB>reason" by reason; the ids of the first ones as text, if wanted. */
+static npr_status count_rejected(const char *path, int64_t count[NPR_BAD_REASONS], char *first, size_t size)
 {
-    enum { LIST_MAX = 1 << 30 };
-    size_t cap = 0;
-    *text = NULL;
+    npr_lines *l;
+    const char *line, *tab;
+    size_t n, used = 0;
+    NPR_TRY(npr_lines_open(path, &l));
+    npr_status st;
+    while (!(st = npr_lines_next(l, &line, &n)) && line) {
+        if (!(tab = memchr(line, '\t', n))) continue;
+        size_t word = (size_t)(line + n - tab - 1);
+        for (int i = 0; i < NPR_BAD_REASONS; i++)
+            count[i] += strlen(npr_bad_reason(i)) == word && !memcmp(tab + 1, npr_bad_reason(i), word);
+        if (used + (size_t)(tab - line) + 3 < size)
+            used += (size_t)snprintf(first + used, size - used, "%s%.*s", used ? ", " : "", (int)(tab - line),
+                                     line);
+    }
+    npr_lines_close(l);
+    return st;
+}
+
+/* Append a file to another. */
+static npr_status append_file(int to, const char *to_path, const char *from)
+{
+    enum { LIST_MAX = NPR_PART_ROWS * 64 };
+    char *text;
+    size_t n;
+    NPR_TRY(npr_file_read(from, LIST_MAX, &text, &n));
+    npr_status st = npr_file_write_all(to, to_path, text, n);
+    free(text);
+    return st;
+}
+
+/* Put the parts' lists together in temp, whose descriptor is fd, and count; n: files found. */
+static npr_status merge_rejected(const stage *s, int fd, const char *temp, int64_t count[NPR_BAD_REASONS],
+                                 int *n)
+{
     *n = 0;
     for (int part = 0; part < s->plan.parts; part++) {
-        char *path = npr_path("%s/rejected-%d.tsv", npr_set_scratch(s->writer), part), *one = NULL;
-        size_t bytes = 0;
+        char *path = npr_path("%s/rejected-%d.tsv", npr_set_scratch(s->writer), part);
         npr_status st = path ? NPR_OK : npr_last();
-        if (!st && npr_file_exists(path)) st = npr_file_read(path, LIST_MAX, &one, &bytes);
-        if (!st) st = npr_grow(text, &cap, *n + bytes + 1, 1, "the list of rejected rows");
-        if (!st && bytes) memcpy(*text + *n, one, bytes);
-        *n += bytes;
-        free(one);
+        if (!st && npr_file_exists(path)) {
+            st = append_file(fd, temp, path);
+            if (!st) st = count_rejected(path, count, NULL, 0);
+            ++*n;
+        }
         free(path);
         if (st) return st;
     }
-    (*text)[*n] = 0;
-    for (const char *line = *text; *line; line = strchr(line, '\n') + 1)
-        for (int reason = 0; reason < NPR_BAD_REASONS; reason++) {
-            const char *word = strchr(line, '\t') + 1, *name = npr_bad_reason(reason);
-            count[reason] += !strncmp(word, name, strlen(name));
-        }
     return NPR_OK;
 }
 
-static npr_status refuse_too_many(const stage *s, const int64_t count[NPR_BAD_REASONS])
-{
-    int64_t bad = 0;
-    for (int reason = 0; reason < NPR_BAD_REASONS; reason++) bad += count[reason];
-    if (s->job->head && bad)
-        return npr_fail(
-            NPR_EDATA, "%s: %lld of its rows are not finite unit vectors, and a head needs every class%s",
-            s->job->emb, (long long)bad, s->job->normalize ? "" : "; --normalize scales rows to unit norm");
-    if ((double)bad <= s->job->max_bad * (double)s->plan.rows) return NPR_OK;
-    return npr_fail(
-        NPR_EDATA,
-        "%s: %lld of %lld rows cannot be used (%lld not finite, %lld zero, %lld not of unit norm), more than "
-        "--max-bad=%g allows%s",
-        s->job->emb, (long long)bad, (long long)s->plan.rows, (long long)count[NPR_BAD_NON_FINITE],
-        (long long)count[NPR_BAD_ZERO], (long long)count[NPR_BAD_NORM], s->job->max_bad,
-        count[NPR_BAD_NORM] ? "; --normalize scales rows to unit norm" : "");
-}
-
+/* The list of all rejected rows, if there are any and not too many. On rank 0, before the manifest. */
 static npr_status publish_rejected(const stage *s)
 {
-    char *text = NULL;
-    size_t n;
     int64_t count[NPR_BAD_REASONS] = {0};
-    npr_status st = collect_rejected(s, &text, &n, count);
-    if (!st) st = refuse_too_many(s, count);
-    if (!st && n) {
-        char *path = npr_path("%s/rejected.tsv", s->job->out);
-        st = path ? npr_file_replace(path, text, n) : npr_last();
-        free(path);
+    int n = 0;
+    char *path = npr_path("%s/rejected.tsv", s->job->out),
+         *temp = npr_path("%s/rejected.tsv", npr_set_scratch(s->writer));
+    npr_status st = path && temp ? NPR_OK : npr_last();
+    int fd = st ? -1 : open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (!st && fd < 0) st = npr_fail(NPR_ECREATE, "%s: cannot create: %s", temp, strerror(errno));
+    if (!st) st = merge_rejected(s, fd, temp, count, &n);
+    if (fd >= 0 && close(fd) && !st) st = npr_fail(NPR_EIO, "%s: cannot close: %s", temp, strerror(errno));
+    if (!st) st = refuse_too_many(s, count, "");
+    if (!st && n) st = npr_file_publish(temp, path);
+    free(path);
+    free(temp);
+    return st;
+}
+
+/* ---- the record ---- */
+
+/* Bytes of a row in the set, without its texts. */
+static int64_t row_bytes(const npr_ingest_plan *p)
+{
+    static const int width[NPR_COLUMNS] = {
+        [NPR_ID] = 8,      [NPR_LABEL] = 4,      [NPR_CAPTION] = 8, [NPR_URL] = 8,   [NPR_TOKENS] = 8,
+        [NPR_SOURCE] = 24, [NPR_SIMILARITY] = 4, [NPR_NSFW] = 1,    [NPR_WIDTH] = 4, [NPR_HEIGHT] = 4};
+    int64_t bytes = (int64_t)p->dim * (p->columns & NPR_COL(NPR_WEIGHT) ? 6 : 2);
+    for (int c = 0; c < NPR_COLUMNS; c++)
+        if (p->columns & NPR_COL(c)) bytes += width[c];
+    return bytes;
+}
+
+static int64_t input_bytes(const npr_ingest_plan *p, int64_t *meta)
+{
+    int64_t bytes = 0;
+    *meta = 0;
+    for (size_t i = 0; i <= p->emb.count; i++) {
+        bytes += p->file[i].bytes + p->file[i].meta.bytes;
+        *meta += i < p->emb.count ? p->file[i].meta.bytes : 0;
     }
-    free(text);
+    return bytes;
+}
+
+/* About: texts of the metadata, and captions once more as tokens. */
+static int64_t output_bytes(const npr_ingest_plan *p)
+{
+    int64_t meta;
+    input_bytes(p, &meta);
+    return p->rows * row_bytes(p) + meta + meta / 2;
+}
+
+static void record_plan(const stage *s, npr_record *rec)
+{
+    const npr_ingest_plan *p = &s->plan;
+    int64_t meta, bytes = input_bytes(p, &meta), busy = p->parts < s->comm->size ? p->parts : s->comm->size;
+    npr_record_int(rec, "result.files", (int64_t)p->emb.count);
+    npr_record_int(rec, "result.rows_in", p->rows);
+    npr_record_int(rec, "result.bytes_in", bytes);
+    npr_record_int(rec, "result.dim", p->dim);
+    npr_record_int(rec, "result.parts", p->parts);
+    if (!s->job->dry_run) return;
+    /* a batch as read and as rows, the writer's chunks, texts, HDF5 and MPI themselves */
+    int64_t batch = NPR_INGEST_BATCH * (2 * row_bytes(p) + 6 * (int64_t)p->dim + 2 * (meta / p->rows));
+    npr_record_int(rec, "plan.bytes_on_disk", output_bytes(p));
+    npr_record_int(rec, "plan.memory_per_rank", batch + NPR_CHUNK_ROWS * row_bytes(p) + (64 << 20));
+    npr_record_int(rec, "plan.ranks_with_work", busy);
+    npr_info(s->log, "dry run: %lld rows of %d values in %zu files become %d parts, about %.1f GB",
+             (long long)p->rows, p->dim, p->emb.count, p->parts, (double)output_bytes(p) / 1e9);
+}
+
+/* How many rows were left out, why, and which were the first: from the list beside the set. Collective. */
+static npr_status record_rejected(const stage *s, npr_record *rec, int64_t rejected)
+{
+    int64_t count[NPR_BAD_REASONS] = {0};
+    char key[48], first[64] = "";
+    char *path = npr_path("%s/rejected.tsv", s->job->out);
+    npr_status st = path ? NPR_OK : npr_last();
+    if (!st && s->comm->rank == 0 && rejected) st = count_rejected(path, count, first, sizeof first);
+    free(path);
+    NPR_TRY(npr_agree(s->comm, st, "reading rejected.tsv"));
+    npr_bcast(s->comm, count, sizeof count, 0);
+    npr_record_int(rec, "result.rejected", rejected);
+    for (int i = 0; i < NPR_BAD_REASONS; i++) {
+        snprintf(key, sizeof key, "result.rejected.%s", npr_bad_reason(i));
+        npr_record_int(rec, key, count[i]);
+    }
+    if (rejected)
+        npr_warn(s->log,
+                 "%lld of %lld rows were left out (ids %s, ...); %s/rejected.tsv lists them with reasons",
+                 (long long)rejected, (long long)s->plan.rows, first, s->job->out);
+    return NPR_OK;
+}
+
+/* The finished set as it is on disk: the same lines whether this run wrote it or an earlier one. Collective.
+ */
+static npr_status record_set(const stage *s, npr_record *rec)
+{
+    npr_set *set;
+    int64_t bytes = 0;
+    NPR_TRY(npr_set_open_all(s->comm, s->job->out, &set));
+    for (int i = 0; i < set->parts; i++) bytes += set->part[i].bytes;
+    npr_record_int(rec, "result.rows", set->rows);
+    npr_record_int(rec, "result.bytes", bytes);
+    npr_status st = record_rejected(s, rec, s->plan.rows - set->rows);
+    npr_record_text(rec, "check.set", set->digest);
+    npr_set_free(set);
     return st;
 }
 
 /* ---- the stage ---- */
 
-static void record_plan(const stage *s, npr_record *rec)
+/* A full disk is better known now than in an hour. */
+static void warn_of_space(const stage *s)
 {
-    const npr_ingest_plan *p = &s->plan;
-    int64_t bytes = 0;
-    for (size_t i = 0; i < p->emb.count; i++) bytes += p->file[i].bytes;
-    int64_t width = (int64_t)p->dim * (p->columns & NPR_COL(NPR_WEIGHT) ? 6 : 2) + 40;
-    npr_record_int(rec, "result.files", (int64_t)p->emb.count);
-    npr_record_int(rec, "result.rows_in", p->rows);
-    npr_record_int(rec, "result.dim", p->dim);
-    npr_record_int(rec, "result.parts", p->parts);
-    npr_record_int(rec, "result.bytes_in", bytes);
-    if (!s->job->dry_run) return;
-    npr_record_int(rec, "plan.bytes_out", p->rows * width);
-    npr_record_int(rec, "plan.bytes_per_rank",
-                   NPR_INGEST_BATCH * (3 * width + 4 * (int64_t)p->dim) + (64 << 20));
-    int64_t busy = p->parts < s->comm->size ? p->parts : s->comm->size;
-    npr_record_int(rec, "plan.ranks_with_work", busy);
-    npr_info(
-        s->log,
-        "dry run: %lld rows of %d values in %zu files become %d parts; text columns come on top of bytes_out",
-        (long long)p->rows, p->dim, p->emb.count, p->parts);
-}
-
-/* The finished set as it is on disk: the same lines whether this run wrote it or an earlier one. */
-static npr_status record_set(const stage *s, npr_record *rec)
-{
-    npr_set *set;
-    NPR_TRY(npr_set_open_all(s->comm, s->job->out, &set));
-    npr_record_int(rec, "result.rows", set->rows);
-    npr_record_int(rec, "result.rejected", s->plan.rows - set->rows);
-    npr_record_text(rec, "check.set", set->digest);
-    if (set->rows < s->plan.rows)
-        npr_warn(s->log, "%lld of %lld rows were left out; %s/rejected.tsv lists them with reasons",
-                 (long long)(s->plan.rows - set->rows), (long long)s->plan.rows, s->job->out);
-    npr_set_free(set);
-    return NPR_OK;
+    int64_t there, needed = output_bytes(&s->plan);
+    if (s->comm->rank || npr_folder_free_bytes(s->job->out, &there) || there >= needed) return;
+    npr_warn(s->log, "%s: the set will take about %.1f GB, %.1f GB are free", s->job->out,
+             (double)needed / 1e9, (double)there / 1e9);
 }
 
 static npr_status write_set(stage *s, npr_record *rec)
@@ -210,19 +306,25 @@ static npr_status write_set(stage *s, npr_record *rec)
                          .columns = p->columns,
                          .part_rows = s->job->part_rows};
     int complete = 0;
+    int64_t meta;
     NPR_TRY(npr_set_begin(s->comm, &plan, &s->writer, &complete));
     if (complete) {
         npr_info(s->log, "%s is complete already", s->job->out);
         return NPR_OK;
     }
+    warn_of_space(s);
     double start = npr_now();
     npr_status st = write_parts(s);
     double seconds = npr_now() - start;
     if (!st) st = npr_agree(s->comm, s->comm->rank ? NPR_OK : publish_rejected(s), "ingest");
     if (!st) st = npr_set_finish(s->comm, s->writer, p->parts);
     npr_set_end(s->writer);
-    if (!st) npr_record_time(s->comm, rec, "ingest", seconds);
-    return st;
+    if (st) return st;
+    npr_record_time(s->comm, rec, "ingest", seconds);
+    npr_max_f64(s->comm, &seconds, 1);
+    if (seconds > 0)
+        npr_record_real(rec, "time.ingest.gb_per_s", (double)input_bytes(p, &meta) / seconds / 1e9);
+    return NPR_OK;
 }
 
 npr_status npr_ingest_run(const npr_comm *comm, const npr_log *log, npr_record *rec,
@@ -230,7 +332,7 @@ npr_status npr_ingest_run(const npr_comm *comm, const npr_log *log, npr_record *
 {
     stage s = {.comm = comm, .log = log, .job = job};
     double start = npr_now();
-    NPR_TRY(npr_ingest_read_plan(comm, job, &s.plan));
+    NPR_TRY(npr_ingest_read_plan(comm, log, job, &s.plan));
     npr_record_time(comm, rec, "inputs", npr_now() - start);
     record_plan(&s, rec);
     npr_status st = NPR_OK;

@@ -1,242 +1,244 @@
 /* ingest_plan_mpi.c - all inputs found, counted and checked against one another before a row is written.
  * Files are dealt to ranks for counting; what each rank learns is gathered on all. See ingest.h. */
-#include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/digest.h"
 #include "base/mem.h"
-#include "io/field.h"
 #include "io/ingest.h"
-#include "io/lines.h"
+#include "io/part.h"
 
-/* XXH3 of the first and last 64 KiB: says whether this is the file it was, without reading terabytes. */
-static npr_status hash_ends(const char *path, int64_t bytes, int64_t *hash)
-{
-    enum { END = 1 << 16 };
-    char *ends = npr_alloc(2, END, "the ends of a file");
-    if (!ends) return npr_last();
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t a = fd < 0 ? -1 : pread(fd, ends, END, 0);
-    ssize_t b = a < 0 ? -1 : pread(fd, ends + a, END, bytes > END ? bytes - END : 0);
-    npr_status st = b < 0 ? npr_fail(NPR_EIO, "%s: cannot read: %s", path, strerror(errno)) : NPR_OK;
-    if (!st) *hash = (int64_t)npr_hash64(ends, (size_t)(a + b), 0);
-    if (fd >= 0) close(fd);
-    free(ends);
-    return st;
-}
+/* ---- the files ---- */
 
-static npr_status count_meta(const npr_ingest_job *job, const char *path, npr_ingest_file *f, int64_t *rows)
+/* Metadata in a folder may be of any kind we read, but of one kind. */
+static npr_status find_meta(const char *pattern, npr_paths *paths)
 {
-    npr_meta *m;
-    NPR_TRY(npr_meta_open(path, job->columns, &m));
-    f->columns = npr_meta_columns(m);
-    npr_status st = npr_meta_count(m, NPR_META_MARK, &f->mark, rows);
-    f->marks = (*rows + NPR_META_MARK - 1) / NPR_META_MARK;
-    npr_meta_close(m);
-    return st;
-}
-
-static npr_status examine(const npr_ingest_job *job, const npr_ingest_plan *plan, size_t i,
-                          npr_ingest_file *f)
-{
-    const char *path = plan->emb.path[i];
-    npr_npy *npy;
-    NPR_TRY(npr_npy_open(path, &npy));
-    f->rows = npr_npy_rows(npy);
-    f->dim = npr_npy_dim(npy);
-    f->value_bytes = npr_npy_value_bytes(npy);
-    npr_npy_close(npy);
-    NPR_TRY(npr_file_size(path, &f->bytes));
-    NPR_TRY(hash_ends(path, f->bytes, &f->hash));
-    if (!plan->meta.count) return NPR_OK;
-    int64_t rows = 0;
-    NPR_TRY(count_meta(job, plan->meta.path[i], f, &rows));
-    if (rows == f->rows) return NPR_OK;
-    return npr_fail(NPR_EDATA,
-                    "%s has %lld rows, but its metadata %s has %lld: row n of one must be row n of the other",
-                    path, (long long)f->rows, plan->meta.path[i], (long long)rows);
-}
-
-static npr_status examine_mine(const npr_comm *comm, const npr_ingest_job *job, npr_ingest_plan *plan)
-{
-    for (size_t i = (size_t)comm->rank; i < plan->emb.count; i += (size_t)comm->size)
-        NPR_TRY(examine(job, plan, i, &plan->file[i]));
-    return NPR_OK;
+    static const char *const suffix[] = {".tsv", ".jsonl", ".sqlite", ".db"};
+    npr_status st = NPR_OK;
+    for (size_t i = 0; i < sizeof suffix / sizeof *suffix; i++) {
+        st = npr_paths_find(pattern, suffix[i], paths);
+        if (st != NPR_ENOINPUT) return st;
+    }
+    return npr_context(st, "metadata (.tsv, .jsonl, .sqlite, .db)");
 }
 
 static npr_status find_files(const npr_ingest_job *job, npr_ingest_plan *plan)
 {
     if (!job->emb)
-        return npr_fail(NPR_EUSAGE, "--emb is needed: captions without vectors cannot be primed with");
+        return npr_fail(NPR_EUSAGE,
+                        "--emb is missing: vectors are needed, captions alone cannot be primed with");
     NPR_TRY(npr_paths_find(job->emb, ".npy", &plan->emb));
-    if (job->meta) NPR_TRY(npr_paths_find(job->meta, "", &plan->meta));
-    if (job->meta && plan->meta.count != plan->emb.count)
+    if (!job->meta) return NPR_OK;
+    NPR_TRY(find_meta(job->meta, &plan->meta));
+    if (plan->meta.count != plan->emb.count)
         return npr_fail(
             NPR_EDATA,
-            "%zu arrays (%s) but %zu metadata files (%s): they are paired in the order of their names",
+            "%zu arrays in %s, but %zu metadata files in %s: they are paired in the order of their names",
             plan->emb.count, job->emb, plan->meta.count, job->meta);
-    plan->file = npr_alloc(plan->emb.count, sizeof *plan->file, "a list of inputs");
-    return plan->file ? NPR_OK : npr_last();
+    return job->emb[0] == '@' || job->meta[0] == '@' ? NPR_OK
+                                                     : npr_ingest_check_pairs(&plan->emb, &plan->meta);
 }
 
-/* What this rank has learned of its files, as bytes: index, the file's facts, its marks. */
+/* Rank 0's list on all ranks: a parallel file system need not show all of them the same at once. */
+static npr_status share_paths(const npr_comm *comm, npr_paths *paths)
+{
+    char *text = NULL;
+    size_t cap = 0, n = 0;
+    npr_status st = NPR_OK;
+    for (size_t i = 0; i < paths->count && comm->rank == 0 && !st; i++) {
+        size_t m = strlen(paths->path[i]) + 1;
+        st = npr_grow(&text, &cap, n + m, 1, "a list of files");
+        if (!st) memcpy(text + n, paths->path[i], m);
+        n += m;
+    }
+    st = npr_agree(comm, st, "inputs");
+    if (!st) {
+        npr_bcast(comm, &n, sizeof n, 0);
+        if (comm->rank) st = npr_grow(&text, &cap, n, 1, "a list of files");
+        st = npr_agree(comm, st, "inputs");
+    }
+    if (!st) npr_bcast(comm, text, n, 0);
+    for (size_t at = 0; at < n && comm->rank && !st; at += strlen(text + at) + 1)
+        st = npr_paths_add(paths, text + at);
+    free(text);
+    return npr_agree(comm, st, "inputs");
+}
+
+/* ---- what is in them ---- */
+
+static npr_status scan(const npr_ingest_job *job, const npr_ingest_plan *plan, size_t i)
+{
+    npr_ingest_file *f = &plan->file[i];
+    if (i == plan->emb.count)
+        return job->labels ? npr_ingest_scan_meta(job->labels, "label", &f->meta) : NPR_OK;
+    NPR_TRY(npr_ingest_scan_array(plan->emb.path[i], f));
+    return plan->meta.count ? npr_ingest_scan_meta(plan->meta.path[i], job->columns, &f->meta) : NPR_OK;
+}
+
+static npr_status scan_mine(const npr_comm *comm, const npr_log *log, const npr_ingest_job *job,
+                            const npr_ingest_plan *plan)
+{
+    npr_progress *progress = npr_progress_start(comm, log, "checking", "files", (int64_t)plan->emb.count + 1);
+    npr_status st = NPR_OK;
+    for (size_t i = (size_t)comm->rank; !st && i <= plan->emb.count; i += (size_t)comm->size) {
+        st = scan(job, plan, i);
+        npr_progress_add(progress, 1);
+        if (!st && npr_stop_requested())
+            st = npr_fail(NPR_ESTOP,
+                          "stopped on request before a row was written; run the same command again");
+    }
+    npr_progress_end(comm, progress);
+    return npr_agree(comm, st, "inputs");
+}
+
+/* What this rank has learned of its files, as bytes: the file's facts, its marks. */
 static npr_status pack(const npr_comm *comm, const npr_ingest_plan *plan, char **bytes, size_t *n)
 {
     size_t cap = 0;
-    *bytes = NULL;
-    *n = 0;
-    for (size_t i = (size_t)comm->rank; i < plan->emb.count; i += (size_t)comm->size) {
+    for (size_t i = (size_t)comm->rank; i <= plan->emb.count; i += (size_t)comm->size) {
         const npr_ingest_file *f = &plan->file[i];
-        size_t marks = (size_t)f->marks * sizeof *f->mark;
-        NPR_TRY(npr_grow(bytes, &cap, *n + sizeof i + sizeof *f + marks, 1, "facts of inputs"));
-        memcpy(*bytes + *n, &i, sizeof i);
-        memcpy(*bytes + *n + sizeof i, f, sizeof *f);
-        if (marks) memcpy(*bytes + *n + sizeof i + sizeof *f, f->mark, marks);
-        *n += sizeof i + sizeof *f + marks;
+        size_t marks = (size_t)f->meta.marks * sizeof *f->meta.mark;
+        NPR_TRY(npr_grow(bytes, &cap, *n + sizeof *f + marks, 1, "facts of inputs"));
+        memcpy(*bytes + *n, f, sizeof *f);
+        if (marks) memcpy(*bytes + *n + sizeof *f, f->meta.mark, marks);
+        *n += sizeof *f + marks;
     }
     return NPR_OK;
 }
 
-static npr_status unpack(const npr_comm *comm, npr_ingest_plan *plan, const char *all, size_t n)
+/* All ranks' facts into the plan. */
+static npr_status unpack(const npr_comm *comm, npr_ingest_plan *plan, const char *all, const int64_t *offset)
 {
-    for (size_t at = 0; at < n;) {
-        size_t i;
-        npr_ingest_file f;
-        memcpy(&i, all + at, sizeof i);
-        memcpy(&f, all + at + sizeof i, sizeof f);
-        at += sizeof i + sizeof f;
-        size_t marks = (size_t)f.marks * sizeof *f.mark;
-        if (i % (size_t)comm->size != (size_t)comm->rank) { /* my own are there already */
-            f.mark = npr_alloc(marks, 1, "marks in metadata");
-            if (!f.mark) return npr_last();
-            if (marks) memcpy(f.mark, all + at, marks);
+    for (int rank = 0; rank < comm->size; rank++) {
+        const char *at = all + offset[rank];
+        for (size_t i = (size_t)rank; i <= plan->emb.count; i += (size_t)comm->size) {
+            npr_ingest_file f;
+            memcpy(&f, at, sizeof f);
+            size_t marks = (size_t)f.meta.marks * sizeof *f.meta.mark;
+            f.meta.mark = plan->file[i].meta.mark;
+            if (rank != comm->rank && !(f.meta.mark = npr_alloc(marks, 1, "places in metadata")))
+                return npr_last();
+            if (marks) memcpy(f.meta.mark, at + sizeof f, marks);
             plan->file[i] = f;
+            at += sizeof f + marks;
         }
-        at += marks;
     }
     return NPR_OK;
 }
 
-static npr_status share(const npr_comm *comm, npr_ingest_plan *plan)
+static npr_status share_facts(const npr_comm *comm, npr_ingest_plan *plan)
 {
-    char *mine, *all = NULL;
-    size_t n;
+    char *mine = NULL, *all = NULL;
+    size_t n = 0;
     int64_t *offset = NULL;
     npr_status st = npr_agree(comm, pack(comm, plan, &mine, &n), "inputs");
     if (!st) st = npr_gather_bytes(comm, mine, n, -1, &all, &offset);
-    if (!st) st = npr_agree(comm, unpack(comm, plan, all, (size_t)offset[comm->size]), "inputs");
+    if (!st) st = npr_agree(comm, unpack(comm, plan, all, offset), "inputs");
     free(mine);
     free(all);
     free(offset);
     return st;
 }
 
-/* Number the rows, check the widths, and settle the columns. */
-static npr_status settle(const npr_ingest_job *job, npr_ingest_plan *plan)
+/* ---- whether they fit together; every rank knows the same and comes to the same result ---- */
+
+/* Number the rows; widths and counts must agree. */
+static npr_status check_files(const npr_ingest_job *job, npr_ingest_plan *plan)
 {
-    uint32_t columns = NPR_COL(NPR_EMB) | NPR_COL(NPR_ID) | NPR_COL(NPR_SOURCE);
     for (size_t i = 0; i < plan->emb.count; i++) {
         npr_ingest_file *f = &plan->file[i];
         if (f->dim != plan->file[0].dim)
-            return npr_fail(NPR_EDATA, "%s: rows of %lld values, but %s has %lld", plan->emb.path[i],
-                            (long long)f->dim, plan->emb.path[0], (long long)plan->file[0].dim);
+            return npr_fail(NPR_EDATA, "%s has rows of %d values, %s of %d", plan->emb.path[i], f->dim,
+                            plan->emb.path[0], plan->file[0].dim);
+        if (plan->meta.count && f->meta.rows != f->rows)
+            return npr_fail(
+                NPR_EDATA,
+                "%s has %lld rows, but its metadata %s has %lld: row n of one must be row n of the other",
+                plan->emb.path[i], (long long)f->rows, plan->meta.path[i], (long long)f->meta.rows);
         f->row0 = plan->rows;
         plan->rows += f->rows;
-        columns |= (uint32_t)f->columns;
     }
-    if (columns & NPR_COL(NPR_CAPTION)) columns |= NPR_COL(NPR_TOKENS);
-    if (job->head) columns |= NPR_COL(NPR_WEIGHT);
-    if (job->head || job->labels) columns |= NPR_COL(NPR_LABEL);
-    if (job->head && job->labels)
-        return npr_fail(NPR_EUSAGE, "--labels: row i of a head is class i; labels are for other sets");
+    plan->dim = plan->file[0].dim;
+    return plan->rows ? NPR_OK : npr_fail(NPR_EDATA, "%s: no rows", job->emb);
+}
+
+static npr_status settle_columns(const npr_ingest_job *job, npr_ingest_plan *plan)
+{
+    uint32_t label = NPR_COL(NPR_LABEL), meta = 0;
+    for (size_t i = 0; i < plan->emb.count; i++) meta |= plan->file[i].meta.columns;
+    if (!!job->head + !!job->labels + !!(meta & label) > 1)
+        return npr_fail(NPR_EUSAGE, "labels from more than one place: %s%s%s",
+                        job->head ? "a head's row i is class i" : "",
+                        job->labels ? job->head ? ", --labels" : "--labels" : "",
+                        meta & label ? ", a field of the metadata" : "");
     if (job->head && plan->rows > INT32_MAX)
         return npr_fail(NPR_EDATA, "a head of %lld classes, at most %d", (long long)plan->rows, INT32_MAX);
-    plan->columns = columns & ~NPR_COL(NPR_SCORE);
-    plan->dim = (int)plan->file[0].dim;
-    int64_t parts = (plan->rows + job->part_rows - 1) / job->part_rows;
-    if (parts > INT32_MAX / 2)
-        return npr_fail(NPR_EUSAGE, "--part-rows=%lld gives too many parts", (long long)job->part_rows);
-    plan->parts = parts ? (int)parts : 1;
+    plan->columns = meta | NPR_COL(NPR_EMB) | NPR_COL(NPR_ID) | NPR_COL(NPR_SOURCE);
+    if (meta & NPR_COL(NPR_CAPTION)) plan->columns |= NPR_COL(NPR_TOKENS);
+    if (job->head) plan->columns |= NPR_COL(NPR_WEIGHT);
+    if (job->head || job->labels) plan->columns |= label;
     return NPR_OK;
 }
 
-static npr_status read_labels(const char *path, int64_t rows, int32_t *label)
+static npr_status settle(const npr_ingest_job *job, npr_ingest_plan *plan)
 {
-    npr_lines *l;
-    NPR_TRY(npr_lines_open(path, &l));
-    const char *line;
-    size_t n;
-    npr_status st = NPR_OK;
-    int64_t i = 0;
-    for (; !(st = npr_lines_next(l, &line, &n)) && line; i++) {
-        double x;
-        if (!npr_field_number(line, n, &x) || x != (double)(int32_t)x || x < -1) {
-            st = npr_fail(NPR_EDATA, "%s:%lld: wanted a class number or -1, found \"%.*s\"", path,
-                          (long long)i + 1, (int)(n < 60 ? n : 60), line);
-            break;
-        }
-        if (i < rows) label[i] = (int32_t)x;
-    }
-    npr_lines_close(l);
-    if (!st && i != rows)
-        st = npr_fail(NPR_EDATA, "%s has %lld labels for %lld rows", path, (long long)i, (long long)rows);
-    return st;
+    NPR_TRY(check_files(job, plan));
+    NPR_TRY(settle_columns(job, plan));
+    const npr_ingest_meta *labels = &plan->file[plan->emb.count].meta;
+    if (job->labels && labels->rows != plan->rows)
+        return npr_fail(NPR_EDATA, "%s has %lld labels, but there are %lld rows", job->labels,
+                        (long long)labels->rows, (long long)plan->rows);
+    int64_t parts = (plan->rows + job->part_rows - 1) / job->part_rows;
+    if (parts > NPR_PARTS_MAX)
+        return npr_fail(NPR_EUSAGE, "--part-rows=%lld makes %lld parts, at most %d",
+                        (long long)job->part_rows, (long long)parts, NPR_PARTS_MAX);
+    if (job->id_base > INT64_MAX - plan->rows)
+        return npr_fail(NPR_EUSAGE, "--id-base=%lld leaves no room for %lld ids", (long long)job->id_base,
+                        (long long)plan->rows);
+    plan->parts = (int)parts;
+    return NPR_OK;
 }
 
-static npr_status share_labels(const npr_comm *comm, const char *path, npr_ingest_plan *plan)
+static void print_input(FILE *to, const char *what, const char *path, int64_t bytes, uint64_t hash)
 {
-    plan->label = npr_alloc((size_t)plan->rows, sizeof *plan->label, "labels");
-    npr_status st = plan->label ? NPR_OK : npr_last();
-    if (!st && comm->rank == 0) st = read_labels(path, plan->rows, plan->label);
-    st = npr_agree(comm, st, "labels");
-    if (!st) npr_bcast(comm, plan->label, (size_t)plan->rows * sizeof *plan->label, 0);
-    return st;
+    const char *slash = strrchr(path, '/');
+    fprintf(to, "%s=%s %lld %016llx\n", what, slash ? slash + 1 : path, (long long)bytes,
+            (unsigned long long)hash);
 }
 
 /* The identity: the options, then a line per input. Base names only: moving the inputs changes nothing. */
 static npr_status describe(const npr_ingest_job *job, npr_ingest_plan *plan)
 {
-    char *text = NULL;
     size_t n;
-    FILE *f = open_memstream(&text, &n);
+    FILE *f = open_memstream(&plan->job, &n);
     if (!f) return npr_fail(NPR_EINTERNAL, "out of memory: the identity of the job");
     fputs(job->identity ? job->identity : "", f);
     for (size_t i = 0; i < plan->emb.count; i++) {
-        char *emb = npr_strdup(plan->emb.path[i]),
-             *meta = plan->meta.count ? npr_strdup(plan->meta.path[i]) : NULL;
-        if (emb)
-            fprintf(f, "input=%s bytes=%lld rows=%lld hash=%016llx%s%s\n", basename(emb),
-                    (long long)plan->file[i].bytes, (long long)plan->file[i].rows,
-                    (unsigned long long)plan->file[i].hash, meta ? " metadata=" : "",
-                    meta ? basename(meta) : "");
-        free(emb);
-        free(meta);
+        const npr_ingest_file *in = &plan->file[i];
+        print_input(f, "input", plan->emb.path[i], in->bytes, in->hash);
+        if (plan->meta.count) print_input(f, "metadata", plan->meta.path[i], in->meta.bytes, in->meta.hash);
     }
-    if (plan->label)
-        fprintf(f, "labels=%016llx\n",
-                (unsigned long long)npr_hash64(plan->label, (size_t)plan->rows * sizeof *plan->label, 0));
+    const npr_ingest_meta *labels = &plan->file[plan->emb.count].meta;
+    if (job->labels) print_input(f, "labels", job->labels, labels->bytes, labels->hash);
     int failed = ferror(f);
-    if (fclose(f) || failed) {
-        free(text);
-        return npr_fail(NPR_EINTERNAL, "out of memory: the identity of the job");
-    }
-    plan->job = text;
+    if (fclose(f) || failed) return npr_fail(NPR_EINTERNAL, "out of memory: the identity of the job");
     return NPR_OK;
 }
 
-npr_status npr_ingest_read_plan(const npr_comm *comm, const npr_ingest_job *job, npr_ingest_plan *plan)
+npr_status npr_ingest_read_plan(const npr_comm *comm, const npr_log *log, const npr_ingest_job *job,
+                                npr_ingest_plan *plan)
 {
     *plan = (npr_ingest_plan){0};
-    npr_status st = npr_agree(comm, find_files(job, plan), "inputs");
-    if (!st) st = npr_agree(comm, examine_mine(comm, job, plan), "inputs");
-    if (!st) st = share(comm, plan);
-    if (!st) st = npr_agree(comm, settle(job, plan), "inputs");
-    if (!st && job->labels) st = share_labels(comm, job->labels, plan);
+    npr_status st = npr_agree(comm, comm->rank ? NPR_OK : find_files(job, plan), "inputs");
+    if (!st) st = share_paths(comm, &plan->emb);
+    if (!st) st = share_paths(comm, &plan->meta);
+    if (!st) {
+        plan->file = npr_alloc(plan->emb.count + 1, sizeof *plan->file, "a list of inputs");
+        st = npr_agree(comm, plan->file ? NPR_OK : npr_last(), "inputs");
+    }
+    if (!st) st = scan_mine(comm, log, job, plan);
+    if (!st) st = share_facts(comm, plan);
+    if (!st) st = settle(job, plan);
     if (!st) st = npr_agree(comm, describe(job, plan), "inputs");
     if (st) npr_ingest_plan_free(plan);
     return st;
@@ -244,11 +246,10 @@ npr_status npr_ingest_read_plan(const npr_comm *comm, const npr_ingest_job *job,
 
 void npr_ingest_plan_free(npr_ingest_plan *plan)
 {
-    for (size_t i = 0; plan->file && i < plan->emb.count; i++) free(plan->file[i].mark);
+    for (size_t i = 0; plan->file && i <= plan->emb.count; i++) free(plan->file[i].meta.mark);
     free(plan->file);
     npr_paths_free(&plan->emb);
     npr_paths_free(&plan->meta);
-    free(plan->label);
     free(plan->job);
     *plan = (npr_ingest_plan){0};
 }
