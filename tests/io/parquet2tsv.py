@@ -1,0 +1,91 @@
+"""jobs/parquet2tsv.py: hostile texts, nulls, types, row groups, what is refused; and 10,000 real rows. Needs pyarrow."""
+import math
+import os
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.environ.get("NPR_SOURCE") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+DATA = os.environ.get("NPR_TEST_DATA") or os.path.join(ROOT, "../shared/data")
+
+
+def run(*arguments):
+    p = subprocess.run([sys.executable, os.path.join(ROOT, "jobs/parquet2tsv.py"), *arguments], capture_output=True, text=True)
+    return p.returncode, p.stderr
+
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ImportError:
+    code, said = run("any.parquet")
+    assert code == 78 and "pyarrow is missing" in said and "pip install" in said, (code, said)
+    print("skipped: pyarrow is missing here (and parquet2tsv.py says so)")
+    sys.exit(77)
+
+
+def lines(path):
+    with open(path, "rb") as f:
+        text = f.read()
+    assert text.endswith(b"\n")
+    return text[:-1].split(b"\n")
+
+
+with tempfile.TemporaryDirectory() as tmp:
+    rows = 1000
+    table = pa.table({
+        "URL": pa.array([f"http://a/{i}" for i in range(rows)]),
+        "TEXT": pa.array([None if i % 7 == 0 else f"a\tb\nc\r\nd caf\u00e9 \u2028{i}" for i in range(rows)]),
+        "key": pa.array(range(rows)),
+        "exif": pa.array([[i] for i in range(rows)]),
+        "similarity": pa.array([None if i % 5 == 0 else math.nan if i % 5 == 1 else i / 7 for i in range(rows)]),
+        "NSFW": pa.array(["UNLIKELY", "NSFW"] * (rows // 2)).dictionary_encode(),
+        "WIDTH": pa.array([i if i % 3 else None for i in range(rows)], pa.int32()),
+        "caption": pa.array([b"\xff\xfe" + str(i).encode() for i in range(rows)], pa.binary()),
+    })
+    path = os.path.join(tmp, "m_0000.parquet")
+    pq.write_table(table, path, row_group_size=300)
+    code, said = run("--batch=64", path)
+    assert code == 0 and "1000 rows" in said, said
+    got = lines(path.replace(".parquet", ".tsv"))
+    assert got[0] == b"URL\tTEXT\tsimilarity\tNSFW\tWIDTH\tcaption" and len(got) == rows + 1
+    for i, line in enumerate(got[1:]):
+        f = line.split(b"\t")
+        assert f[0] == b"http://a/%d" % i and f[5] == b"\xff\xfe%d" % i and f[3] == (b"NSFW" if i % 2 else b"UNLIKELY")
+        assert f[1] == (b"" if i % 7 == 0 else f"a b c  d caf\u00e9 \u2028{i}".encode())
+        assert f[2] == (b"" if i % 5 < 2 else repr(i / 7).encode()) and f[4] == (b"%d" % i if i % 3 else b"")
+    before = os.stat(path.replace(".parquet", ".tsv")).st_mtime_ns
+    code, said = run(path)
+    assert code == 0 and "is there already" in said and os.stat(path.replace(".parquet", ".tsv")).st_mtime_ns == before
+
+    # refused: nothing is left behind
+    with open(path, "rb") as f:
+        whole = f.read()
+    cut, odd, out = (os.path.join(tmp, n) for n in ("cut.parquet", "odd.parquet", "out"))
+    with open(cut, "wb") as f:
+        f.write(whole[:-100])
+    pq.write_table(pa.table({"key": [1], "md5": ["x"]}), odd)
+    for file, want, words in ((cut, 65, "cut.parquet: "), (odd, 65, "none of its columns is known: key, md5"),
+                              (tmp + "/no.parquet", 66, "no such file")):
+        code, said = run("--out=" + out, file)
+        assert code == want and words in said and said.count("\n") == 1, (code, said)
+    code, said = run()
+    assert code == 64, said
+    assert os.listdir(out) == []
+
+    # several at a time, a bad one among them: the others are made
+    pq.write_table(table, os.path.join(tmp, "m_0001.parquet"))
+    code, said = run("--jobs=2", "--out=" + out, path, cut, os.path.join(tmp, "m_0001.parquet"))
+    assert code == 65 and sorted(os.listdir(out)) == ["m_0000.tsv", "m_0001.tsv"], (code, said)
+
+    real = os.path.join(DATA, "captions/web_10000.parquet")
+    if os.path.exists(real):
+        code, said = run("--out=" + out, real)
+        assert code == 0, said
+        got = [l.split(b"\t") for l in lines(os.path.join(out, "web_10000.tsv"))]
+        published = [l.split(b"\t") for l in lines(os.path.join(DATA, "captions/web_10000.tsv"))]
+        assert got[0] == [b"URL", b"TEXT"] and len(got) == len(published) + 1 == 10001
+        assert [g[0] for g in got[1:]] == [p[0].strip(b'"') for p in published]
+        same = sum(g[1] == p[1] for g, p in zip(got[1:], published))
+        assert same > 9500, same  # the published TSV quotes some texts as CSV does
+print("parquet2tsv: passed")
