@@ -16,7 +16,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "columns are moved as 
 /* ---- failures ---- */
 
 struct reason {
-    int by_system; /* 1: a system call failed, and this is its message */
+    int number; /* errno of a system call that failed, and the text is its message; 0 = none did */
     char text[160];
 };
 
@@ -25,9 +25,8 @@ static herr_t take_innermost(unsigned n, const H5E_error2_t *e, void *to)
     struct reason *reason = to;
     const char *number = e->desc ? strstr(e->desc, "errno = ") : NULL;
     if (n > 0 || !e->desc) return 0;
-    reason->by_system = number != NULL;
-    snprintf(reason->text, sizeof reason->text, "%s",
-             number ? strerror(atoi(number + strlen("errno = "))) : e->desc);
+    reason->number = number ? atoi(number + strlen("errno = ")) : 0;
+    snprintf(reason->text, sizeof reason->text, "%s", number ? strerror(reason->number) : e->desc);
     return 0;
 }
 
@@ -39,19 +38,24 @@ static struct reason find_reason(void)
     return reason;
 }
 
-npr_status npr_h5_write_failed(const npr_h5 *f, const char *what)
+static npr_status write_failed_by(const npr_h5 *f, const char *what, const struct reason *reason)
 {
-    struct reason reason = find_reason();
     int64_t free_bytes = -1;
     if (npr_folder_free_bytes(f->path, &free_bytes)) free_bytes = -1;
     return npr_fail(NPR_EIO, "%s: cannot write %s: %s (%lld bytes free on its file system)", f->path, what,
-                    reason.text, (long long)free_bytes);
+                    reason->text, (long long)free_bytes);
+}
+
+npr_status npr_h5_write_failed(const npr_h5 *f, const char *what)
+{
+    struct reason reason = find_reason();
+    return write_failed_by(f, what, &reason);
 }
 
 npr_status npr_h5_read_failed(const npr_h5 *f, const char *what)
 {
     struct reason reason = find_reason();
-    return npr_fail(reason.by_system ? NPR_EIO : NPR_EDATA, "%s: cannot read %s: %s", f->path, what,
+    return npr_fail(reason.number ? NPR_EIO : NPR_EDATA, "%s: cannot read %s: %s", f->path, what,
                     reason.text);
 }
 
@@ -100,6 +104,15 @@ static void free_file(npr_h5 *f)
     free(f);
 }
 
+/* A disk that is full already refuses the first bytes: that is no wrong name or right. */
+static npr_status create_failed(const npr_h5 *f)
+{
+    struct reason reason = find_reason();
+    if (reason.number == ENOSPC || reason.number == EDQUOT || reason.number == EIO)
+        return write_failed_by(f, "its first bytes", &reason);
+    return npr_fail(NPR_ECREATE, "%s: cannot create: %s", f->path, reason.text);
+}
+
 npr_status npr_h5_create(const char *path, npr_h5 **out)
 {
     npr_h5 *f;
@@ -110,7 +123,7 @@ npr_status npr_h5_create(const char *path, npr_h5 **out)
     if (!npr_fault("part.create") && access >= 0 && create >= 0 && H5Pset_obj_track_times(create, 0) >= 0)
         f->id = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
     npr_status st = NPR_OK;
-    if (f->id < 0) st = npr_fail(NPR_ECREATE, "%s: cannot create: %s", path, find_reason().text);
+    if (f->id < 0) st = create_failed(f);
     if (access >= 0) H5Pclose(access);
     if (create >= 0) H5Pclose(create);
     if (st)

@@ -4,7 +4,7 @@
  * fletcher32. Chunks are moved whole (H5Dread_chunk, H5Dwrite_chunk) and the checksum is worked out here. To
  * other HDF5 software the file is an ordinary one; to us it means that no filter or plug-in ever runs on
  * bytes from outside, that a chunk which was never written is an error and not a fill value, and that reading
- * is twice as fast as through the filter. Local. */
+ * is twice as fast as through the filter. HDF5 is called by one thread of a process at a time. Local. */
 #ifndef NPR_IO_H5_H
 #define NPR_IO_H5_H
 

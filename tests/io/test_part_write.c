@@ -6,7 +6,7 @@
 #include "io/part.h"
 #include "sample.h"
 
-enum { DIM = 8, ROWS = 3000 };
+enum { DIM = 8, ROWS = 3000, FEW = 1 << NPR_EMB | 1 << NPR_ID | 1 << NPR_URL | 1 << NPR_SOURCE };
 
 /* HDF5 loses some of its own memory when a file is damaged or a write fails. Asked by the leak sanitizer. */
 const char *__lsan_default_suppressions(void);
@@ -39,11 +39,11 @@ static int write_and_read_part(const char *folder)
 {
     npr_part_entry e;
     npr_part_report report;
-    npr_status st = sample_part(folder, 0, SAMPLE_ALL, DIM, 0, 40, 40, &e);
+    npr_status st = sample_part(folder, 0, FEW, DIM, 0, 40, 40, &e);
     if (st) return (int)st;
     npr_set *set = npr_set_new(folder, "test", "unknown", "job");
     if (!set) return NPR_EINTERNAL;
-    set->columns = SAMPLE_ALL;
+    set->columns = FEW;
     set->dim = DIM;
     st = npr_set_put_parts(set, &e, 1);
     if (!st) st = npr_part_verify(set, 0, &report);
@@ -96,14 +96,14 @@ static void test_out_of_memory(void)
             break;
         }
     } while (WEXITSTATUS(status) && n < 1000);
-    CHECK(n > 100 && n < 1000);
+    CHECK(n > 50 && n < 1000);
 }
 
 /* A file system too small: every size of it, so that every write meets its end once. */
 static void test_disk_full(void)
 {
     char *folder = sample_folder("full"), options[32];
-    for (int kib = 64; kib <= 8192; kib += kib / 4) {
+    for (int kib = 4; kib <= 8192; kib += 4 + kib / 5) {
         snprintf(options, sizeof options, "size=%dk", kib);
         if (mount("tmpfs", folder, "tmpfs", 0, options)) {
             fprintf(stderr, "no small file system here (needs root): writing to a full disk is not tested\n");
@@ -112,12 +112,12 @@ static void test_disk_full(void)
         int status = in_child("none@0", "write", folder), left = sample_files(folder);
         CHECK(WIFEXITED(status));
         int code = WEXITSTATUS(status);
-        CHECK(code == NPR_OK || code == NPR_EIO || code == NPR_ECREATE);
+        CHECK(code == NPR_OK || code == NPR_EIO);
         CHECK_INT(left, code == NPR_OK);
         if (kib < 2000) CHECK(code != NPR_OK);
         if (umount2(folder, MNT_DETACH)) perror(folder);
         if (code == NPR_OK) break;
-        CHECK(kib + kib / 4 <= 8192); /* it must fit some day */
+        CHECK(kib < 6000); /* it must fit some day */
     }
 }
 
