@@ -67,7 +67,7 @@ for f in sorted(glob.glob(sys.argv[1] + "/*.tsv")):
         db.close()
 PY
 for kind in jsonl plain crlf fts table; do
-    [ $kind = plain ] && columns=(--columns=url,caption,similarity,NSFW,width,height) || columns=()
+    [ $kind = plain ] && columns=("--columns=url,caption,similarity,NSFW,width,height") || columns=()
     must 3 npr-ingest --out="$TMP/$kind" "${emb[@]}" --meta="$TMP/m/$kind" "${columns[@]}"
     for part in "$TMP"/s1/part-*.h5; do same "$part" "$TMP/$kind/$(basename "$part")" "metadata as $kind"; done
 done

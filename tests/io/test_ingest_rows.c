@@ -1,4 +1,5 @@
-/* test_ingest_rows.c - the local half of ingest: pairs of files, scaling of rows, batches that start anywhere. */
+/* test_ingest_rows.c - the local half of ingest: pairs of files, scaling of rows, batches that start
+ * anywhere. */
 #include "test.h"
 
 #include "base/half.h"
