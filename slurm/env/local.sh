@@ -9,6 +9,8 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_mpi_yield_when_idle=1
 export OMPI_MCA_pml=ob1 OMPI_MCA_btl=self,vader OMPI_MCA_btl_vader_single_copy_mechanism=none
 export OMPI_MCA_btl_base_warn_component_unused=0
+# Threads that wait sleep: spinning ones starve the ranks they wait for when ranks and threads outnumber the cores.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 # npr_die CODE WORDS...: say it and leave.
 npr_die() {

@@ -39,7 +39,7 @@ done <<'RULES'
 base   base           status|opt
 par    base           status|comm|log|record
 io     base           status|comm|log|record|set|source|minilaion
-search base|io        status|comm|log|record|set|source|topk|search
+search base|io        status|comm|log|record|set|source|topk|search|bench
 prime  base|io        status|comm|log|record|set|source|prime
 clip   base|io        status|comm|log|record|set|source|image|clip
 RULES
