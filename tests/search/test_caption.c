@@ -32,59 +32,18 @@ static const char *const NAMES = "jack-o'-lantern\tJack O Lantern\n"
                                  "shark shark\n"
                                  "\xce\xa3\xce\xaf\xcf\x83\xcf\x85\xcf\x86\xce\xbf\xcf\x82";
 
-static const char *const WORDS[] = {"jack",
-                                    "o",
-                                    "lantern",
-                                    "Jack-O'-Lantern",
-                                    "jack\xe2\x80\x99o lantern",
-                                    "potter",
-                                    "s",
-                                    "wheel",
-                                    "potter's",
-                                    "POTTER'S",
-                                    "wheels",
-                                    "T-shirt",
-                                    "t",
-                                    "shirt",
-                                    "tee",
-                                    "shirts",
-                                    "great",
-                                    "Great",
-                                    "white",
-                                    "shark",
-                                    "sharks",
-                                    "caf\xc3\xa9",
-                                    "cafe",
-                                    "CAF\xc3\x89",
-                                    "cafe\xcc\x81",
-                                    "na\xc3\xafve",
-                                    "\xc3\x86on",
-                                    "\xc3\xa6on",
-                                    "a",
-                                    "A",
-                                    "7",
-                                    "Up",
-                                    "7up",
-                                    "\xe7\x8c\xab",
-                                    "\xe7\x8c\xab\xe7\x8a\xac",
-                                    "stra\xc3\x9f"
-                                    "e",
-                                    "Stra\xc3\x9f"
-                                    "en",
-                                    "strasse",
-                                    "extraordinarily",
-                                    "extraordinary",
-                                    "extraordinaire",
-                                    "\xce\xa3\xce\xaf\xcf\x83\xcf\x85\xcf\x86\xce\xbf\xcf\x82",
-                                    "\xce\xa3\xce\x8a\xce\xa3\xce\xa5\xce\xa6\xce\x9f\xce\xa3",
-                                    "\xf0\x9f\x98\x80",
-                                    "_",
-                                    "&amp;",
-                                    "http://x.y/z.jpg",
-                                    "\"",
-                                    "'",
-                                    "''",
-                                    "12,5"};
+/* clang-format off */
+static const char *const WORDS[] = {
+    "jack", "o", "lantern", "Jack-O'-Lantern", "jack\xe2\x80\x99o lantern", "potter", "s", "wheel",
+    "potter's", "POTTER'S", "wheels", "T-shirt", "t", "shirt", "tee", "shirts", "great", "Great", "white",
+    "shark", "sharks", "caf\xc3\xa9", "cafe", "CAF\xc3\x89", "cafe\xcc\x81", "na\xc3\xafve", "\xc3\x86on",
+    "\xc3\xa6on", "a", "A", "7", "Up", "7up", "\xe7\x8c\xab", "\xe7\x8c\xab\xe7\x8a\xac",
+    "stra\xc3\x9f" "e", "Stra\xc3\x9f" "en", "strasse", "extraordinarily", "extraordinary",
+    "extraordinaire", "\xce\xa3\xce\xaf\xcf\x83\xcf\x85\xcf\x86\xce\xbf\xcf\x82",
+    "\xce\xa3\xce\x8a\xce\xa3\xce\xa5\xce\xa6\xce\x9f\xce\xa3", "\xf0\x9f\x98\x80", "_", "&amp;",
+    "http://x.y/z.jpg", "\"", "'", "''", "12,5",
+};
+/* clang-format on */
 
 static const char *const GLUE[] = {
     " ", " ", " ", " ", "-", "'", ", ", "  ", "\t", "/", ".", "_", "\xe2\x80\x99", "\xc2\xa0", "\"", ""};
