@@ -16,7 +16,9 @@ static const char *put_file(const char *name, const void *bytes, size_t n)
 {
     static char path[256];
     snprintf(path, sizeof path, "%s/%s", test_folder(), name);
-    CHECK_OK(npr_file_replace(path, bytes, n));
+    FILE *f = fopen(path, "wb"); /* not durable: there are thousands of them */
+    CHECK(f && fwrite(bytes, 1, n, f) == n);
+    CHECK(f && fclose(f) == 0);
     return path;
 }
 

@@ -9,9 +9,12 @@
 
 static char path[128];
 
+/* Not durable: there are thousands of them. */
 static void put_file(const void *bytes, size_t n)
 {
-    CHECK_OK(npr_file_replace(path, bytes, n));
+    FILE *f = fopen(path, "wb");
+    CHECK(f && fwrite(bytes, 1, n, f) == n);
+    CHECK(f && fclose(f) == 0);
 }
 
 /* A file of version 1.0 with this header text and so many bytes of data. */
