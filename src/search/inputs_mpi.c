@@ -236,11 +236,19 @@ static void warn_of_models(const npr_log *log, const npr_set *a, const npr_set *
             a->path, a->model, b->path, b->model);
 }
 
+/* A set that could not be opened must not be freed with the others. */
+static npr_status open_set(const npr_comm *comm, const char *path, npr_set **set)
+{
+    npr_status st = npr_set_open_all(comm, path, set);
+    if (st) *set = NULL;
+    return st;
+}
+
 /* Open a set of vectors that is compared with the index. */
 static npr_status open_vectors(const npr_comm *comm, const npr_log *log, const npr_search_inputs *in,
                                const char *path, int compared, npr_set **set, npr_queries *q)
 {
-    NPR_TRY(npr_set_open_all(comm, path, set));
+    NPR_TRY(open_set(comm, path, set));
     if (compared)
         NPR_TRY(npr_set_match(*set, in->index)); /* manifests are the same on all ranks: so is the answer */
     if (compared) warn_of_models(log, *set, in->index);
@@ -265,7 +273,7 @@ npr_status npr_search_inputs_read(const npr_comm *comm, const npr_log *log, cons
     *in = (npr_search_inputs){0};
     int caption = !strcmp(job->mode, "caption");
     NPR_TRY(npr_agree(comm, check_job(job), "options"));
-    NPR_TRY(npr_set_open_all(comm, job->index, &in->index));
+    NPR_TRY(open_set(comm, job->index, &in->index));
     if (job->head) {
         int compared = job->limits.clip || (!caption && !job->queries);
         NPR_TRY(open_vectors(comm, log, in, job->head, compared, &in->head_set, &in->head));
