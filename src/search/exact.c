@@ -6,6 +6,7 @@
  * the k best in a total order. */
 #include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/score.h"
@@ -142,18 +143,19 @@ static void collect(const scan *s, npr_sieve *v, int64_t from, int64_t to)
     }
 }
 
-static void screen_open(const scan *s, npr_sieve *v)
+/* Screen a block of the rows collected, and move up the others. */
+static void screen_block(const scan *s, npr_sieve *v)
 {
     const npr_packed *p = v->p;
-    for (int i = 0; i < v->opened; i += p->block_rows) {
-        int n = v->opened - i < p->block_rows ? v->opened - i : p->block_rows;
-        p->screen->scan(p, v, s->tile->emb, v->open + i, n);
-    }
-    v->opened = 0;
+    int n = v->opened < p->block_rows ? v->opened : p->block_rows, ahead = v->opened - n;
+    p->screen->scan(p, v, s->tile->emb, v->open, n, ahead);
+    memmove(v->open, v->open + n, (size_t)ahead * sizeof *v->open);
+    v->opened = ahead;
 }
 
-/* One thread: blocks of rows until there are no more, or too many candidates. A block's worth of open rows is
- * screened at a time, however many rows it takes to find them. */
+/* One thread: blocks of rows until there are no more, or too many candidates. Rows are collected one block
+ * ahead, so that the screen can fetch the next ones while it computes; and until a block is full, however
+ * many rows are closed to it. */
 static void scan_rows(scan *s, npr_sieve *v)
 {
     int block = v->p->block_rows;
@@ -166,9 +168,9 @@ static void scan_rows(scan *s, npr_sieve *v)
         }
         if (from >= s->tile->n) break;
         collect(s, v, from, from + block < s->tile->n ? from + block : s->tile->n);
-        if (v->opened >= block) screen_open(s, v);
+        if (v->opened >= 2 * block) screen_block(s, v);
     }
-    screen_open(s, v);
+    while (v->opened) screen_block(s, v);
 }
 
 /* Scan until a thread's room is used up, then score what was found. */

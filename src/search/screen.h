@@ -58,7 +58,7 @@ typedef struct npr_sieve {
     float *select; /* scratch of the selection */
     size_t cap_select;
     npr_candidates joined; /* scratch of the rescoring */
-    uint32_t *open;        /* [2 block_rows] rows collected for the screen */
+    uint32_t *open;        /* [3 block_rows] rows collected for the screen */
     int opened;
     void *scratch;
     npr_status st;
@@ -70,7 +70,9 @@ struct npr_screen {
     int most;                          /* the number of queries up to which it is the fastest */
     int width;                         /* queries are padded to a multiple of it */
     npr_status (*pack)(npr_packed *p); /* makes values, bounds, block_rows, scratch */
-    void (*scan)(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n);
+    /* Rows row[0 .. n) of emb with all queries; the next ones will be row[n .. n + ahead). */
+    void (*scan)(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
+                 int ahead);
 };
 
 /* All screens, NULL after the last; the one for this many queries on this CPU. */

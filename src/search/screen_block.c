@@ -41,10 +41,10 @@ static int steps_of(const npr_packed *p, int values)
     return (p->dim + values - 1) / values;
 }
 
-/* Words from row to row: whole registers. */
+/* Words from row to row: what two registers of floats fill. */
 static size_t stride_of(const npr_packed *p, int values)
 {
-    return ((size_t)steps_of(p, values) + LANES - 1) / LANES * LANES;
+    return ((size_t)p->dim + 2 * LANES - 1) / (2 * LANES) * (size_t)(2 * LANES / values);
 }
 
 /* Queries of the panel that begins with q0. */
@@ -135,16 +135,25 @@ static inline uint32_t lanes_left(int j, int dim, int lanes)
     return dim - j >= lanes ? (uint32_t)((1ull << lanes) - 1) : (1u << (dim - j)) - 1;
 }
 
+/* Two registers of floats from column j on. */
+AVX512 static inline void load_floats(const uint16_t *row, int j, int dim, __m512 *a, __m512 *b)
+{
+    __m512i h = _mm512_maskz_loadu_epi16(lanes_left(j, dim, 2 * LANES), row + j);
+    *a = _mm512_cvtph_ps(_mm512_castsi512_si256(h));
+    *b = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(h, 1));
+}
+
 AVX512 static void convert_f32(const uint16_t *row, int dim, uint32_t *out, float *norm, float *residual)
 {
-    __m512 squares = _mm512_setzero_ps();
-    for (int j = 0; j < dim; j += LANES) {
-        __mmask16 in = (__mmask16)lanes_left(j, dim, LANES);
-        __m512 x = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(in, row + j));
-        squares = _mm512_fmadd_ps(x, x, squares);
-        _mm512_storeu_ps(out + j, x);
+    __m512 a, b, sa = _mm512_setzero_ps(), sb = sa;
+    for (int j = 0; j < dim; j += 2 * LANES) {
+        load_floats(row, j, dim, &a, &b);
+        sa = _mm512_fmadd_ps(a, a, sa);
+        sb = _mm512_fmadd_ps(b, b, sb);
+        _mm512_storeu_ps(out + j, a);
+        _mm512_storeu_ps(out + j + LANES, b);
     }
-    *norm = npr_norm_above(_mm512_reduce_add_ps(squares), dim);
+    *norm = npr_norm_above(_mm512_reduce_add_ps(_mm512_add_ps(sa, sb)), dim);
     *residual = 0;
 }
 
@@ -152,22 +161,41 @@ AVX512 static void convert_f32(const uint16_t *row, int dim, uint32_t *out, floa
 AVX512_BF16 static void convert_bf16(const uint16_t *row, int dim, uint32_t *out, float *norm,
                                      float *residual)
 {
-    __m512 squares = _mm512_setzero_ps(), moved = squares;
+    __m512 a, b, sa = _mm512_setzero_ps(), sb = sa, ra = sa, rb = sa;
     for (int j = 0; j < dim; j += 2 * LANES) {
-        __m512i h = _mm512_maskz_loadu_epi16(lanes_left(j, dim, 2 * LANES), row + j);
-        __m512 a = _mm512_cvtph_ps(_mm512_castsi512_si256(h));
-        __m512 b = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(h, 1));
+        load_floats(row, j, dim, &a, &b);
         __m512i r = (__m512i)_mm512_cvtne2ps_pbh(b, a);
         _mm512_storeu_si512(out + j / 2, r);
         __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(r));
         __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(r, 1));
         __m512 da = _mm512_sub_ps(a, _mm512_castsi512_ps(_mm512_slli_epi32(low, 16)));
         __m512 db = _mm512_sub_ps(b, _mm512_castsi512_ps(_mm512_slli_epi32(high, 16)));
-        squares = _mm512_fmadd_ps(b, b, _mm512_fmadd_ps(a, a, squares));
-        moved = _mm512_fmadd_ps(db, db, _mm512_fmadd_ps(da, da, moved));
+        sa = _mm512_fmadd_ps(a, a, sa);
+        sb = _mm512_fmadd_ps(b, b, sb);
+        ra = _mm512_fmadd_ps(da, da, ra);
+        rb = _mm512_fmadd_ps(db, db, rb);
     }
-    *norm = npr_norm_above(_mm512_reduce_add_ps(squares), dim);
-    *residual = npr_norm_above(_mm512_reduce_add_ps(moved), dim);
+    *norm = npr_norm_above(_mm512_reduce_add_ps(_mm512_add_ps(sa, sb)), dim);
+    *residual = npr_norm_above(_mm512_reduce_add_ps(_mm512_add_ps(ra, rb)), dim);
+}
+
+/* Rows to be fetched into the second cache, some lines at a time. */
+typedef struct fetcher {
+    const uint16_t *emb;
+    const uint32_t *row;
+    int n, i, dim, j;
+} fetcher;
+
+static void fetch_lines(fetcher *f, int lines)
+{
+    enum { LINE = 32 }; /* values */
+    for (; lines > 0 && f->i < f->n; lines--) {
+        _mm_prefetch((const char *)(f->emb + (size_t)f->row[f->i] * (size_t)f->dim + f->j), _MM_HINT_T1);
+        f->j += LINE;
+        if (f->j < f->dim) continue;
+        f->j = 0;
+        f->i++;
+    }
 }
 
 /* ---- the kernels -------------------------------------------------------------------------------------- */
@@ -243,10 +271,16 @@ AVX512 static void sift(npr_sieve *v, const block *b, int i0, int q0, int regist
     }
 }
 
-AVX512 static void scan(const form *f, const npr_packed *p, npr_sieve *v, const uint16_t *emb,
-                        const uint32_t *row, int n)
+static int lines_per_call(const npr_packed *p, int n, int ahead)
 {
-    int steps = steps_of(p, f->values);
+    int lines = (p->dim + 31) / 32 + 1, calls = (p->padded + PANEL - 1) / PANEL * ((n + ROWS - 1) / ROWS);
+    return (ahead * lines + calls - 1) / calls;
+}
+
+AVX512 static void scan(const form *f, const npr_packed *p, npr_sieve *v, const uint16_t *emb,
+                        const uint32_t *row, int n, int ahead)
+{
+    int steps = steps_of(p, f->values), lines = lines_per_call(p, n, ahead);
     size_t stride = stride_of(p, f->values), rows = (size_t)p->block_rows;
     block b = {.row = row, .n = n, .x = v->scratch};
     b.norm = (float *)(b.x + rows * stride);
@@ -256,27 +290,31 @@ AVX512 static void scan(const form *f, const npr_packed *p, npr_sieve *v, const 
                    &b.residual[i]);
     int whole = (n + ROWS - 1) / ROWS * ROWS; /* the kernel reads rows that are not there: finite ones */
     memset(b.x + (size_t)n * stride, 0, (size_t)(whole - n) * stride * sizeof *b.x);
+    fetcher next = {.emb = emb, .row = row + n, .n = ahead, .dim = p->dim};
     __m512 t[ROWS * 2];
     for (int q0 = 0; q0 < p->padded; q0 += PANEL) {
         int width = panel_width(p, q0);
         const uint32_t *panel = p->values + (size_t)q0 * (size_t)steps;
         for (int i = 0; i < n; i += ROWS) {
+            fetch_lines(&next, lines);
             (width == PANEL ? f->wide : f->half)(b.x + (size_t)i * stride, stride, panel, steps, t);
             sift(v, &b, i, q0, width / LANES, t);
         }
     }
 }
 
-static void scan_f32(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n)
+static void scan_f32(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
+                     int ahead)
 {
     static const form floats = {1, wide_f32, half_f32, convert_f32};
-    scan(&floats, p, v, emb, row, n);
+    scan(&floats, p, v, emb, row, n, ahead);
 }
 
-static void scan_bf16(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n)
+static void scan_bf16(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
+                      int ahead)
 {
     static const form pairs = {2, wide_bf16, half_bf16, convert_bf16};
-    scan(&pairs, p, v, emb, row, n);
+    scan(&pairs, p, v, emb, row, n, ahead);
 }
 
 static int usable_f32(void)

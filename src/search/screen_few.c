@@ -10,7 +10,9 @@
 #include "search/screen.h"
 
 enum {
-    MOST = 10,         /* queries: from there on blocks are faster */
+    /* queries up to which blocks are slower, measured: of AVX-512, and of BLAS on a CPU with AVX2 only */
+    MOST_AVX512 = 10,
+    MOST_AVX2 = 15,
     GROUP = 4,         /* queries in one pass over a row */
     PREFETCH_ROWS = 8, /* rows fetched ahead; the hardware stops at page ends */
     LINE = 32,         /* values of a row in a cache line */
@@ -43,15 +45,16 @@ typedef struct turn {
     int rows;
 } turn;
 
+/* Rows i .. of row [n]; `ahead` more rows follow in row[]. */
 static inline turn start_turn(const npr_packed *p, const uint16_t *emb, const uint32_t *row, int i, int n,
-                              int step)
+                              int ahead, int step)
 {
     turn t = {.rows = n - i < step ? n - i : step};
     for (int u = 0; u < step; u++) {
-        int at = u < t.rows ? i + u : i, ahead = i + u + PREFETCH_ROWS < n ? i + u + PREFETCH_ROWS : at;
+        int at = u < t.rows ? i + u : i, next = i + u + PREFETCH_ROWS;
         t.number[u] = row[at];
         t.row[u] = emb + (size_t)row[at] * (size_t)p->dim;
-        t.next[u] = emb + (size_t)row[ahead] * (size_t)p->dim;
+        t.next[u] = emb + (size_t)row[next < n + ahead ? next : at] * (size_t)p->dim;
     }
     return t;
 }
@@ -73,50 +76,65 @@ AVX512 static inline __m128 sum4(__m512 a, __m512 b, __m512 c, __m512 d)
     return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
 }
 
+/* Sums of four rows with up to GROUP queries, and of the rows' squares. */
+typedef struct sums512 {
+    __m512 dot[GROUP][4], squares[4];
+} sums512;
+
+/* Add 16 columns from j on; `in` masks those behind the end of the row. */
+AVX512 static inline __attribute__((always_inline)) void add512(sums512 *s, const turn *t, const float *q,
+                                                                size_t stride, int nq, int j, __mmask16 in)
+{
+    __m512 x[4];
+#pragma GCC unroll 4
+    for (int u = 0; u < 4; u++) {
+        x[u] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(in, t->row[u] + j));
+        s->squares[u] = _mm512_fmadd_ps(x[u], x[u], s->squares[u]);
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < nq; g++) {
+        __m512 y = _mm512_loadu_ps(q + (size_t)g * stride + j);
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) s->dot[g][u] = _mm512_fmadd_ps(x[u], y, s->dot[g][u]);
+    }
+}
+
 /* Queries q0 .. q0+nq-1 (nq a constant where this is inlined) with four rows. */
 AVX512 static inline __attribute__((always_inline)) void few512(const npr_packed *p, npr_sieve *v,
                                                                 const turn *t, int q0, int nq)
 {
     size_t stride = stride_of(p);
     const float *q = (const float *)p->values + (size_t)q0 * stride;
-    __m512 sum[GROUP][4], squares[4];
-    for (int u = 0; u < 4; u++) squares[u] = _mm512_setzero_ps();
+    sums512 s;
+    for (int u = 0; u < 4; u++) s.squares[u] = _mm512_setzero_ps();
     for (int g = 0; g < nq; g++)
-        for (int u = 0; u < 4; u++) sum[g][u] = _mm512_setzero_ps();
-    for (int j = 0; j < p->dim; j += 16) {
-        __mmask16 in = (__mmask16)(p->dim - j >= 16 ? 0xffff : (1 << (p->dim - j)) - 1);
-        __m512 x[4];
-#pragma GCC unroll 4
-        for (int u = 0; u < 4; u++) {
-            if (j % LINE == 0) _mm_prefetch((const char *)(t->next[u] + j), _MM_HINT_T0);
-            x[u] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(in, t->row[u] + j));
-            squares[u] = _mm512_fmadd_ps(x[u], x[u], squares[u]);
-        }
-#pragma GCC unroll 4
-        for (int g = 0; g < nq; g++) {
-            __m512 y = _mm512_loadu_ps(q + (size_t)g * stride + j);
-#pragma GCC unroll 4
-            for (int u = 0; u < 4; u++) sum[g][u] = _mm512_fmadd_ps(x[u], y, sum[g][u]);
-        }
+        for (int u = 0; u < 4; u++) s.dot[g][u] = _mm512_setzero_ps();
+    int j = 0;
+    for (; j + LINE <= p->dim; j += LINE) {
+        for (int u = 0; u < 4; u++) _mm_prefetch((const char *)(t->next[u] + j), _MM_HINT_T0);
+        add512(&s, t, q, stride, nq, j, 0xffff);
+        add512(&s, t, q, stride, nq, j + 16, 0xffff);
     }
+    for (; j < p->dim; j += 16)
+        add512(&s, t, q, stride, nq, j, (__mmask16)(p->dim - j >= 16 ? 0xffff : (1 << (p->dim - j)) - 1));
     float sums[4], norms[4];
-    _mm_storeu_ps(norms, sum4(squares[0], squares[1], squares[2], squares[3]));
+    _mm_storeu_ps(norms, sum4(s.squares[0], s.squares[1], s.squares[2], s.squares[3]));
     for (int u = 0; u < 4; u++) norms[u] = npr_norm_above(norms[u], p->dim);
     __m128 norm = _mm_loadu_ps(norms);
     for (int g = 0; g < nq; g++) {
-        __m128 s = sum4(sum[g][0], sum[g][1], sum[g][2], sum[g][3]);
-        __m128 high = _mm_add_ps(s, _mm_mul_ps(norm, _mm_set1_ps(p->by_norm[q0 + g])));
+        __m128 sum = sum4(s.dot[g][0], s.dot[g][1], s.dot[g][2], s.dot[g][3]);
+        __m128 high = _mm_add_ps(sum, _mm_mul_ps(norm, _mm_set1_ps(p->by_norm[q0 + g])));
         if (!_mm_movemask_ps(_mm_cmpge_ps(high, _mm_set1_ps(v->least[q0 + g])))) continue;
-        _mm_storeu_ps(sums, s);
+        _mm_storeu_ps(sums, sum);
         offer(v, t, q0 + g, sums, norms);
     }
 }
 
 AVX512 static void scan_avx512(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row,
-                               int n)
+                               int n, int ahead)
 {
     for (int i = 0; i < n; i += 4) {
-        turn t = start_turn(p, emb, row, i, n, 4);
+        turn t = start_turn(p, emb, row, i, n, ahead, 4);
         int q = 0;
         for (; q + 4 <= p->nq; q += 4) few512(p, v, &t, q, 4);
         if (p->nq - q == 3) few512(p, v, &t, q, 3);
@@ -176,10 +194,11 @@ AVX2 static inline __attribute__((always_inline)) void few256(const npr_packed *
     }
 }
 
-AVX2 static void scan_avx2(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n)
+AVX2 static void scan_avx2(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
+                           int ahead)
 {
     for (int i = 0; i < n; i += 2) {
-        turn t = start_turn(p, emb, row, i, n, 2);
+        turn t = start_turn(p, emb, row, i, n, ahead, 2);
         int q = 0;
         for (; q + 4 <= p->nq; q += 4) few256(p, v, &t, q, 4);
         if (p->nq - q == 3) few256(p, v, &t, q, 3);
@@ -199,6 +218,6 @@ static int usable_avx2(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
 
-const npr_screen npr_screen_few_avx512 = {"few-avx512", usable_avx512, MOST, 1, pack, scan_avx512};
-const npr_screen npr_screen_few_avx2 = {"few-avx2", usable_avx2, MOST, 1, pack, scan_avx2};
+const npr_screen npr_screen_few_avx512 = {"few-avx512", usable_avx512, MOST_AVX512, 1, pack, scan_avx512};
+const npr_screen npr_screen_few_avx2 = {"few-avx2", usable_avx2, MOST_AVX2, 1, pack, scan_avx2};
 #endif

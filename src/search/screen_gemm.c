@@ -50,8 +50,10 @@ static void sift(npr_sieve *v, int q, const float *t, const float *norm, const u
     }
 }
 
-static void scan(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n)
+static void scan(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
+                 int ahead)
 {
+    (void)ahead;
     size_t dim = (size_t)p->dim, rows = (size_t)p->block_rows;
     float *x = v->scratch, *t = x + rows * dim, *norm = t + rows * QUERIES;
     for (int i = 0; i < n; i++) {

@@ -25,9 +25,9 @@ enum { LEAST_ROOM = 64 }; /* of a list of candidates */
 double npr_packed_scale(const npr_packed *p, int j, float *out)
 {
     const float *q = p->vector + (size_t)j * (size_t)p->dim;
-    double squares = 0;
+    double squares = 0, power = ldexp(1, p->shift[j]);
     for (int i = 0; i < p->dim; i++) {
-        out[i] = (float)ldexp((double)q[i], p->shift[j]);
+        out[i] = (float)((double)q[i] * power);
         squares += (double)out[i] * (double)out[i];
     }
     return sqrt(squares) * (1 + 0x1p-40);
@@ -119,7 +119,7 @@ npr_status npr_sieve_make(const npr_packed *p, int k, npr_sieve *v)
     v->room = room < LEAST_ROOM ? LEAST_ROOM : room;
     v->least = npr_alloc_aligned((size_t)p->padded, sizeof *v->least, "candidates");
     v->list = npr_alloc(nq, sizeof *v->list, "candidates");
-    v->open = npr_alloc(2 * (size_t)p->block_rows, sizeof *v->open, "candidates");
+    v->open = npr_alloc(3 * (size_t)p->block_rows, sizeof *v->open, "candidates");
     v->scratch = npr_alloc_aligned(p->scratch, 1, "a block of rows");
     if (!v->least || !v->list || !v->open || !v->scratch) return npr_last();
     for (int j = 0; j < p->padded; j++) v->least[j] = FLT_MAX;

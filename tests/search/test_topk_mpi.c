@@ -27,7 +27,7 @@ static int hits_of(const layout *l, int q)
 static int rank_of(const layout *l, int q, int i, int size)
 {
     if (l->only >= 0) return l->only % size;
-    int rank = (int)(npr_mix64((uint64_t)(q * 1000003 + i)) % (uint64_t)size);
+    int rank = (int)(npr_mix64(((uint64_t)q * 1000003 + (uint64_t)i)) % (uint64_t)size);
     return rank == l->empty ? (rank + 1) % size : rank;
 }
 
