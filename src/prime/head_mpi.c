@@ -56,7 +56,7 @@ static npr_status write_classes(const npr_solve *s, const char *folder)
             fprintf(f, "%d\t", c);
             put_name(f, s->text.name[c]);
             fprintf(f, "\t%lld\t%lld\t%d\n", (long long)s->pool_count[c],
-                    (long long)(s->means.count[c] - s->pool_count[c]), s->means.count[c] == 0);
+                    (long long)(s->means.count[c] - s->pool_count[c]), s->keep && !s->keep[c]);
         }
         if (fclose(f)) st = npr_fail(NPR_EINTERNAL, "out of memory: the table of classes");
     }

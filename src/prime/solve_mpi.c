@@ -109,7 +109,7 @@ static npr_status make_arrays(npr_solve *s)
     return s->pool_count && s->image && s->primed ? NPR_OK : NPR_EINTERNAL;
 }
 
-/* Names of the first classes without rows, as "a; b; c". */
+/* Names (or numbers, of classes without names) of the first classes without rows, as "a; b; c". */
 static npr_status record_empty(npr_solve *s)
 {
     enum { NAMED = 20 };
@@ -118,9 +118,11 @@ static npr_status record_empty(npr_solve *s)
     size_t n = 0;
     FILE *f = open_memstream(&names, &n);
     if (!f) return npr_fail(NPR_EINTERNAL, "out of memory: the names of empty classes");
-    for (int c = 0; c < s->text.classes; c++)
-        if (!s->means.count[c] && ++empty <= NAMED && s->text.name)
-            fprintf(f, "%s%s", empty > 1 ? "; " : "", s->text.name[c]);
+    for (int c = 0; c < s->text.classes; c++) {
+        if (s->means.count[c] || ++empty > NAMED || !s->text.name) continue;
+        fprintf(f, "%s", empty > 1 ? "; " : "");
+        s->text.name[c][0] ? fprintf(f, "%s", s->text.name[c]) : fprintf(f, "%d", c);
+    }
     int failed = fclose(f) != 0;
     npr_record_int(s->rec, "result.classes_empty", empty);
     npr_record_text(s->rec, "result.classes_empty_names", failed ? "" : names);
