@@ -74,7 +74,7 @@ must 2 npr-verify --set=index
 touch plain
 expect 73 "plain" 2 npr-ingest --emb=world/test/test.npy --out=plain
 if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=700k tmpfs full 2>/dev/null; then
-    expect 74 "full" 2 npr-ingest --emb=world/img_emb --meta=world/metadata --out=full/index --part-rows=2048
+    expect 74 "full/index/part-" 2 npr-ingest --emb=world/img_emb --meta=world/metadata --out=full/index --part-rows=2048
     [ ! -e full/index/manifest.json ] || fail "a full disk gave a complete set"
     umount full
 else
