@@ -71,16 +71,19 @@ static npr_status make_data(bench *b, int nq)
 
 /* ---- the machine ---- */
 
+/* Four streams at once: one alone does not reach what the memory can deliver. */
 static double read_once(const bench *b)
 {
     const uint64_t *word = (const uint64_t *)(const void *)b->emb;
-    int64_t n = b->job->rows * b->job->dim / 4;
-    uint64_t sum = 0;
+    int64_t quarter = b->job->rows * b->job->dim / 16;
+    uint64_t bits = 0;
     double start = npr_now();
-#pragma omp parallel for num_threads(b->job->threads) reduction(+ : sum) schedule(static)
-    for (int64_t i = 0; i < n; i++) sum += word[i];
+#pragma omp parallel for num_threads(b->job->threads) reduction(| : bits) schedule(static)
+    for (int64_t i = 0; i < quarter; i++)
+        bits |= word[i] | word[i + quarter] | word[i + 2 * quarter] | word[i + 3 * quarter];
     double seconds = npr_now() - start;
-    return sum == 1 ? 0 : 8.0 * (double)n / seconds; /* the sum is used, so that it is computed */
+    return bits == 1 ? 0
+                     : 32.0 * (double)quarter / seconds; /* the bits are used, so that they are computed */
 }
 
 static double multiply_once(const bench *b)

@@ -201,6 +201,7 @@ npr_status npr_exact_tile(npr_exact *e, const npr_tile *tile, npr_topk *into)
     if (tile->n > UINT32_MAX || npr_topk_queries(into) != p->nq || npr_topk_k(into) != e->sieve->k)
         return npr_fail(NPR_EINTERNAL, "exact search made for %d lists of %d hits got %d lists of %d", p->nq,
                         e->sieve->k, npr_topk_queries(into), npr_topk_k(into));
+    if (p->nq == 0) return NPR_OK;
     for (int t = 0; t < e->threads; t++)
         for (int q = 0; q < p->nq; q++)
             e->sieve[t].least[q] = npr_float_below(ldexp(npr_topk_floor(into, q), p->shift[q]));

@@ -192,8 +192,44 @@ static void sizes(npr_rng *r)
             }
 }
 
+/* What is refused, and what is nothing. The fault must come first: faults are read once. */
+static void refusals(void)
+{
+    float vector[2 * 3] = {1, 2, 3, 4, 5, 6};
+    npr_queries q = {.nq = 2, .dim = 3, .vector = vector};
+    npr_exact *e = NULL;
+    setenv("NPR_FAULT", "alloc@0:6", 1);
+    CHECK_FAILS(npr_exact_make(&q, 5, 2, &e), NPR_EINTERNAL, "out of memory");
+    CHECK_FAILS(npr_exact_make(&q, 0, 1, &e), NPR_EUSAGE, "k >= 1");
+    vector[4] = NAN;
+    CHECK_FAILS(npr_exact_make(&q, 5, 1, &e), NPR_EDATA, "query 1 has a value that is not finite");
+    vector[4] = -INFINITY;
+    CHECK_FAILS(npr_exact_make(&q, 5, 1, &e), NPR_EDATA, "query 1");
+    q.nq = 1; /* no labels: none are needed without gates */
+    CHECK_OK(npr_exact_make(&q, 5, 2, &e));
+    npr_topk *t = npr_topk_make(1, 5), *other = npr_topk_make(1, 6);
+    npr_tile tile = {0};
+    CHECK_OK(npr_exact_tile(e, &tile, t));
+    CHECK_INT(npr_topk_count(t, 0), 0);
+    CHECK_FAILS(npr_exact_tile(e, &tile, other), NPR_EINTERNAL, "1 lists of 5 hits got 1 lists of 6");
+    npr_exact_free(e);
+    npr_exact_free(NULL);
+    npr_topk_free(t);
+    npr_topk_free(other);
+    q.nq = 0;
+    t = npr_topk_make(0, 5);
+    for (int i = 0; npr_screen_at(i); i++) {
+        if (!npr_screen_at(i)->usable()) continue;
+        CHECK_OK(npr_exact_make_with(npr_screen_at(i), &q, 5, 1, &e));
+        CHECK_OK(npr_exact_tile(e, &tile, t));
+        npr_exact_free(e);
+    }
+    npr_topk_free(t);
+}
+
 int main(void)
 {
+    refusals();
     npr_rng r = npr_rng_make(20, 0);
     sizes(&r);
     for (int kind = 0; kind < KINDS; kind++)
