@@ -13,11 +13,13 @@
 /* data */
 #include "npr/set.h"      /* the set: HDF5 parts and a manifest; everything on disk is one */
 #include "npr/source.h"   /* .npy, TSV, JSON lines, SQLite -> set (npr-ingest) */
+#include "npr/image.h"    /* JPEG -> pixels, as Pillow makes them */
 #include "npr/minilaion.h" /* a synthetic world in the published formats (npr-minilaion) */
 
 /* method */
 #include "npr/topk.h"   /* bounded lists under a total order, and their merge over ranks */
 #include "npr/search.h" /* recall: exact, FAISS, captions -> pool (npr-index, npr-search) */
+#include "npr/clip.h"   /* images and prompts -> features (npr-extract) */
 #include "npr/prime.h"  /* class means, blending, accuracy (npr-solve) */
 
 #endif

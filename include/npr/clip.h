@@ -1,0 +1,101 @@
+/* clip.h - CLIP: its configuration and weights as open_clip publishes them, its two towers, its tokenizer, and
+ * the collective stage that turns images or prompts into features. Methods: Radford et al., Learning
+ * Transferable Visual Models From Natural Language Supervision, 2021, arXiv 2103.00020; the arithmetic is
+ * open_clip 2.22's. Local unless the first argument is a const npr_comm *. */
+#ifndef NPR_CLIP_H
+#define NPR_CLIP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "npr/comm.h"
+#include "npr/image.h"
+#include "npr/log.h"
+#include "npr/record.h"
+#include "npr/status.h"
+
+/* ---- configuration ------------------------------------------------------------------------------------ */
+
+typedef struct npr_transformer {
+    int width, layers, heads, mlp; /* mlp: width of the hidden layer */
+} npr_transformer;
+
+/* open_clip's model JSON ("model_cfg" or its content). */
+typedef struct npr_clip_config {
+    int embed_dim;  /* of the common space */
+    int quick_gelu; /* 1: x * sigmoid(1.702 x), OpenAI's; 0: GELU */
+    int image_size, patch_size;
+    npr_transformer vision;
+    int context, vocab; /* tokens of a text; tokens known */
+    npr_transformer text;
+    float mean[3], std[3]; /* of the pixels; OpenAI's unless "preprocess_cfg" says otherwise */
+} npr_clip_config;
+
+npr_status npr_clip_config_read(const char *path, npr_clip_config *c);
+
+/* ---- towers ------------------------------------------------------------------------------------------- */
+
+typedef enum npr_precision { NPR_FP32, NPR_BF16 } npr_precision;
+
+enum { NPR_TOWER_IMAGE = 1, NPR_TOWER_TEXT = 2 };
+
+typedef struct npr_clip npr_clip; /* a model; shared by threads, never changed after opening */
+
+/* Map a .safetensors file (open_clip's names; fp32, fp16 or bf16) and prepare the towers asked for (a mask of
+ * NPR_TOWER_*). A missing, extra or misshapen tensor is named. */
+npr_status npr_clip_open(const char *weights, const npr_clip_config *config, int towers,
+                         npr_precision precision, npr_clip **out);
+void npr_clip_close(npr_clip *m); /* NULL is fine */
+const npr_clip_config *npr_clip_config_of(const npr_clip *m);
+
+/* Scratch memory of one thread. */
+typedef struct npr_clip_work npr_clip_work;
+npr_status npr_clip_work_make(const npr_clip *m, npr_clip_work **out);
+void npr_clip_work_free(npr_clip_work *w); /* NULL is fine */
+
+/* Images a call of npr_clip_image() takes at most, texts of npr_clip_text(): what keeps a layer's activations
+ * in cache. The features of an image are the same bits whatever shares the call with it. */
+int npr_clip_image_batch(const npr_clip *m);
+int npr_clip_text_batch(const npr_clip *m);
+
+/* n images [n][3][size][size], normalised, to features [n][embed_dim], not normalised. On the calling thread. */
+npr_status npr_clip_image(const npr_clip *m, npr_clip_work *w, const float *chw, int n, float *features);
+
+/* n texts [n][context] of token ids to features [n][embed_dim], not normalised. */
+npr_status npr_clip_text(const npr_clip *m, npr_clip_work *w, const int32_t *tokens, int n, float *features);
+
+/* ---- tokenizer ---------------------------------------------------------------------------------------- */
+
+typedef struct npr_tokenizer npr_tokenizer; /* shared by threads, never changed after opening */
+
+/* A byte-pair vocabulary in OpenAI's format (bpe_simple_vocab_16e6.txt.gz: a comment line, then one merge a
+ * line; gzip or plain). vocab: tokens in all, 2 x 256 bytes + merges + 2; further lines of the file are not
+ * used, fewer are refused. */
+npr_status npr_tokenizer_open(const char *path, int vocab, npr_tokenizer **out);
+void npr_tokenizer_close(npr_tokenizer *t); /* NULL is fine */
+
+/* n bytes of UTF-8, cleaned, split and merged as open_clip does, into out [context]: start, tokens, end, then
+ * zeros; what does not fit is cut, the end stays. */
+npr_status npr_tokenizer_encode(const npr_tokenizer *t, const char *text, size_t n, int context,
+                                int32_t *out);
+
+/* ---- prompts ------------------------------------------------------------------------------------------ */
+
+/* The prompts of each class. */
+typedef struct npr_prompts {
+    int classes;
+    char **name;     /* [classes] */
+    int64_t *offset; /* [classes + 1] into text */
+    char **text;
+} npr_prompts;
+
+/* Class names, one a line (synonyms after tabs are for search and not used here), each put into every line of a
+ * file of templates where it says {} (or {c}). */
+npr_status npr_prompts_from_templates(const char *names, const char *templates, npr_prompts *p);
+
+/* CuPL's JSON: an object of class name -> array of prompts; `names` gives the order, and each of its names must
+ * be there. */
+npr_status npr_prompts_from_json(const char *names, const char *json, npr_prompts *p);
+void npr_prompts_free(npr_prompts *p);
+
+#endif

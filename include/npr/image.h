@@ -1,0 +1,69 @@
+/* image.h - from JPEG bytes to the pixels CLIP's image tower reads, bit for bit as open_clip's validation
+ * transform makes them with Pillow: Resize(bicubic, short side), CenterCrop, convert to RGB, ToTensor,
+ * Normalize, in that order; EXIF orientation is not applied. Local. */
+#ifndef NPR_IMAGE_H
+#define NPR_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "npr/status.h"
+
+/* ---- decoding ---------------------------------------------------------------------------------------- */
+
+/* What became of an image. All but NPR_IMAGE_OK are skipped, counted by these names and listed; none is a
+ * failure of the job below its budget. */
+typedef enum npr_image_fault {
+    NPR_IMAGE_OK,
+    NPR_IMAGE_UNREADABLE,  /* the file or the bytes in its container cannot be read */
+    NPR_IMAGE_NOT_JPEG,    /* does not begin as a JPEG, or is of a kind that is not supported */
+    NPR_IMAGE_TRUNCATED,   /* ends before its last row */
+    NPR_IMAGE_TOO_LARGE,   /* more pixels or scans than the limits allow: refused before memory is taken */
+    NPR_IMAGE_WARNINGS,    /* damaged: more decoder warnings than the limits allow */
+    NPR_IMAGE_FAULTS
+} npr_image_fault;
+
+const char *npr_image_fault_name(npr_image_fault fault); /* "ok", "unreadable", "not_jpeg", ... */
+
+typedef struct npr_jpeg_limits {
+    int64_t max_pixels; /* width x height; 0: NPR_JPEG_PIXELS */
+    int max_scans;      /* of a progressive file; 0: NPR_JPEG_SCANS */
+    int max_warnings;   /* of the decoder, per image; negative: none allowed; 0: NPR_JPEG_WARNINGS */
+    int fast_to;        /* > 0: decode at 1/2, 1/4 or 1/8 as long as the short side stays >= this many pixels (the
+                           pixels then differ slightly from the reference's); 0: exact */
+} npr_jpeg_limits;
+
+enum { NPR_JPEG_PIXELS = 89478485, NPR_JPEG_SCANS = 100, NPR_JPEG_WARNINGS = 100 };
+
+/* Decoded pixels, 8 bits, rows without gaps, channels as Pillow's modes hold them: 1 L, 3 RGB, 4 CMYK. */
+typedef struct npr_pixels {
+    int width, height, channels;
+    uint8_t *data; /* [height][width][channels] */
+    size_t cap;    /* bytes of data; grows, is kept between images */
+} npr_pixels;
+
+void npr_pixels_free(npr_pixels *p);
+
+typedef struct npr_jpeg npr_jpeg; /* a decoder, for one thread */
+
+npr_status npr_jpeg_make(const npr_jpeg_limits *limits, npr_jpeg **out);
+void npr_jpeg_free(npr_jpeg *j); /* NULL is fine */
+
+/* Decode n bytes. The status is a failure of memory only; *fault tells what became of the image. */
+npr_status npr_jpeg_decode(npr_jpeg *j, const void *bytes, size_t n, npr_pixels *out, npr_image_fault *fault);
+
+/* ---- preprocessing ----------------------------------------------------------------------------------- */
+
+typedef struct npr_preprocess npr_preprocess; /* tables and scratch memory, for one thread */
+
+/* size: pixels of a side; mean, std: [3], of the red, green and blue channel. */
+npr_status npr_preprocess_make(int size, const float *mean, const float *std, npr_preprocess **out);
+void npr_preprocess_free(npr_preprocess *p); /* NULL is fine */
+
+/* Resized and cropped: rgb [size][size][3]. */
+npr_status npr_preprocess_crop(npr_preprocess *p, const npr_pixels *image, uint8_t *rgb);
+
+/* And normalised: chw [3][size][size] = (rgb / 255 - mean) / std, in float. */
+void npr_preprocess_normalize(const npr_preprocess *p, const uint8_t *rgb, float *chw);
+
+#endif
