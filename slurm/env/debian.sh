@@ -11,7 +11,8 @@
 set -euo pipefail
 
 PACKAGES=(build-essential dpkg-dev cmake ninja-build pkg-config git libopenmpi-dev openmpi-bin libhdf5-dev
-  libopenblas-pthread-dev libsqlite3-dev libjansson-dev libxxhash-dev libutf8proc-dev libjpeg62-turbo-dev)
+  libopenblas-pthread-dev libsqlite3-dev libjansson-dev libxxhash-dev libutf8proc-dev libjpeg62-turbo-dev
+  libarchive-dev)
 TEST_PACKAGES=(python3-numpy python3-h5py python3-pil sqlite3 xxhash shellcheck)
 VERSION=1.7.3
 
@@ -47,8 +48,8 @@ fi
 # ---- packages -----------------------------------------------------------------------------------------------------
 codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null || true)
 if [[ $codename != bookworm || $(dpkg --print-architecture 2>/dev/null) != amd64 ]]; then
-  die 78 "this is not Debian 12 on amd64; install MPI, HDF5, OpenBLAS, SQLite, jansson, xxHash, utf8proc, libjpeg-turbo and the" \
-    "C API of FAISS your own way, and give FAISS_ROOT to cmake"
+  die 78 "this is not Debian 12 on amd64; install MPI, HDF5, OpenBLAS, SQLite, jansson, xxHash, utf8proc, libjpeg-turbo," \
+    "libarchive and the C API of FAISS your own way, and give FAISS_ROOT to cmake"
 fi
 
 installed=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "${PACKAGES[@]}" 2>/dev/null || true)
