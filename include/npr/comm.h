@@ -54,6 +54,18 @@ static inline int npr_owns(const npr_comm *comm, int64_t part)
     return (int)(part % comm->size) == comm->rank;
 }
 
+/* A counter that all ranks draw numbers from: 0, 1, 2, ..., each given to one rank, in the order in which they
+ * come. It deals out work that takes unforeseeable time. It lives on rank 0 and is reached one-sidedly; where
+ * the network cannot do that by itself, rank 0 must enter MPI for others to be served: npr_counter_serve(). */
+typedef struct npr_counter npr_counter;
+npr_status npr_counter_make(const npr_comm *comm, npr_counter **out);
+void npr_counter_free(const npr_comm *comm, npr_counter *c); /* after make only; Collective */
+
+/* Begin to draw a number, so that it is there when the work in hand ends. At most one is under way. Local. */
+void npr_counter_ask(npr_counter *c);
+int64_t npr_counter_next(npr_counter *c); /* the number asked for, or a new one; waits. Local. */
+void npr_counter_serve(npr_counter *c);   /* call it now and then while computing; takes a microsecond. Local. */
+
 /* Narrow a count to the int MPI takes; asserts that it fits. Local. */
 int npr_mpi_count(size_t n);
 
