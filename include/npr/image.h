@@ -47,8 +47,11 @@ enum {
 typedef struct npr_pixels {
     int width, height, channels;
     uint8_t *data; /* [height][width][channels] */
-    size_t cap;    /* bytes of data; grows, is kept between images */
+    size_t cap; /* bytes of data; grows, is kept between images. With NPR_PIXELS_SPARE bytes behind the last
+                   pixel (the decoder leaves them) preprocessing is faster for the last rows */
 } npr_pixels;
+
+enum { NPR_PIXELS_SPARE = 64 };
 
 void npr_pixels_free(npr_pixels *p);
 
@@ -68,6 +71,8 @@ npr_status npr_jpeg_encode(const uint8_t *rgb, int width, int height, int qualit
                            size_t *cap, size_t *n);
 
 /* ---- preprocessing ----------------------------------------------------------------------------------- */
+
+enum { NPR_PREPROCESS_SIZE = 4096 }; /* pixels of a side at most */
 
 typedef struct npr_preprocess npr_preprocess; /* tables and scratch memory, for one thread */
 

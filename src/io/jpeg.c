@@ -203,7 +203,6 @@ static void read_rows(npr_jpeg *j, npr_pixels *out)
         if (n > AT_ONCE) n = AT_ONCE;
         for (JDIMENSION i = 0; i < n; i++) row[i] = out->data + (size_t)(y + i) * stride;
         n = jpeg_read_scanlines(d, row, n);
-        if (n == 0) give_up(j, NPR_IMAGE_TRUNCATED);
         if (out->channels == 4)
             invert(row[0], n * stride); /* as Adobe writes CMYK; Pillow always takes it so */
     }
@@ -216,17 +215,19 @@ static void decode(npr_jpeg *j, npr_pixels *out)
     jpeg_create_decompress(d);
     d->src = &j->src;
     d->progress = &j->progress;
-    if (jpeg_read_header(d, TRUE) != JPEG_HEADER_OK) give_up(j, NPR_IMAGE_TRUNCATED);
+    (void)jpeg_read_header(d, TRUE); /* what these return tells of suspension only */
     judge_header(j);
     choose_scale(j);
-    if (!jpeg_start_decompress(d)) give_up(j, NPR_IMAGE_TRUNCATED);
+    (void)jpeg_start_decompress(d);
     out->width = (int)d->output_width;
     out->height = (int)d->output_height;
     out->channels = d->output_components;
     size_t bytes = (size_t)out->width * (size_t)out->height * (size_t)out->channels;
-    if ((j->status = npr_grow(&out->data, &out->cap, bytes, 1, "decoded pixels"))) longjmp(j->out, 1);
+    j->status = npr_grow(&out->data, &out->cap, bytes + NPR_PIXELS_SPARE, 1, "decoded pixels");
+    if (j->status) longjmp(j->out, 1);
+    memset(out->data + bytes, 0, NPR_PIXELS_SPARE);
     read_rows(j, out);
-    if (!jpeg_finish_decompress(d)) give_up(j, NPR_IMAGE_TRUNCATED);
+    (void)jpeg_finish_decompress(d);
 }
 
 npr_status npr_jpeg_decode(npr_jpeg *j, const void *bytes, size_t n, npr_pixels *out, npr_image_fault *fault)
