@@ -7,8 +7,12 @@
 #include "job.h"
 #include "npr/search.h"
 
-static npr_search_job search = {
-    .mode = "exact", .pool = "class", .cap_by = "hash", .part_rows = NPR_PART_ROWS, .tile_rows = 16384};
+static npr_search_job search = {.mode = "exact",
+                                .pool = "class",
+                                .cap_by = "hash",
+                                .part_rows = NPR_PART_ROWS,
+                                .tile_rows = 16384,
+                                .min_score = -INFINITY};
 static const char *max_nsfw = "likely";
 static double min_similarity = -INFINITY;
 static int64_t k = 100, min_side = 0, threads = 1, seed = 0, nprobe = 16, refine = 4, recall_queries = 0;
@@ -44,9 +48,16 @@ static npr_opt options[] = {
      "keep a row only for the class that the head predicts for it", 0, ALL, 0, 0, 0},
     {"clip-threshold", NPR_OPT_REAL, &search.limits.clip_threshold, "P",
      "... and only if softmax(100 x scores) of that class is at least this", 0, ALL, 0, 1, 0},
-    {"cap-by", NPR_OPT_CHOICE, &search.cap_by, "hash|similarity",
-     "caption: a class with more than k rows keeps a random sample (by a hash of\nthe id), or the most "
-     "similar",
+    {"keep-per-class", NPR_OPT_INT, &search.keep, "N",
+     "after all other filters keep of each class only the N rows most similar to\nthe class's own row of "
+     "--head; 0: all",
+     0, ALL, 0, INT_MAX, 0},
+    {"min-score", NPR_OPT_REAL, &search.min_score, "X",
+     "exact, faiss: recall only rows that score at least X, such as near-duplicates\nof the queries", 0, ALL,
+     0, 0, 0},
+    {"cap-by", NPR_OPT_CHOICE, &search.cap_by, "hash|similarity|head",
+     "caption: a class with more than k rows keeps a random sample (by a hash of\nthe id), the most similar "
+     "as published, or the most similar to the class's\nown row of --head",
      0, ALL, 0, 0, 0},
     {"seed", NPR_OPT_INT, &seed, "N", "caption: of that hash", 0, ALL, 0, 0, 0},
     {"nprobe", NPR_OPT_INT, &nprobe, "N", "faiss: inverted lists looked into per query", 0, ALL, 1, 1 << 24,
@@ -91,15 +102,18 @@ int main(int argc, char **argv)
 {
     npr_program program = {.name = "npr-search",
                            .purpose = "recall the priming pool from an index",
-                           .notes = "The pool's rows carry id, label, score and embedding, and whatever the "
-                                    "index knows of them (caption, url,\n"
-                                    "source, similarity, ...). Score: the inner product; in caption search "
-                                    "the row's similarity, or where that is\n"
-                                    "unknown the key it was chosen by. Beside the parts lie classes.tsv (per "
-                                    "class: rows matched, dropped by each\n"
-                                    "filter, capped, kept) and result.txt (the record's results).\n"
-                                    "A stopped or killed search goes on when the same command is run again, "
-                                    "on any number of ranks.\n",
+                           .notes =
+                               "The pool's rows carry id, label, score and embedding, and whatever the "
+                               "index knows of them (caption, url,\n"
+                               "source, similarity, ...). Score: the inner product; in caption search "
+                               "the row's similarity, or where that is\n"
+                               "unknown the key it was chosen by; with\n--keep-per-class or "
+                               "--cap-by=head the similarity to the class's row of the head. Beside the "
+                               "parts lie classes.tsv (per "
+                               "class: rows matched, dropped by each\n"
+                               "filter, capped, outranked, kept) and result.txt (the record's results).\n"
+                               "A stopped or killed search goes on when the same command is run again, "
+                               "on any number of ranks.\n",
                            .options = options,
                            .option_count = NPR_COUNT(options),
                            .run = run};

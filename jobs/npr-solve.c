@@ -2,7 +2,7 @@
 #include "job.h"
 #include "npr/prime.h"
 
-static npr_solve_job job = {.alpha = "0.9", .empty = "text", .sigma = 1000, .step = 0.05};
+static npr_solve_job job = {.alpha = "0.9", .empty = "text", .weight = "rows", .sigma = 1000, .step = 0.05};
 static int64_t threads = 1, tile_rows = 16384;
 
 static npr_opt options[] = {
@@ -23,6 +23,10 @@ static npr_opt options[] = {
      1e-6, 1e12, 0},
     {"grid-step", NPR_OPT_REAL, &job.step, "S", "alphas tried by --alpha=loo and --sweep: 0, S, 2 S, ... 1",
      0, 1, 0.001, 1, 0},
+    {"weight", NPR_OPT_CHOICE, &job.weight, "rows|count",
+     "a pool row counts once, or as often as its column count says: how many\nqueries recalled it "
+     "(transductive pools)",
+     0, 1, 0, 0, 0},
     {"empty", NPR_OPT_CHOICE, &job.empty, "text|zero",
      "a class without rows keeps its text row, or is blended with a zero\nvector as the reference "
      "implementation does",

@@ -18,8 +18,9 @@
  * bits for any number of ranks, threads and parts. */
 typedef struct npr_means {
     int classes, dim;
-    double *sum;    /* [classes][dim] */
-    int64_t *count; /* [classes] */
+    double *sum;     /* [classes][dim] */
+    int64_t *count;  /* [classes] rows */
+    int64_t *weight; /* [classes] rows, each as often as its count says */
 } npr_means;
 
 npr_status npr_means_make(int classes, int dim, npr_means *m);
@@ -29,7 +30,13 @@ void npr_means_free(npr_means *m);
  * spoiled: a label >= classes, a value outside [-1, 1], more than 2^29 rows of a class. */
 npr_status npr_means_add(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n);
 
-/* Add all ranks' sums and counts, exactly. Refuses more than 2^29 rows of a class. Collective. */
+/* The same, with row i taken count[i] times (NULL: once), a product that is exact too: the sum of a class is
+ * a multiple of 2^-24 of at most its weight, so the limit of 2^29 holds for weights. A count below 1 is
+ * refused. */
+npr_status npr_means_add_counted(npr_means *m, const uint16_t *emb, const int32_t *label,
+                                 const int32_t *count, int64_t n);
+
+/* Add all ranks' sums and counts, exactly. Refuses a class of a weight above 2^29. Collective. */
 npr_status npr_means_reduce(const npr_comm *comm, npr_means *m);
 
 /* Unit-norm mean of each class, out [classes][dim]; zero for a class without rows (or whose rows cancel). */
@@ -87,7 +94,9 @@ typedef struct npr_loo {
 
 npr_status npr_loo_make(const float *text, const npr_means *means, int text_if_empty, int steps, npr_loo *l);
 void npr_loo_free(npr_loo *l);
-npr_status npr_loo_add(npr_loo *l, const uint16_t *emb, const int32_t *label, int64_t n, int threads);
+/* count as in npr_means_add_counted(): a row is left out as often as it was taken in, and judged once. */
+npr_status npr_loo_add(npr_loo *l, const uint16_t *emb, const int32_t *label, const int32_t *count, int64_t n,
+                       int threads);
 void npr_loo_reduce(const npr_comm *comm, npr_loo *l); /* Collective */
 
 /* Share right at alpha = i / steps, averaged over classes: a pool's class sizes are those of the web's
@@ -137,7 +146,8 @@ npr_difference npr_pairs_difference(const npr_pairs *p);
 typedef struct npr_solve_job {
     const char *head, *pool, *shots, *test, *out; /* sets; shots, test may be NULL */
     const char *identity;                         /* options that shape the head */
-    const char *alpha; /* a number in [0, 1], "rule", "loo": never from the test set */
+    const char *alpha;  /* a number in [0, 1], "rule", "loo": never from the test set */
+    const char *weight; /* "rows": a pool row counts once; "count": as often as its column count says */
     const char
         *empty; /* image mean of a class without rows: "text", its text row; "zero", as in the reference */
     double sigma, step;      /* of the rule; of the grid of loo and sweep */

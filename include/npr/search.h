@@ -78,14 +78,16 @@ struct npr_scanner {
 
 /* What every scanner is made from; the pointers stay owned by the caller and must outlive the scanner. */
 typedef struct npr_scan_options {
-    const npr_queries *queries; /* exact, faiss: one list per query; caption: labels of the lines, NULL = 0, 1, ... */
-    const npr_queries *head;    /* the classes of the CLIP filter; NULL without it */
+    const npr_queries
+        *queries; /* exact, faiss: one list per query; caption: labels of the lines, NULL = 0, 1, ... */
+    const npr_queries *head; /* the classes of the CLIP filter and of cap_by "head"; else may be NULL */
     npr_filter_limits limits;
     int labels_from_index; /* 1: a row's own class is its label column (transductive); 0: the query's label */
     int k, threads;
     int64_t tile_rows;  /* rows read and scored at a time */
     const char *names;  /* caption: text of the class file, one class a line, synonyms after tabs */
-    const char *cap_by; /* caption: which rows a full list keeps: "hash" of the id, or "similarity" */
+    const char *cap_by; /* caption: which rows a full list keeps: by "hash" of the id, "similarity", or
+                           "head": the score with the class's own row of the head */
     uint64_t seed;      /* caption: of that hash */
     int nprobe;         /* faiss */
     int refine;         /* faiss: candidates fetched per wanted hit, to be rescored and filtered */
@@ -165,6 +167,9 @@ typedef struct npr_search_job {
     npr_filter_limits limits;
     int k, threads, nprobe, refine, dry_run;
     int recall_queries; /* faiss: queries whose recall@k is measured against exact; 0: none */
+    int64_t keep;     /* > 0: of each class only so many rows, the most similar to the class's own row of the
+                         head, after all other filters */
+    double min_score; /* exact, faiss: hits below are left out; -INFINITY: off */
     const char *cap_by;
     uint64_t seed;
     int64_t tile_rows, query_batch, part_rows;

@@ -38,8 +38,9 @@ typedef enum npr_column {
     NPR_NSFW,       /* "nsfw"       [n] uint8: npr_nsfw */
     NPR_WIDTH,      /* "width"      [n] int32 pixels of the original image, 0 = unknown */
     NPR_HEIGHT,     /* "height"     [n] int32 */
-    NPR_WEIGHT, /* "weight"     [n][dim] float: a head's row in full precision (not unit norm after blending)
-                 */
+    NPR_WEIGHT,  /* "weight"     [n][dim] float: a head's row in full precision (not unit norm after blending)
+                  */
+    NPR_RECALLS, /* "count"      [n] int32: queries that recalled the row, at least 1; 0 = unknown */
     NPR_COLUMNS
 } npr_column;
 
@@ -78,6 +79,7 @@ typedef struct npr_rows {
     uint8_t *nsfw;
     int32_t *width, *height;
     float *weight;    /* [cap][dim] */
+    int32_t *recalls; /* [cap] column "count" */
     char **container; /* [n_container] names that source[][0] counts into; -1 there = unknown */
     int n_container;
     int n_slot; /* private: a hash table that finds a container by name */

@@ -30,6 +30,7 @@ static const struct column {
     [NPR_WIDTH] = {"width", NULL, NPR_INT32, 1, offsetof(npr_rows, width)},
     [NPR_HEIGHT] = {"height", NULL, NPR_INT32, 1, offsetof(npr_rows, height)},
     [NPR_WEIGHT] = {"weight", NULL, NPR_FLOAT, DIM, offsetof(npr_rows, weight)},
+    [NPR_RECALLS] = {"count", NULL, NPR_INT32, 1, offsetof(npr_rows, recalls)},
     [NPR_CONTAINER] = {"container", "container_offset", NPR_BYTE, TEXT, 0},
 };
 
@@ -237,6 +238,7 @@ void npr_rows_unknown(npr_rows *r, npr_column c, int64_t row0, int64_t n)
     case NPR_NSFW:
     case NPR_WIDTH:
     case NPR_HEIGHT:
+    case NPR_RECALLS:
         memset(to, 0, values * npr_value_bytes(columns[c].value));
         break;
     default: /* id, label, source: -1 */

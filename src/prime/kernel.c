@@ -31,6 +31,27 @@ static unsigned sum_portable(const npr_batch *b, int from, int to, double *sum)
     return sum_columns(b, from, to, 0, sum);
 }
 
+unsigned npr_sum_counted(const npr_batch *b, const int32_t *count, int from, int to, double *sum)
+{
+    enum { BLOCK = 64 };
+    unsigned most = 0;
+    float x[BLOCK];
+    for (int i = from; i < to; i++) {
+        const uint16_t *row = b->emb + (size_t)b->order[i] * (size_t)b->dim;
+        double times = count[b->order[i]];
+        for (int j = 0; j < b->dim; j += BLOCK) {
+            int m = b->dim - j < BLOCK ? b->dim - j : BLOCK;
+            npr_half_to_float(row + j, x, (size_t)m);
+            for (int u = 0; u < m; u++) {
+                unsigned magnitude = row[j + u] & 0x7fffu;
+                most = magnitude > most ? magnitude : most;
+                sum[j + u] += times * (double)x[u]; /* 29 and 11 bits: exact */
+            }
+        }
+    }
+    return most;
+}
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 

@@ -94,15 +94,15 @@ typedef struct loo_row {
     double margin;             /* bound of their error and of a blend's */
 } loo_row;
 
-/* x.m with m the unit mean of the class's other rows: S - x is exact, each value a multiple of 2^-24. */
-static double left_out_score(const npr_loo *l, const float *x, int own, double own_text)
+/* x.m with m the unit mean of the class's other rows: S - n x is exact, each value a multiple of 2^-24. */
+static double left_out_score(const npr_loo *l, const float *x, double times, int own, double own_text)
 {
     const npr_means *m = l->means;
     if (m->count[own] < 2) return l->text_if_empty ? own_text : 0;
     const double *sum = m->sum + (size_t)own * (size_t)m->dim;
     double squares = 0, dot = 0;
     for (int j = 0; j < m->dim; j++) {
-        double rest = sum[j] - (double)x[j];
+        double rest = sum[j] - times * (double)x[j];
         squares += rest * rest;
         dot += rest * (double)x[j];
     }
@@ -171,7 +171,8 @@ typedef struct loo_scratch {
     float *x, *text, *image; /* [BLOCK][dim], [BLOCK][classes] twice */
 } loo_scratch;
 
-static void count_block(const npr_loo *l, const uint16_t *emb, const int32_t *label, int n, loo_scratch *s)
+static void count_block(const npr_loo *l, const uint16_t *emb, const int32_t *label, const int32_t *count,
+                        int n, loo_scratch *s)
 {
     int dim = l->means->dim, classes = l->means->classes;
     npr_half_to_float(emb, s->x, (size_t)n * (size_t)dim);
@@ -184,7 +185,7 @@ static void count_block(const npr_loo *l, const uint16_t *emb, const int32_t *la
         float *text = s->text + (size_t)i * (size_t)classes, *image = s->image + (size_t)i * (size_t)classes;
         loo_row r = {.half = half, .own = label[i], .text = text, .image = image};
         r.own_text = npr_score_dot(half, l->text + (size_t)r.own * (size_t)dim, dim);
-        r.own_image = left_out_score(l, x, r.own, r.own_text);
+        r.own_image = left_out_score(l, x, count ? count[i] : 1, r.own, r.own_text);
         text[r.own] = image[r.own] = never;
         /* 8 more roundings than the products': alpha to float, two products, a sum, and the doubles' */
         r.margin = npr_gemm_error(dim + 8, row_norm(x, dim), l->head_norm);
@@ -218,14 +219,15 @@ static loo_scratch *make_scratch(const npr_loo *l, int threads)
     return NULL;
 }
 
-npr_status npr_loo_add(npr_loo *l, const uint16_t *emb, const int32_t *label, int64_t n, int threads)
+npr_status npr_loo_add(npr_loo *l, const uint16_t *emb, const int32_t *label, const int32_t *count, int64_t n,
+                       int threads)
 {
     loo_scratch *s = make_scratch(l, threads);
     if (!s) return NPR_EINTERNAL;
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
     for (int64_t i = 0; i < n; i += BLOCK)
-        count_block(l, emb + i * l->means->dim, label + i, (int)(n - i < BLOCK ? n - i : BLOCK),
-                    &s[omp_get_thread_num()]);
+        count_block(l, emb + i * l->means->dim, label + i, count ? count + i : NULL,
+                    (int)(n - i < BLOCK ? n - i : BLOCK), &s[omp_get_thread_num()]);
     free_scratch(s, threads);
     return NPR_OK;
 }

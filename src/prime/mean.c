@@ -18,7 +18,7 @@
 enum {
     BATCH = 16384,      /* rows sorted at a time: their sums stay in registers, the rows in the caches */
     HALF_ONE = 0x3c00,  /* 1.0 as binary16; larger magnitudes, infinities and NaN lie above */
-    MOST_ROWS = 1 << 29 /* of a class: the proof's limit */
+    MOST_ROWS = 1 << 29 /* weight of a class: the proof's limit */
 };
 
 npr_status npr_means_make(int classes, int dim, npr_means *m)
@@ -28,7 +28,8 @@ npr_status npr_means_make(int classes, int dim, npr_means *m)
     size_t n = (size_t)classes * (size_t)dim;
     m->sum = npr_alloc_aligned(n, sizeof *m->sum, "the class sums");
     m->count = npr_alloc((size_t)classes, sizeof *m->count, "the class counts");
-    if (!m->sum || !m->count) {
+    m->weight = npr_alloc((size_t)classes, sizeof *m->weight, "the class counts");
+    if (!m->sum || !m->count || !m->weight) {
         npr_means_free(m);
         return NPR_EINTERNAL;
     }
@@ -40,8 +41,9 @@ void npr_means_free(npr_means *m)
 {
     free(m->sum);
     free(m->count);
+    free(m->weight);
     m->sum = NULL;
-    m->count = NULL;
+    m->count = m->weight = NULL;
 }
 
 /* A value outside [-1, 1] was met: say where. */
@@ -68,9 +70,9 @@ static npr_status check_labels(const npr_means *m, const int32_t *label, int64_t
 npr_status npr_means_check(const npr_means *m)
 {
     for (int c = 0; c < m->classes; c++)
-        if (m->count[c] > MOST_ROWS)
+        if (m->weight[c] > MOST_ROWS)
             return npr_fail(NPR_EDATA, "class %d has %lld rows; sums are exact up to %d rows of a class", c,
-                            (long long)m->count[c], MOST_ROWS);
+                            (long long)m->weight[c], MOST_ROWS);
     return NPR_OK;
 }
 
@@ -85,14 +87,42 @@ static void sort_by_class(const int32_t *label, int n, int classes, int32_t *sta
         if (label[i] >= 0) order[start[label[i] + 1]++] = i;
 }
 
+/* Rows order[from .. to) of a batch, all of class c. Returns the largest magnitude met. */
+static unsigned add_class(npr_means *m, const npr_batch *b, const int32_t *count, int from, int to, int c)
+{
+    const char *name;
+    double *sum = m->sum + (size_t)c * (size_t)m->dim;
+    m->count[c] += to - from;
+    if (!count) {
+        m->weight[c] += to - from;
+        return npr_sum_kernel_at(0, &name)(b, from, to, sum);
+    }
+    for (int i = from; i < to; i++) m->weight[c] += count[b->order[i]];
+    return npr_sum_counted(b, count, from, to, sum);
+}
+
+static npr_status check_counts(const int32_t *label, const int32_t *count, int64_t n)
+{
+    for (int64_t i = 0; count && i < n; i++)
+        if (label[i] >= 0 && count[i] < 1)
+            return npr_fail(NPR_EDATA, "row %lld has the count %d; a row was recalled at least once",
+                            (long long)i, count[i]);
+    return NPR_OK;
+}
+
 npr_status npr_means_add(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n)
 {
+    return npr_means_add_counted(m, emb, label, NULL, n);
+}
+
+npr_status npr_means_add_counted(npr_means *m, const uint16_t *emb, const int32_t *label,
+                                 const int32_t *count, int64_t n)
+{
     NPR_TRY(check_labels(m, label, n));
+    NPR_TRY(check_counts(label, count, n));
     int32_t *start = npr_alloc((size_t)m->classes + 2, sizeof *start, "sorting rows by class");
     int32_t *order = npr_alloc(BATCH, sizeof *order, "sorting rows by class");
     npr_status st = start && order ? NPR_OK : NPR_EINTERNAL;
-    const char *name;
-    npr_sum_kernel kernel = npr_sum_kernel_at(0, &name);
     for (int64_t row0 = 0; row0 < n && !st; row0 += BATCH) {
         int rows = (int)(n - row0 < BATCH ? n - row0 : BATCH);
         sort_by_class(label + row0, rows, m->classes, start, order);
@@ -100,9 +130,8 @@ npr_status npr_means_add(npr_means *m, const uint16_t *emb, const int32_t *label
         unsigned most = 0;
         for (int c = 0; c < m->classes; c++) {
             if (start[c] == start[c + 1]) continue;
-            unsigned magnitude = kernel(&batch, start[c], start[c + 1], m->sum + (size_t)c * (size_t)m->dim);
+            unsigned magnitude = add_class(m, &batch, count ? count + row0 : NULL, start[c], start[c + 1], c);
             most = magnitude > most ? magnitude : most;
-            m->count[c] += start[c + 1] - start[c];
         }
         if (most > HALF_ONE) st = refuse_value(emb, m->dim, n);
     }

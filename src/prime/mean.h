@@ -16,6 +16,9 @@ typedef struct npr_batch {
 /* Add rows order[from .. to) to sum [dim]. Returns the largest magnitude met, as the bits of a binary16. */
 typedef unsigned (*npr_sum_kernel)(const npr_batch *b, int from, int to, double *sum);
 
+/* The same with row i taken count[i] times; portable. */
+unsigned npr_sum_counted(const npr_batch *b, const int32_t *count, int from, int to, double *sum);
+
 /* Kernels this machine can run, best first: i = 0, 1, ... until NULL. All give the same bits. */
 npr_sum_kernel npr_sum_kernel_at(int i, const char **name);
 

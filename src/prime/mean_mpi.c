@@ -5,6 +5,7 @@
 npr_status npr_means_reduce(const npr_comm *comm, npr_means *m)
 {
     npr_sum_i64(comm, m->count, (size_t)m->classes);
+    npr_sum_i64(comm, m->weight, (size_t)m->classes);
     NPR_TRY(
         npr_means_check(m)); /* the same answer on all ranks: beyond the limit the sums would not be exact */
     npr_sum_f64_exact(comm, m->sum, (size_t)m->classes * (size_t)m->dim);

@@ -80,16 +80,21 @@ static void record_plan(const npr_solve *s)
 
 static npr_status sum_tile(void *to, const npr_rows *r)
 {
-    return npr_means_add(to, r->emb, r->label, r->n);
+    return npr_means_add_counted(to, r->emb, r->label, r->recalls, r->n); /* no column: once each */
+}
+
+/* Columns that class means need. Shots have no counts. */
+static uint32_t columns_of(const npr_solve *s, const npr_set *set)
+{
+    int counted = set == s->pool && !strcmp(s->job->weight, "count");
+    return NPR_COL(NPR_EMB) | NPR_COL(NPR_LABEL) | (counted ? NPR_COL(NPR_RECALLS) : 0);
 }
 
 static npr_status sum_set(const npr_comm *comm, npr_solve *s, const npr_set *set, const char *phase)
 {
     char read[32];
-    npr_walk walk = {.set = set,
-                     .what = "class sums",
-                     .columns = NPR_COL(NPR_EMB) | NPR_COL(NPR_LABEL),
-                     .tile_rows = s->job->tile_rows};
+    npr_walk walk = {
+        .set = set, .what = "class sums", .columns = columns_of(s, set), .tile_rows = s->job->tile_rows};
     npr_status st = npr_walk_set(comm, s->log, &walk, sum_tile, &s->means);
     snprintf(read, sizeof read, "%s_read", phase);
     npr_record_time(comm, s->rec, read, walk.read);
@@ -136,7 +141,7 @@ static npr_status record_empty(npr_solve *s)
 static npr_status make_means(const npr_comm *comm, npr_solve *s)
 {
     int classes = s->text.classes;
-    int64_t pool = 0, all = 0;
+    int64_t pool = 0, all = 0, weight = 0;
     char hex[NPR_DIGEST_HEX];
     NPR_TRY(sum_set(comm, s, s->pool, "sums"));
     memcpy(s->pool_count, s->means.count, (size_t)classes * sizeof *s->pool_count);
@@ -149,10 +154,12 @@ static npr_status make_means(const npr_comm *comm, npr_solve *s)
     for (int c = 0; c < classes; c++) {
         pool += s->pool_count[c];
         all += s->means.count[c];
+        weight += s->means.weight[c];
     }
     npr_record_int(s->rec, "result.classes", classes);
     npr_record_int(s->rec, "result.pool_rows", pool);
     npr_record_int(s->rec, "result.shot_rows", all - pool);
+    npr_record_int(s->rec, "result.weight", weight);
     npr_digest_block(s->means.sum, (size_t)classes * (size_t)s->text.dim * sizeof *s->means.sum, hex);
     npr_record_text(s->rec, "check.sums", hex);
     return npr_agree(comm, record_empty(s), "class sums");
@@ -169,20 +176,19 @@ typedef struct loo_pass {
 static npr_status loo_tile(void *to, const npr_rows *r)
 {
     loo_pass *p = to;
-    return npr_loo_add(&p->loo, r->emb, r->label, r->n, p->threads);
+    return npr_loo_add(&p->loo, r->emb, r->label, r->recalls, r->n, p->threads);
 }
 
 static npr_status leave_one_out(const npr_comm *comm, npr_solve *s)
 {
     loo_pass p = {.threads = s->job->threads};
-    npr_walk walk = {.what = "leave-one-out",
-                     .columns = NPR_COL(NPR_EMB) | NPR_COL(NPR_LABEL),
-                     .tile_rows = s->job->tile_rows};
+    npr_walk walk = {.what = "leave-one-out", .tile_rows = s->job->tile_rows};
     const npr_set *sets[2] = {s->pool, s->shots};
     npr_status st = npr_loo_make(s->text.w, &s->means, s->keep != NULL, s->steps, &p.loo);
     st = npr_agree(comm, st, walk.what);
     for (int i = 0; i < 2 && !st; i++) {
         walk.set = sets[i];
+        walk.columns = walk.set ? columns_of(s, walk.set) : 0;
         if (walk.set) st = npr_walk_set(comm, s->log, &walk, loo_tile, &p);
     }
     if (!st) {

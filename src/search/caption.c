@@ -3,8 +3,9 @@
  *
  * ImageNet's names match 0.34 billion captions of LAION-2B, so a class keeps at most k rows, chosen while
  * scanning by a key that depends on the row alone: a hash of its id (an unbiased sample, the same for any
- * number of ranks), or its published similarity. Limits are asked of every row that matches, kept or not, so
- * that the tally is the same too. See npr/search.h, phrases.h. */
+ * number of ranks), its published similarity, or its score with the class's own row of the head. Limits are
+ * asked of every row that matches, kept or not, so that the tally is the same too. See npr/search.h,
+ * phrases.h. */
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/score.h"
 #include "npr/search.h"
 #include "search/filter.h"
 #include "search/phrases.h"
@@ -23,7 +25,8 @@ static const double UNKNOWN_KEY = -1e6;
 typedef struct caption_scanner {
     npr_scanner base; /* first: a scanner of ours is one of theirs */
     npr_scan_options o;
-    int by_similarity;
+    enum { BY_HASH, BY_SIMILARITY, BY_HEAD } by;
+    const float **own_row; /* [classes] by head: the row of the head of each list */
     npr_phrases *phrases;
     npr_matches *matches; /* [threads] */
     npr_filter *filter;
@@ -42,7 +45,8 @@ static npr_status open_index(caption_scanner *s, const npr_set *index)
             "%s: no column \"tokens\", so no captions to search; ingest the index with its captions",
             index->path);
     uint32_t wanted = npr_filter_columns(s->filter);
-    if (s->by_similarity) wanted |= NPR_COL(NPR_SIMILARITY);
+    if (s->by == BY_SIMILARITY) wanted |= NPR_COL(NPR_SIMILARITY);
+    if (s->by == BY_HEAD) wanted |= NPR_COL(NPR_EMB);
     NPR_TRY(
         npr_rows_make(&s->picked, NPR_COL(NPR_ID) | (wanted & index->columns), index->dim, s->o.tile_rows));
     return npr_tiles_make(NPR_COL(NPR_TOKENS), index->dim, s->o.tile_rows, &s->tiles);
@@ -78,9 +82,14 @@ static int64_t list_rows(caption_scanner *s, int64_t row0)
     return n;
 }
 
-static double key(const caption_scanner *s, int64_t i)
+static double key(const caption_scanner *s, int64_t i, int32_t list)
 {
-    if (!s->by_similarity) return (double)(npr_mix64((uint64_t)s->picked.id[i] ^ s->o.seed) >> 11) * 0x1p-53;
+    if (s->by == BY_HEAD) {
+        int dim = s->picked.dim;
+        double score = npr_score_dot(s->picked.emb + (size_t)i * (size_t)dim, s->own_row[list], dim);
+        return isfinite(score) ? score : UNKNOWN_KEY;
+    }
+    if (s->by == BY_HASH) return (double)(npr_mix64((uint64_t)s->picked.id[i] ^ s->o.seed) >> 11) * 0x1p-53;
     if (!(s->picked.columns & NPR_COL(NPR_SIMILARITY)) || !isfinite(s->picked.similarity[i]))
         return UNKNOWN_KEY;
     return s->picked.similarity[i];
@@ -99,7 +108,7 @@ static npr_status offer(caption_scanner *s, int part, int64_t i, int32_t list, n
         count[drop]++;
         return NPR_OK;
     }
-    npr_hit hit = {key(s, i), s->picked.id[i], npr_place(part, s->row[i])};
+    npr_hit hit = {key(s, i, list), s->picked.id[i], npr_place(part, s->row[i])};
     return hit.score >= npr_topk_floor(into, list) ? npr_topk_push(into, list, hit) : NPR_OK;
 }
 
@@ -148,10 +157,28 @@ static void scanner_free(npr_scanner *self)
     npr_tiles_free(s->tiles);
     npr_filter_free(s->filter);
     npr_rows_free(&s->picked);
+    free(s->own_row);
     free(s->row);
     free(s->drop);
     free(s->own);
     free(s);
+}
+
+/* The row of the head that stands for each list. */
+static npr_status find_rows(caption_scanner *s)
+{
+    const npr_queries *h = s->o.head;
+    s->own_row = npr_alloc((size_t)s->phrases->classes, sizeof *s->own_row, "rows of the head");
+    if (!s->own_row) return npr_last();
+    for (int list = 0; list < s->phrases->classes; list++) {
+        int32_t class = s->o.queries ? s->o.queries->label[list] : list;
+        for (int i = 0; h && i < h->nq && !s->own_row[list]; i++)
+            if (h->label[i] == class) s->own_row[list] = h->vector + (size_t)i * (size_t)h->dim;
+        if (!s->own_row[list])
+            return npr_fail(NPR_EENV, "--cap-by=head: the head has no row of class %d (%.40s)", class,
+                            s->phrases->name[list]);
+    }
+    return NPR_OK;
 }
 
 static npr_status make(caption_scanner *s)
@@ -159,6 +186,7 @@ static npr_status make(caption_scanner *s)
     size_t n = (size_t)s->o.tile_rows, threads = (size_t)s->o.threads;
     NPR_TRY(npr_phrases_make(s->o.names, &s->phrases));
     s->base.lists = s->phrases->classes;
+    if (s->by == BY_HEAD) NPR_TRY(find_rows(s));
     s->matches = npr_alloc(threads, sizeof *s->matches, "matches");
     s->row = npr_alloc(n, sizeof *s->row, "a tile's matches");
     s->drop = npr_alloc(n, sizeof *s->drop, "a tile's limits");
@@ -170,15 +198,18 @@ static npr_status make(caption_scanner *s)
 
 npr_status npr_scanner_caption(const npr_scan_options *o, npr_scanner **out)
 {
-    int by_similarity = !strcmp(o->cap_by, "similarity");
-    if (!by_similarity && strcmp(o->cap_by, "hash") != 0)
-        return npr_fail(NPR_EUSAGE, "a class is capped by \"hash\" or \"similarity\", not by \"%s\"",
+    static const char *const by[] = {"hash", "similarity", "head"};
+    int i = 0;
+    while (i < 3 && strcmp(o->cap_by, by[i]) != 0) i++;
+    if (i == 3)
+        return npr_fail(NPR_EUSAGE,
+                        "a class is capped by \"hash\", \"similarity\" or \"head\", not by \"%s\"",
                         o->cap_by);
     caption_scanner *s = npr_alloc(1, sizeof *s, "the caption scanner");
     if (!s) return npr_last();
     s->base = (npr_scanner){"caption", 0, scan_part, scanner_free};
     s->o = *o;
-    s->by_similarity = by_similarity;
+    s->by = i;
     npr_status st = make(s);
     if (st) {
         scanner_free(&s->base);

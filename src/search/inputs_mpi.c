@@ -159,6 +159,12 @@ static npr_status make_lists(npr_search_inputs *in)
 
 /* ---- checks -------------------------------------------------------------------------------------------- */
 
+/* Is the head asked about rows, and not only for names? */
+static int head_judges(const npr_search_job *job)
+{
+    return job->limits.clip || job->keep || (!strcmp(job->mode, "caption") && !strcmp(job->cap_by, "head"));
+}
+
 static npr_status check_job(const npr_search_job *job)
 {
     int caption = !strcmp(job->mode, "caption");
@@ -173,6 +179,11 @@ static npr_status check_job(const npr_search_job *job)
     if (!caption && job->names)
         return npr_fail(NPR_EUSAGE, "--names is for caption search, not for %s", job->mode);
     if (job->limits.clip && !job->head) return npr_fail(NPR_EUSAGE, "the CLIP filter needs --head");
+    if (job->keep && !job->head) return npr_fail(NPR_EUSAGE, "--keep-per-class needs --head");
+    if (caption && !strcmp(job->cap_by, "head") && !job->head)
+        return npr_fail(NPR_EUSAGE, "--cap-by=head needs --head");
+    if (caption && job->min_score > -INFINITY)
+        return npr_fail(NPR_EUSAGE, "--min-score is for exact and faiss search; caption search has no score");
     if (job->recall_queries && strcmp(job->mode, "faiss") != 0)
         return npr_fail(NPR_EUSAGE, "--recall-queries is for faiss search; %s search is exact", job->mode);
     return NPR_OK;
@@ -204,11 +215,12 @@ static npr_status check_columns(const npr_search_job *job, const npr_search_inpu
 
 static npr_status check_labels(const npr_search_job *job, const npr_search_inputs *in)
 {
-    for (int i = 0; job->limits.clip && i < in->head.nq; i++)
+    int judges = head_judges(job);
+    for (int i = 0; judges && i < in->head.nq; i++)
         if (in->head.label[i] < 0)
-            return npr_fail(NPR_EENV, "%s: row %d has no class, so the CLIP filter cannot use this head",
+            return npr_fail(NPR_EENV, "%s: row %d has no class, so rows cannot be filtered with this head",
                             in->head_set->path, i);
-    if (job->limits.clip && in->phrases && in->head.nq != in->lists)
+    if (judges && in->phrases && in->head.nq != in->lists)
         return npr_fail(NPR_EENV, "%s names %d classes, %s has %d", job->names, in->lists, in->head_set->path,
                         in->head.nq);
     if (!strcmp(job->pool, "row")) return NPR_OK;
@@ -218,10 +230,9 @@ static npr_status check_labels(const npr_search_job *job, const npr_search_input
                             "%s: row %d has no class to give to what it recalls; use --pool=row to keep the "
                             "classes of the index",
                             in->by == &in->head ? job->head : job->queries, i);
-        if (job->limits.clip && in->label[i] >= in->head.classes)
-            return npr_fail(NPR_EENV,
-                            "query %d is of class %d, the head of the CLIP filter has classes 0 to %d", i,
-                            in->label[i], in->head.classes - 1);
+        if (judges && in->label[i] >= in->head.classes)
+            return npr_fail(NPR_EENV, "query %d is of class %d, the head of the filters has classes 0 to %d",
+                            i, in->label[i], in->head.classes - 1);
     }
     return NPR_OK;
 }
@@ -275,7 +286,7 @@ npr_status npr_search_inputs_read(const npr_comm *comm, const npr_log *log, cons
     NPR_TRY(npr_agree(comm, check_job(job), "options"));
     NPR_TRY(open_set(comm, job->index, &in->index));
     if (job->head) {
-        int compared = job->limits.clip || (!caption && !job->queries);
+        int compared = head_judges(job) || (!caption && !job->queries);
         NPR_TRY(open_vectors(comm, log, in, job->head, compared, &in->head_set, &in->head));
     }
     if (job->queries) NPR_TRY(open_vectors(comm, log, in, job->queries, 1, &in->query_set, &in->queries));

@@ -28,6 +28,7 @@ typedef struct want {
 typedef struct pool_job {
     const npr_comm *comm;
     const npr_search_job *job;
+    const npr_search_inputs *in;
     const npr_set *index;
     const npr_search_plan *plan;
     uint32_t columns;
@@ -55,12 +56,12 @@ typedef struct pool_job {
     npr_rows batch;
 } pool_job;
 
-uint32_t npr_search_pool_columns(const npr_set *index)
+uint32_t npr_search_pool_columns(const npr_set *index, int by_vector)
 {
     uint32_t may = NPR_COL(NPR_CAPTION) | NPR_COL(NPR_URL) | NPR_COL(NPR_TOKENS) | NPR_COL(NPR_SOURCE) |
                    NPR_COL(NPR_SIMILARITY) | NPR_COL(NPR_NSFW) | NPR_COL(NPR_WIDTH) | NPR_COL(NPR_HEIGHT);
     return NPR_COL(NPR_EMB) | NPR_COL(NPR_ID) | NPR_COL(NPR_LABEL) | NPR_COL(NPR_SCORE) |
-           (index->columns & may);
+           (by_vector ? NPR_COL(NPR_RECALLS) : 0) | (index->columns & may);
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -116,10 +117,13 @@ static npr_status send_row(pool_job *p, int group, int64_t j, int64_t row)
                         p->index->path, (long long)npr_place_row(from->hit.place), (long long)p->picked.id[j],
                         (long long)from->hit.id);
     if (strcmp(p->job->pool, "row") != 0) p->one.label[0] = from->label;
-    /* Caption search ranks by a key that says nothing of the row; its similarity does. */
-    int key = !strcmp(p->job->mode, "caption");
+    /* Caption search ranks by a key that says nothing of the row, unless the head gave it; its similarity
+     * does.
+     */
+    int key = !p->in->by && !p->job->keep && strcmp(p->job->cap_by, "head") != 0;
     int known = p->one.columns & NPR_COL(NPR_SIMILARITY) && p->one.similarity[0] == p->one.similarity[0];
     p->one.score[0] = key && known ? p->one.similarity[0] : (float)from->hit.score;
+    if (p->one.recalls) p->one.recalls[0] = from->recalls;
     int rank = 0;
     while (p->todo[group + rank] != (int)(row / p->part_rows)) rank++;
     char **buffer = &p->send[rank];
@@ -307,7 +311,7 @@ static npr_status prepare(pool_job *p)
         return npr_last();
     for (int i = 0; i < p->parts; i++)
         if (!npr_set_done(p->w, i)) p->todo[p->n_todo++] = i;
-    uint32_t read = p->columns & p->index->columns & ~NPR_COL(NPR_SCORE);
+    uint32_t read = p->columns & p->index->columns & ~(NPR_COL(NPR_SCORE) | NPR_COL(NPR_RECALLS));
     NPR_TRY(npr_rows_make(&p->picked, read, p->index->dim, ROUND_ROWS));
     NPR_TRY(npr_rows_make(&p->one, p->columns, p->index->dim, 1));
     return npr_rows_make(&p->batch, p->columns, p->index->dim, BATCH_ROWS);
@@ -339,9 +343,10 @@ npr_status npr_search_pool_write(const npr_comm *comm, const npr_log *log, const
 {
     pool_job p = {.comm = comm,
                   .job = job,
+                  .in = in,
                   .index = in->index,
                   .plan = plan,
-                  .columns = npr_search_pool_columns(in->index),
+                  .columns = npr_search_pool_columns(in->index, in->by != NULL),
                   .w = w,
                   .parts = parts,
                   .part_rows = job->part_rows};

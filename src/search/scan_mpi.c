@@ -291,7 +291,7 @@ static npr_status make_scanner(const npr_search_job *job, const npr_search_input
                                const npr_search_pass *pass, npr_queries *view, char **names,
                                npr_scanner **out)
 {
-    npr_scan_options o = {.head = job->limits.clip ? &in->head : NULL,
+    npr_scan_options o = {.head = in->head_set ? &in->head : NULL,
                           .limits = job->limits,
                           .labels_from_index = !strcmp(job->pool, "row"),
                           .k = job->k,

@@ -1,5 +1,6 @@
 /* search_mpi.c - recall as one collective stage: scan in batches of queries, merge, order, write. See
  * npr/search.h; the steps are in the files that search_stage.h lists. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ typedef struct search_run {
     int by_class;
     npr_search_plan plan;
     npr_tally tally; /* of all lists */
+    npr_search_kept kept;
     npr_search_recall recall;
     npr_search_times times;
 } search_run;
@@ -91,7 +93,7 @@ static npr_status keep(search_run *r, const npr_search_pass *pass, const npr_top
     size_t first = (size_t)pass->list0 * NPR_TALLY_FIELDS, n = (size_t)tally->lists * NPR_TALLY_FIELDS;
     memcpy(r->tally.count + first, tally->count, n * sizeof *tally->count);
     r->tally.non_finite = tally->non_finite; /* every pass sees the same rows */
-    return npr_search_plan_add(&r->plan, lists, pass->list0, r->in.label);
+    return npr_search_plan_add(&r->plan, lists, pass->list0, r->in.label, r->job->min_score);
 }
 
 static npr_status run_passes(search_run *r)
@@ -160,7 +162,7 @@ static npr_status write_pool(search_run *r)
     NPR_TRY(npr_search_pool_write(r->comm, r->log, r->job, &r->in, &r->plan, r->w, (int)parts));
     npr_status st = NPR_OK;
     if (r->comm->rank == 0)
-        st = npr_search_summary_write(r->rec, &r->in, &r->plan, &r->tally, &r->recall, r->by_class,
+        st = npr_search_summary_write(r->rec, &r->in, &r->plan, &r->tally, &r->kept, &r->recall, r->by_class,
                                       npr_set_folder(r->w));
     NPR_TRY(npr_agree(r->comm, st, "summary"));
     NPR_TRY(npr_set_finish(r->comm, r->w, (int)parts));
@@ -184,6 +186,13 @@ static npr_status recall_and_write(search_run *r)
     NPR_TRY(run_passes(r));
     NPR_TRY(measure_recall(r));
     npr_search_plan_order(&r->plan, r->by_class);
+    if (r->plan.full && r->job->min_score > -INFINITY)
+        npr_warn(r->log,
+                 "%d lists of %d rows are full: there may be more rows of at least --min-score; raise --k",
+                 r->plan.full, r->job->k);
+    double start = npr_now();
+    NPR_TRY(npr_search_keep(r->comm, r->job, &r->in, r->by_class, &r->plan, &r->kept));
+    npr_record_time(r->comm, r->rec, "keep", npr_now() - start);
     return write_pool(r);
 }
 
@@ -195,7 +204,7 @@ static npr_status search(search_run *r)
                          .model = r->in.index->model,
                          .job = r->in.identity,
                          .dim = r->in.index->dim,
-                         .columns = npr_search_pool_columns(r->in.index),
+                         .columns = npr_search_pool_columns(r->in.index, r->in.by != NULL),
                          .part_rows = r->job->part_rows};
     NPR_TRY(npr_set_begin(r->comm, &plan, &r->w, &complete));
     npr_status st = NPR_OK;
@@ -222,6 +231,7 @@ npr_status npr_search_run(const npr_comm *comm, const npr_log *log, npr_record *
     else if (!st)
         st = search(&r);
     npr_search_tally_free(&r.tally);
+    npr_search_kept_free(&r.kept);
     npr_search_inputs_free(&r.in);
     free(r.plan.row);
     return st;

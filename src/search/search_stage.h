@@ -5,6 +5,7 @@
  *   scan_mpi.c     scan the parts, keep the journal, merge the lists
  *   recall.c       FAISS's answers measured against exact ones
  *   plan.c         which rows make the pool, in which order
+ *   keep_mpi.c     the rows' own classes; the best rows of each class
  *   pool_mpi.c     fetch these rows from where they lie and write the pool's parts
  *   summary.c      the table of classes and the record's results */
 #ifndef NPR_SEARCH_SEARCH_STAGE_H
@@ -70,19 +71,39 @@ typedef struct npr_plan_row {
     npr_hit hit;
     int32_t label; /* of the list; the row's own is read with the row (pool "row") */
     int32_t list;
+    int32_t recalls; /* lists (of the class) it stands in */
 } npr_plan_row;
 
 typedef struct npr_search_plan {
     npr_plan_row *row; /* [count] */
     size_t count, cap;
+    int full; /* lists whose k-th hit is not below the least score: there may be more of that score */
 } npr_search_plan;
 
-/* Append all hits of merged lists; list q stands for list list0 + q. Local. */
-npr_status npr_search_plan_add(npr_search_plan *p, const npr_topk *lists, int list0, const int32_t *label);
+/* Append the hits of merged lists, but those below min_score; list q stands for list list0 + q. Local. */
+npr_status npr_search_plan_add(npr_search_plan *p, const npr_topk *lists, int list0, const int32_t *label,
+                               double min_score);
 
 /* Put the rows in the pool's order and drop what stands in it twice. by_class: a row once per class, order
  * (label, score down, id, place); else once, with its best score, order (id, place). Local. */
 void npr_search_plan_order(npr_search_plan *p, int by_class);
+
+/* Of each class only the `keep` rows of the highest scores, and none without a score (-INFINITY) or a class;
+ * an ordered plan stays one. Adds the rows dropped to outranked [classes]. Local. */
+void npr_search_plan_best(npr_search_plan *p, int64_t keep, int by_class, int64_t *outranked);
+
+/* What became of the rows of each class after they were recalled. */
+typedef struct npr_search_kept {
+    int classes;                             /* largest class + 1; 0: not counted */
+    int64_t *recalled, *recalls, *outranked; /* [classes] rows; lists they stood in; rows dropped by `keep` */
+    int64_t unlabelled;                      /* rows without a class */
+} npr_search_kept;
+
+/* Give the rows of a "row" pool their own classes, and with job->keep drop all but the best of each class;
+ * rows without a class are dropped then, too. An ordered plan stays one. Collective. */
+npr_status npr_search_keep(const npr_comm *comm, const npr_search_job *job, const npr_search_inputs *in,
+                           int by_class, npr_search_plan *plan, npr_search_kept *kept);
+void npr_search_kept_free(npr_search_kept *k);
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
@@ -91,8 +112,8 @@ npr_status npr_search_pool_write(const npr_comm *comm, const npr_log *log, const
                                  const npr_search_inputs *in, const npr_search_plan *plan, npr_set_writer *w,
                                  int parts);
 
-/* Columns of the pool for this index. Local. */
-uint32_t npr_search_pool_columns(const npr_set *index);
+/* Columns of the pool for this index; by_vector: searched by vectors. Local. */
+uint32_t npr_search_pool_columns(const npr_set *index, int by_vector);
 
 enum { SEARCH_WINDOW_MB = 256 }; /* rows a writer collects at a time, about */
 
@@ -118,11 +139,11 @@ npr_status npr_search_recall_measure(const npr_search_plan *found, const npr_top
 
 /* ---- results ------------------------------------------------------------------------------------------- */
 
-/* Put the results into the record, and with by_class write the table of classes into the pool's folder.
+/* Put the results into the record, and write the table of classes into the pool's folder.
  * Local: rank 0. */
 npr_status npr_search_summary_write(npr_record *rec, const npr_search_inputs *in, const npr_search_plan *plan,
-                                    const npr_tally *tally, const npr_search_recall *recall, int by_class,
-                                    const char *folder);
+                                    const npr_tally *tally, const npr_search_kept *kept,
+                                    const npr_search_recall *recall, int by_class, const char *folder);
 
 /* The same results again, from the folder of a finished pool. Local. */
 npr_status npr_search_summary_read(npr_record *rec, const char *folder);

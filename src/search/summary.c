@@ -19,7 +19,7 @@ enum { EMPTY_SHOWN = 10 };
 typedef struct class_line {
     int32_t label;
     const char *name;
-    int64_t count[NPR_TALLY_FIELDS], kept;
+    int64_t count[NPR_TALLY_FIELDS], outranked, kept;
 } class_line;
 
 typedef struct summary {
@@ -37,7 +37,7 @@ static int class_compare(const void *va, const void *vb)
 
 /* Lists to classes. */
 static npr_status make_lines(summary *s, const npr_search_inputs *in, const npr_search_plan *plan,
-                             const npr_tally *tally)
+                             const npr_tally *tally, const npr_search_kept *kept)
 {
     s->line = npr_alloc((size_t)in->lists, sizeof *s->line, "the table of classes");
     if (!s->line) return npr_last();
@@ -59,6 +59,8 @@ static npr_status make_lines(summary *s, const npr_search_inputs *in, const npr_
         while (s->line[c].label != plan->row[i].label) c++;
         s->line[c].kept++;
     }
+    for (c = 0; c < s->n; c++)
+        if (s->line[c].label < kept->classes) s->line[c].outranked = kept->outranked[s->line[c].label];
     return NPR_OK;
 }
 
@@ -76,7 +78,37 @@ static void print_name(FILE *f, const char *name)
         fputc((unsigned char)*c < 0x20 || *c == 0x7f ? ' ' : *c, f);
 }
 
-static npr_status write_table(const summary *s, const char *folder)
+/* Of a "class" pool: what became of all that matched. */
+static void print_lines(FILE *f, const summary *s)
+{
+    fprintf(f, "class\tname\tmatched\tsimilarity\tnsfw\tsize\tclip\tcapped\toutranked\tkept\n");
+    for (int i = 0; i < s->n; i++) {
+        const class_line *c = &s->line[i];
+        int64_t left = c->outranked + c->kept;
+        fprintf(f, "%d\t", c->label);
+        print_name(f, c->name);
+        for (int k = 0; k < NPR_TALLY_FIELDS; k++) fprintf(f, "\t%lld", (long long)c->count[k]);
+        fprintf(f, "\t%lld\t%lld\t%lld\n",
+                (long long)(c->count[NPR_TALLY_MATCHED] - dropped(c->count) - left), (long long)c->outranked,
+                (long long)c->kept);
+    }
+}
+
+/* Of a "row" pool, whose queries are of no class: the classes of the rows they recalled. */
+static void print_kept(FILE *f, const npr_search_inputs *in, const npr_search_kept *kept)
+{
+    fprintf(f, "class\tname\trecalled\tcount\toutranked\tkept\n");
+    for (int c = 0; c < kept->classes; c++) {
+        fprintf(f, "%d\t", c);
+        for (int i = 0; in->head.name && i < in->head.nq; i++)
+            if (in->head.label[i] == c) print_name(f, in->head.name[i]);
+        fprintf(f, "\t%lld\t%lld\t%lld\t%lld\n", (long long)kept->recalled[c], (long long)kept->recalls[c],
+                (long long)kept->outranked[c], (long long)(kept->recalled[c] - kept->outranked[c]));
+    }
+}
+
+static npr_status write_table(const summary *s, const npr_search_inputs *in, const npr_search_kept *kept,
+                              int by_class, const char *folder)
 {
     char *text = NULL, *path = npr_path("%s/classes.tsv", folder), digest[NPR_DIGEST_HEX];
     size_t n = 0;
@@ -85,15 +117,10 @@ static npr_status write_table(const summary *s, const char *folder)
         free(path);
         return npr_fail(NPR_EINTERNAL, "out of memory: the table of classes");
     }
-    fprintf(f, "class\tname\tmatched\tsimilarity\tnsfw\tsize\tclip\tcapped\tkept\n");
-    for (int i = 0; i < s->n; i++) {
-        const class_line *c = &s->line[i];
-        fprintf(f, "%d\t", c->label);
-        print_name(f, c->name);
-        for (int k = 0; k < NPR_TALLY_FIELDS; k++) fprintf(f, "\t%lld", (long long)c->count[k]);
-        fprintf(f, "\t%lld\t%lld\n", (long long)(c->count[NPR_TALLY_MATCHED] - dropped(c->count) - c->kept),
-                (long long)c->kept);
-    }
+    if (by_class)
+        print_lines(f, s);
+    else
+        print_kept(f, in, kept);
     int failed = ferror(f);
     failed |= fclose(f);
     npr_status st = failed ? npr_fail(NPR_EINTERNAL, "out of memory: the table of classes")
@@ -155,20 +182,30 @@ static npr_status say_classes(const summary *s)
     return NPR_OK;
 }
 
-static void say_tally(const summary *s, const npr_search_inputs *in, const npr_tally *tally, int64_t kept)
+static void say_tally(const summary *s, const npr_search_inputs *in, const npr_search_plan *plan,
+                      const npr_tally *tally, const npr_search_kept *kept)
 {
     static const char *key[NPR_TALLY_FIELDS] = {"result.matched", "result.dropped_similarity",
                                                 "result.dropped_nsfw", "result.dropped_size",
                                                 "result.dropped_clip"};
-    int64_t sum[NPR_TALLY_FIELDS] = {0};
+    int64_t sum[NPR_TALLY_FIELDS] = {0}, recalls = 0, outranked = 0, rows = kept->unlabelled;
+    for (int c = 0; c < kept->classes; c++) {
+        rows += kept->recalled[c];
+        recalls += kept->recalls[c];
+        outranked += kept->outranked[c];
+    }
     for (int q = 0; q < in->lists; q++)
         for (int f = 0; f < NPR_TALLY_FIELDS; f++)
             sum[f] += tally->count[(size_t)q * NPR_TALLY_FIELDS + (size_t)f];
     say(s, "result.index_rows", "%lld", (long long)in->index->rows);
     say(s, "result.non_finite", "%lld", (long long)tally->non_finite);
     for (int f = 0; f < NPR_TALLY_FIELDS; f++) say(s, key[f], "%lld", (long long)sum[f]);
-    say(s, "result.capped", "%lld", (long long)(sum[NPR_TALLY_MATCHED] - dropped(sum) - kept));
-    say(s, "result.pool_rows", "%lld", (long long)kept);
+    say(s, "result.capped", "%lld", (long long)(sum[NPR_TALLY_MATCHED] - dropped(sum) - rows));
+    say(s, "result.lists_full", "%d", plan->full);
+    say(s, "result.outranked", "%lld", (long long)outranked);
+    say(s, "result.unlabelled", "%lld", (long long)kept->unlabelled);
+    say(s, "result.recalls", "%lld", (long long)recalls);
+    say(s, "result.pool_rows", "%lld", (long long)plan->count);
 }
 
 static npr_status publish(FILE *f, char **text, const size_t *n, const char *folder)
@@ -183,20 +220,20 @@ static npr_status publish(FILE *f, char **text, const size_t *n, const char *fol
 }
 
 npr_status npr_search_summary_write(npr_record *rec, const npr_search_inputs *in, const npr_search_plan *plan,
-                                    const npr_tally *tally, const npr_search_recall *recall, int by_class,
-                                    const char *folder)
+                                    const npr_tally *tally, const npr_search_kept *kept,
+                                    const npr_search_recall *recall, int by_class, const char *folder)
 {
     char *text = NULL;
     size_t n = 0;
     summary s = {.rec = rec, .text = open_memstream(&text, &n)};
     if (!s.text) return npr_fail(NPR_EINTERNAL, "out of memory: the results");
     npr_status st = NPR_OK;
-    say_tally(&s, in, tally, (int64_t)plan->count);
+    say_tally(&s, in, plan, tally, kept);
     if (by_class) {
-        st = make_lines(&s, in, plan, tally);
+        st = make_lines(&s, in, plan, tally, kept);
         if (!st) st = say_classes(&s);
-        if (!st) st = write_table(&s, folder);
     }
+    if (!st) st = write_table(&s, in, kept, by_class, folder);
     if (recall->queries) {
         say(&s, "result.recall_queries", "%d", recall->queries);
         say(&s, "result.recall_at_k", "%.9g", recall->mean);

@@ -45,6 +45,7 @@ def check_part(f, rows):
         "nsfw": (i % 4).astype("u1"),
         "width": (i % 2000).astype("<i4"),
         "height": (3 * i % 1000).astype("<i4"),
+        "count": (1 + i % 5).astype("<i4"),
     }
     for name, want in same.items():
         got = f[name][:]
@@ -56,7 +57,7 @@ def check_part(f, rows):
     names = [container[c] if c >= 0 else None for c in source[:, 0]]
     assert names == [None if k % 13 == 5 else b"images-%d.tar" % (k % 3) for k in i]
     assert np.array_equal(source[:, 1:], np.stack([100 * i, 50 + i], 1))
-    assert len(f) == 17, list(f)
+    assert len(f) == 18, list(f)
     for name in f:
         d = f[name]
         assert d.fletcher32 and d.compression is None and d.chunks[0] in (1024, 1 << 20), name

@@ -63,6 +63,7 @@ static inline npr_status sample_try(npr_rows *r, int64_t i)
     if (r->nsfw) r->nsfw[n] = (uint8_t)(i % 4);
     if (r->width) r->width[n] = (int32_t)(i % 2000);
     if (r->height) r->height[n] = (int32_t)(3 * i % 1000);
+    if (r->recalls) r->recalls[n] = (int32_t)(1 + i % 5);
     for (int j = 0; r->weight && j < r->dim; j++)
         r->weight[n * r->dim + j] = (float)j + 0.5f * (float)(i % 64);
     return npr_rows_next(r);
@@ -84,7 +85,7 @@ static inline int sample_is(const npr_rows *r, int64_t n, int64_t i)
 #define SAME(field, width)                                                                                   \
     (!r->field || !memcmp(r->field + (size_t)n * (width), one.field, (width) * sizeof *r->field))
     same = SAME(emb, d) && SAME(id, 1) && SAME(label, 1) && SAME(score, 1) && SAME(similarity, 1) &&
-           SAME(nsfw, 1) && SAME(width, 1) && SAME(height, 1) && SAME(weight, d);
+           SAME(nsfw, 1) && SAME(width, 1) && SAME(height, 1) && SAME(weight, d) && SAME(recalls, 1);
 #undef SAME
     const npr_text *text[] = {&r->caption, &r->url, &r->tokens},
                    *want[] = {&one.caption, &one.url, &one.tokens};

@@ -343,7 +343,7 @@ static void test_verify(void)
     CHECK_TEXT(npr_record_get(rec, "result.dim"), "8");
     CHECK_TEXT(npr_record_get(rec, "result.model"), "ViT-B-32");
     CHECK_TEXT(npr_record_get(rec, "result.columns"),
-               "emb id label score caption url tokens source similarity nsfw width height");
+               "emb id label score caption url tokens source similarity nsfw width height count");
     CHECK_TEXT(npr_record_get(rec, "result.non_unit"), "0");
     CHECK_TEXT(npr_record_get(rec, "result.id_min"), "1000");
     CHECK_TEXT(npr_record_get(rec, "result.id_max"), "1738");

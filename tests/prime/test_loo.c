@@ -81,7 +81,7 @@ static void test_equals_plain_version(int text_if_empty)
     CHECK_INT(m.count[EMPTY], 0);
     CHECK_INT(m.count[SINGLE], 1);
     CHECK_OK(npr_loo_make(text, &m, text_if_empty, STEPS, &l));
-    CHECK_OK(npr_loo_add(&l, emb, label, ROWS, 2));
+    CHECK_OK(npr_loo_add(&l, emb, label, NULL, ROWS, 2));
     for (int c = 0; c < CLASSES; c++) CHECK_INT(l.seen[c], m.count[c]);
     for (int a = 0; a <= STEPS; a++) {
         int64_t want[CLASSES] = {0};
@@ -107,16 +107,51 @@ static void test_any_cut_gives_the_same_counts(void)
     CHECK_OK(npr_means_make(CLASSES, DIM, &m));
     CHECK_OK(npr_means_add(&m, emb, label, ROWS));
     CHECK_OK(npr_loo_make(text, &m, 1, 100, &whole));
-    CHECK_OK(npr_loo_add(&whole, emb, label, ROWS, 1));
+    CHECK_OK(npr_loo_add(&whole, emb, label, NULL, ROWS, 1));
     for (size_t k = 0; k < sizeof cuts / sizeof *cuts; k++) {
         CHECK_OK(npr_loo_make(text, &m, 1, 100, &cut));
         for (int at = 0; at < ROWS; at += cuts[k])
-            CHECK_OK(npr_loo_add(&cut, emb + at * DIM, label + at, ROWS - at < cuts[k] ? ROWS - at : cuts[k],
-                                 1 + (int)k % 2));
+            CHECK_OK(npr_loo_add(&cut, emb + at * DIM, label + at, NULL,
+                                 ROWS - at < cuts[k] ? ROWS - at : cuts[k], 1 + (int)k % 2));
         CHECK(memcmp(whole.right, cut.right, 101 * CLASSES * sizeof *cut.right) == 0);
         npr_loo_free(&cut);
     }
     npr_loo_free(&whole);
+    npr_means_free(&m);
+}
+
+/* A row of count n is left out n times: as if the pool had it once, and every other row as often as it says.
+ */
+static void test_counted(void)
+{
+    enum { D = 4 };
+    /* class 0: a row far from its text row, taken three times, and one near it; class 1: its text row */
+    uint16_t rows[3 * D] = {0, 0x3c00, 0, 0, 0x3c00, 0, 0, 0, 0, 0, 0x3c00, 0};
+    int32_t of[3] = {0, 0, 1}, count[3] = {3, 1, 2};
+    float t[2 * D] = {1, 0, 0, 0, 0, 0.6f, 0.8f, 0};
+    npr_means m;
+    npr_loo l;
+    CHECK_OK(npr_means_make(2, D, &m));
+    CHECK_OK(npr_means_add_counted(&m, rows, of, count, 3));
+    CHECK_OK(npr_loo_make(t, &m, 1, 1, &l));
+    CHECK_OK(npr_loo_add(&l, rows, of, count, 3, 1));
+    CHECK_INT(l.seen[0], 2);
+    CHECK_INT(l.seen[1], 1);
+    /* alpha 0: the far row against its class without it scores 0, as against class 1 (0, 0, 1): the lower
+       wins; the near row against three far ones scores 0 too. Left out once only, the far row would score
+       high. */
+    CHECK_INT(l.right[0], 2);
+    CHECK_INT(l.right[2], 1); /* alpha 1: the far row is nearer to class 1's text */
+    npr_loo_free(&l);
+    int32_t swapped[3] = {1, 0, 1};
+    npr_means_free(&m);
+    CHECK_OK(npr_means_make(2, D, &m));
+    CHECK_OK(npr_means_add_counted(&m, rows, swapped, count, 3)); /* class 1: three far rows and the third */
+    CHECK_OK(npr_loo_make(t, &m, 1, 1, &l));
+    CHECK_OK(npr_loo_add(&l, rows, swapped, count, 3, 1));
+    CHECK_INT(l.right[1], 0); /* alpha 0: the far row against (0, 0, 2) scores 0, as class 0 does, which is
+                                 lower; so does the third against three far ones */
+    npr_loo_free(&l);
     npr_means_free(&m);
 }
 
@@ -133,7 +168,7 @@ static void test_ties_go_to_the_lower_class(void)
     CHECK_OK(npr_means_make(2, D, &m));
     CHECK_OK(npr_means_add(&m, rows, of, 4));
     CHECK_OK(npr_loo_make(t, &m, 1, 4, &l));
-    CHECK_OK(npr_loo_add(&l, rows, of, 4, 1));
+    CHECK_OK(npr_loo_add(&l, rows, of, NULL, 4, 1));
     for (int i = 0; i <= 4; i++) { /* both of class 0, none of class 1 */
         CHECK_INT(l.right[2 * i], 2);
         CHECK_INT(l.right[2 * i + 1], 0);
@@ -151,6 +186,7 @@ int main(void)
     test_equals_plain_version(1);
     test_equals_plain_version(0);
     test_any_cut_gives_the_same_counts();
+    test_counted();
     test_ties_go_to_the_lower_class();
     return TEST_END();
 }

@@ -168,11 +168,43 @@ static void test_refusals(void)
     memset(x, 0, sizeof x);
     CHECK_FAILS(npr_means_add(&m, x, l, 10), NPR_EDATA, "row 2 has label 2; the head has classes 0 to 1");
     l[2] = l[5] = l[8] = -1;
-    m.count[1] = (1 << 29) - 3;
+    m.weight[1] = (1 << 29) - 3;
     CHECK_OK(npr_means_add(&m, x, l, 10)); /* the last that fit */
-    CHECK_INT(m.count[1], 1 << 29);
+    CHECK_INT(m.weight[1], 1 << 29);
+    CHECK_INT(m.count[1], 3);
     CHECK_FAILS(npr_means_add(&m, x, l, 10), NPR_EDATA, "class 1 has 536870915 rows");
     npr_means_free(&m);
+}
+
+/* A row of count n is the row n times over, to the bit, and leaves the same means. */
+static void test_counted_rows_are_repeated_rows(void)
+{
+    enum { N = 3000 };
+    npr_rng r = npr_rng_make(9, 9);
+    int32_t *count = npr_alloc(N, sizeof *count, "counts");
+    npr_means counted, plain, once;
+    CHECK_OK(npr_means_make(CLASSES, DIM, &counted));
+    CHECK_OK(npr_means_make(CLASSES, DIM, &plain));
+    CHECK_OK(npr_means_make(CLASSES, DIM, &once));
+    for (int i = 0; i < N; i++) count[i] = 1 + (int32_t)npr_rng_below(&r, 7);
+    CHECK_OK(npr_means_add_counted(&counted, emb, label, count, N));
+    CHECK_OK(npr_means_add(&once, emb, label, N));
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < count[i]; k++)
+            CHECK_OK(npr_means_add(&plain, emb + (size_t)i * DIM, label + i, 1));
+    CHECK(memcmp(counted.sum, plain.sum, CLASSES * DIM * sizeof *plain.sum) == 0);
+    CHECK(memcmp(counted.sum, once.sum, CLASSES * DIM * sizeof *plain.sum) != 0);
+    CHECK(memcmp(counted.weight, plain.weight, CLASSES * sizeof *plain.weight) == 0);
+    CHECK(memcmp(counted.count, once.count, CLASSES * sizeof *plain.count) == 0);
+    npr_means_free(&plain);
+    npr_means_free(&once);
+    label[3] = 5;
+    count[3] = 0;
+    CHECK_FAILS(npr_means_add_counted(&counted, emb, label, count, N), NPR_EDATA, "row 3 has the count 0");
+    count[3] = 1 << 29;
+    CHECK_FAILS(npr_means_add_counted(&counted, emb, label, count, N), NPR_EDATA, "class 5 has");
+    npr_means_free(&counted);
+    free(count);
 }
 
 /* Where the proof ends: below 2^29 every multiple of 2^-24 is a double, above it is not. */
@@ -206,6 +238,7 @@ int main(void)
     test_kernels_agree();
     test_long_runs();
     test_refusals();
+    test_counted_rows_are_repeated_rows();
     test_limit();
     test_unit_means();
     free(emb);

@@ -32,6 +32,7 @@ static void test_means(const npr_comm *c)
     CHECK_OK(npr_means_reduce(c, &mine));
     CHECK(memcmp(all.sum, mine.sum, CLASSES * DIM * sizeof *all.sum) == 0);
     CHECK(memcmp(all.count, mine.count, CLASSES * sizeof *all.count) == 0);
+    CHECK(memcmp(all.weight, mine.weight, CLASSES * sizeof *all.weight) == 0);
     float a[CLASSES * DIM], b[CLASSES * DIM];
     npr_means_unit(&all, a);
     npr_means_unit(&mine, b);
@@ -45,7 +46,7 @@ static void test_limit(const npr_comm *c)
 {
     npr_means m;
     CHECK_OK(npr_means_make(2, DIM, &m));
-    m.count[1] = (1 << 29) / c->size + 1;
+    m.weight[1] = (1 << 29) / c->size + 1;
     CHECK_FAILS(npr_means_reduce(c, &m), NPR_EDATA, "class 1 has");
     npr_means_free(&m);
 }

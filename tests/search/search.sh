@@ -50,7 +50,12 @@ row=(--index=index --queries=queries --head=head --clip-filter --pool=row --k=20
 hash=(--mode=caption --index=index --names=names.txt --k=30 --seed=9)
 similar=(--mode=caption --index=index --head=head --names=names.txt --k=30 --cap-by=similarity --clip-filter --max-nsfw=unlikely)
 faiss=(--mode=faiss --index=indexed --head=head --k=20 --nprobe=3 --refine=3 --recall-queries=5 --min-side=60)
-kinds=(exact filtered images row hash similar faiss)
+best=("${hash[@]}" --head=head --keep-per-class=9 --max-nsfw=unsure)
+byhead=(--mode=caption --index=index --head=head --names=names.txt --k=11 --cap-by=head --min-side=60)
+semantic=("${exact[@]}" --clip-filter --keep-per-class=5)
+rowbest=(--index=index --queries=queries --head=head --pool=row --k=20 --keep-per-class=6 --part-rows=40)
+near=(--index=index --queries=queries --pool=row --k=60 --min-score=0.7)
+kinds=(exact filtered images row hash similar faiss best byhead semantic rowbest near)
 
 # ---- the same bytes for any ranks, threads, tiles and batches
 for kind in "${kinds[@]}"; do
@@ -69,11 +74,11 @@ for kind in "${kinds[@]}"; do
 done
 
 # ---- the same rows however the index is cut into parts
-for kind in filtered row similar; do
+for kind in filtered row similar best byhead rowbest; do
     declare -n options=$kind
     must 3 npr-search "${options[@]/#--index=index/--index=index-other-parts}" --out=again
     for file in "$kind"/part-*.h5; do same "$file" "again/${file##*/}" "$kind of an index in other parts"; done
-    [ "$kind" = row ] || same "$kind/classes.tsv" again/classes.tsv "classes of an index in other parts"
+    same "$kind/classes.tsv" again/classes.tsv "classes of an index in other parts"
     rm -r again
 done
 
@@ -103,6 +108,8 @@ survive faiss search.part@0:4=kill 1 2
 survive row pool.batch@1:1=kill 3 2
 survive row pool.batch@0:2=fail 2 7
 survive images search.part@1:2=stop 3 2
+survive rowbest keep.rows@1:1=kill 3 2
+survive best keep.rows@0:2=fail 2 3
 survive exact search.part@0:2=stop 1 3
 code=0
 rm -r again
@@ -111,11 +118,22 @@ NPR_FAULT=search.part@0:2=stop ranks 1 npr-search "${exact[@]}" --out=again || c
 rm -r again
 
 # ---- the answers of a plain search
+must 2 npr-search "${exact[@]}" --clip-filter --out=semantic_all
+/usr/bin/python3 - <<'PY'
+import re, unicodedata
+def tokens(text):
+    plain = "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c))
+    return " ".join(re.findall(r"[a-z0-9]+", plain))
+lines = [l.rstrip("\n").split("\t")[1] for l in open("x.tsv")][1:]
+open("tokens.txt", "w").write("".join(tokens(l) + "\n" for l in lines))
+open("tokens-names.txt", "w").write("".join("\t".join(tokens(p) for p in l.rstrip("\n").split("\t")) + "\n" for l in open("names.txt")))
+PY
 /usr/bin/python3 - <<'PY' || fail "the answers differ from numpy's"
 import glob, h5py, numpy as np
 def pool(name):
     parts = [h5py.File(p) for p in sorted(glob.glob(name + "/part-*.h5"))]
-    return {c: np.concatenate([p[c][:] for p in parts]) for c in ("emb", "id", "label", "score", "similarity")}
+    columns = [c for c in ("emb", "id", "label", "score", "similarity", "count") if c in parts[0]]
+    return {c: np.concatenate([p[c][:] for p in parts]) for c in columns}
 def best(score, ids, k):
     return sorted(zip(-score, ids))[:k]
 def same(got, want):
@@ -143,7 +161,7 @@ for c in range(12):
     hits = best(s[keep, c], ids[keep], 37)
     want += [(int(i), c, -v) for v, i in hits]
     size = ~sim & ~nsfw & ~ok
-    counts = [5000, sim.sum(), (nsfw & ~sim).sum(), size.sum(), ok.sum() - keep.sum(), keep.sum() - len(hits), len(hits)]
+    counts = [5000, sim.sum(), (nsfw & ~sim).sum(), size.sum(), ok.sum() - keep.sum(), keep.sum() - len(hits), 0, len(hits)]
     assert [int(n) for n in table[c][2:]] == [int(n) for n in counts], (table[c], counts)
 same(pool("filtered"), want)
 sq = x @ q.T
@@ -158,6 +176,62 @@ union = {}
 for c in range(40):
     for v, i in best(sq[keep, c], ids[keep], 20): union[int(i)] = max(union.get(int(i), -9), -v)
 same(pool("row"), [(i, int(col["label"][i]), union[i]) for i in sorted(union)])
+# how many queries recalled a row
+recalls = {}
+for c in range(40):
+    for v, i in best(sq[keep, c], ids[keep], 20): recalls[int(i)] = recalls.get(int(i), 0) + 1
+got = pool("row")
+assert got["count"].dtype == np.int32 and got["count"].tolist() == [recalls[i] for i in sorted(union)]
+assert got["count"].max() > 1 and (pool("exact")["count"] == 1).all() and "count" not in pool("hash")
+assert pool("images")["count"].sum() == 40 * 25 # every hit is counted, though a class has several queries
+def table_of(name):
+    return [l.rstrip("\n").split("\t") for l in open(name + "/classes.tsv")]
+row = table_of("row")
+assert row[0] == ["class", "name", "recalled", "count", "outranked", "kept"]
+for c in range(12):
+    of_class = got["label"] == c
+    assert [int(n) for n in row[1 + c][2:]] == [of_class.sum(), got["count"][of_class].sum(), 0, of_class.sum()]
+# the best of each class by the head's own row, after all else
+own_score = {int(i): s[n] for n, i in enumerate(ids)}
+def keep_best(rows, n): # rows: (id, class)
+    return {c: best(np.array([own_score[i][c] for i, l in rows if l == c]), [i for i, l in rows if l == c], n) for c in range(12)}
+hashed = pool("best")
+capped = pool("hash") # the same cap by hash, without the limit on nsfw: only to see that rows come from the captions
+assert len(hashed["id"]) == 9 * 11 and (np.diff(hashed["label"]) >= 0).all()
+for c in range(12):
+    v = hashed["score"][hashed["label"] == c]
+    assert (np.diff(v) <= 0).all() and np.allclose(v, [own_score[int(i)][c] for i in hashed["id"][hashed["label"] == c]], rtol=0, atol=1e-6)
+for line in table_of("best")[1:12]:
+    n = [int(v) for v in line[2:]]
+    assert n[0] == sum(n[1:]) and n[6] == 21 and n[7] == 9, line # 30 by hash, 9 of them kept
+best_of = keep_best([(int(i), int(l)) for i, l in zip(pool("semantic_all")["id"], pool("semantic_all")["label"])], 5)
+same(pool("semantic"), [(int(i), c, -v) for c in range(12) for v, i in best_of[c]])
+everything = {}
+for c in range(40):
+    for v, i in best(sq[:, c], ids, 20): everything[int(i)] = everything.get(int(i), 0) + 1
+label_of = dict(zip(ids.tolist(), col["label"].tolist()))
+best_of = keep_best([(i, label_of[i]) for i in everything if label_of[i] >= 0], 6)
+want = sorted((int(i), c, -v) for c in range(12) for v, i in best_of[c])
+same(pool("rowbest"), want)
+assert pool("rowbest")["count"].tolist() == [everything[w[0]] for w in want]
+kept, unlabelled = table_of("rowbest")[1:], sum(label_of[i] < 0 for i in everything)
+assert sum(int(l[2]) for l in kept) + unlabelled == len(everything) and sum(int(l[5]) for l in kept) == len(want)
+got = pool("near")
+want = {}
+for c in range(40):
+    for v, i in best(sq[:, c], ids, 60):
+        if -v >= 0.7: want[int(i)] = max(want.get(int(i), -9), -v)
+assert 0 < len(want) and got["id"].tolist() == sorted(want), (len(want), len(got["id"]))
+# cap by head: the best of all captions that name the class, in one pass
+tokens = [" " + " ".join(c.split()) + " " for c in open("tokens.txt").read().splitlines()]
+names = [l.rstrip("\n").split("\t") for l in open("tokens-names.txt")]
+got = pool("byhead")
+side = np.minimum(col["width"], col["height"]) >= 60
+for c in range(12):
+    rows = [n for n in range(5000) if side[n] and any(" " + p + " " in tokens[n] for p in names[c])]
+    hits = best(s[rows, c], ids[rows], 11)
+    assert got["id"][got["label"] == c].tolist() == [int(i) for v, i in hits], c
+    assert np.allclose(got["score"][got["label"] == c], [-v for v, i in hits], rtol=0, atol=1e-6)
 got = pool("similar") # caption search stores the similarity
 assert ((got["score"] == got["similarity"]) | np.isnan(got["similarity"])).all()
 for l in open("similar/classes.tsv").readlines()[1:] + open("hash/classes.tsv").readlines()[1:]:
@@ -186,6 +260,11 @@ expect 64 "needs --names" 2 npr-search --index=index --mode=caption --out=y
 expect 64 "needs --head" 2 npr-search --index=index --queries=queries --clip-filter --out=y
 expect 64 "for caption search" 2 npr-search --index=index --head=head --names=names.txt --out=y
 expect 64 "is exact" 2 npr-search "${exact[@]}" --recall-queries=3 --out=y
+expect 64 "--keep-per-class needs --head" 1 npr-search "${hash[@]}" --keep-per-class=3 --out=y
+expect 64 "--cap-by=head needs --head" 1 npr-search "${hash[@]}" --cap-by=head --out=y
+expect 64 "--min-score is for" 1 npr-search "${hash[@]}" --min-score=0.5 --out=y
+expect 78 "model" 2 npr-search "${hash[@]}" --head=head-b --keep-per-class=3 --out=y
+expect 78 "model" 2 npr-search --index=index --queries=queries --head=head-b --clip-filter --pool=row --out=y
 expect 66 "nowhere" 3 npr-search --index=nowhere --head=head --out=y
 expect 66 "nowhere.txt" 3 npr-search --mode=caption --index=index --names=nowhere.txt --out=y
 expect 78 "32" 2 npr-search --index=index --head=narrow --out=y
