@@ -9,14 +9,16 @@
 #include "base/file.h"
 #include "base/linalg.h"
 #include "base/mem.h"
+#include "npr/watchdog.h"
 
 /* The options all programs share. */
 typedef struct common_options {
     int help, version, dry_run, quiet;
     const char *opts, *record;
+    double watchdog;
 } common_options;
 
-enum { COMMON = 6 };
+enum { COMMON = 7 };
 
 static npr_opt *make_table(const npr_program *p, common_options *c)
 {
@@ -27,6 +29,9 @@ static npr_opt *make_table(const npr_program *p, common_options *c)
          0, 0, 0, 0, 0},
         {"opts", NPR_OPT_TEXT, &c->opts, "FILE",
          "read options from name=value lines, or from an earlier record", 0, 0, 0, 0, 0},
+        {"watchdog", NPR_OPT_REAL, &c->watchdog, "SECONDS",
+         "end the job with 70 and each rank's last phase when no rank makes progress\nfor so long; 0: never", 0,
+         0, 0, 1e7, 0},
         {"quiet", NPR_OPT_FLAG, &c->quiet, "", "warnings and errors only, no progress", 0, 0, 0, 0, 0},
         {"version", NPR_OPT_FLAG, &c->version, "", "print the version and the libraries used", 0, 0, 0, 0, 0},
         {"help", NPR_OPT_FLAG, &c->help, "", "print this help", 0, 0, 0, 0, 0},
@@ -144,6 +149,7 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
     npr_status st = npr_agree(comm, identity && job.rec ? NPR_OK : npr_last(), "start");
     double start = npr_now();
     if (!st) st = check_same_program(comm);
+    if (!st) st = npr_watchdog_start(comm, p->name, c->watchdog);
     if (!st) record_run(&job, p, table);
     if (!st) st = p->run(&job);
     if (!st) {
@@ -183,7 +189,9 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     st = run(p, table, &c, &comm);
     if (st && comm.rank == 0) fprintf(stderr, "%s: %s\n", p->name, npr_status_text());
     npr_comm_free(&comm);
+    npr_mark("leaving", 1);
     MPI_Finalize();
+    npr_watchdog_stop();
     free(table);
     free(file);
     return st;

@@ -23,7 +23,7 @@ npr_meaning() {
     64) echo "the options are wrong" ;;
     65) echo "input is damaged or malformed" ;;
     66) echo "input is missing" ;;
-    70) echo "out of memory, or a library failed" ;;
+    70) echo "out of memory, a library failed, or no rank made progress (the watchdog names the phases)" ;;
     73) echo "output cannot be created, or belongs to another command" ;;
     74) echo "reading or writing failed, or the disk is full" ;;
     78) echo "environment or sets do not fit together" ;;
@@ -68,13 +68,13 @@ npr_stage() {
     mkdir -p "$NPR_WORK/records" || npr_fail 73 "cannot make $NPR_WORK/records"
     npr_say "$program on ${SLURM_NTASKS:-?} ranks of ${SLURM_JOB_NUM_NODES:-?} nodes (${SLURM_JOB_NODELIST:-?})," \
         "restart ${SLURM_RESTART_COUNT:-0}"
-    npr_step "$program" --record="$NPR_WORK/records/$name.txt" "$@" || code=$?
+    npr_step "$program" --record="$NPR_WORK/records/$name.txt" --watchdog="$NPR_WATCHDOG" "$@" || code=$?
     # Right after a restart the ports of the step before may still be taken; that shows at once, and once.
     if [ "$code" = 1 ] && [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ $((SECONDS - start)) -lt 30 ]; then
         npr_say "the step did not start; trying once more"
         sleep 10
         code=0
-        npr_step "$program" --record="$NPR_WORK/records/$name.txt" "$@" || code=$?
+        npr_step "$program" --record="$NPR_WORK/records/$name.txt" --watchdog="$NPR_WATCHDOG" "$@" || code=$?
     fi
     case $code in
     0) npr_say "$name is done after $((SECONDS - start)) s; its record is $NPR_WORK/records/$name.txt" ;;

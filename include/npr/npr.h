@@ -9,6 +9,7 @@
 #include "npr/comm.h"   /* communicator, npr_agree(): one rank's failure becomes everybody's */
 #include "npr/log.h"    /* messages and progress on stderr */
 #include "npr/record.h" /* results on stdout */
+#include "npr/watchdog.h" /* ends a job that makes no progress */
 
 /* data */
 #include "npr/set.h"      /* the set: HDF5 parts and a manifest; everything on disk is one */

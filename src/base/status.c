@@ -96,7 +96,7 @@ npr_status npr_status_from_errno(int err)
  */
 
 static struct {
-    int parsed, rank, at_rank, nth, passed, action; /* action: 0 fail, SIGKILL, SIGUSR1 */
+    int parsed, rank, at_rank, nth, passed, action; /* action: 0 fail, or a signal */
     char point[64];
 } fault;
 
@@ -112,7 +112,10 @@ static void fault_parse(void)
     const char *colon = strchr(env, ':'), *equals = strchr(env, '=');
     if (colon) fault.nth = atoi(colon + 1);
     if (equals) snprintf(action, sizeof action, "%s", equals + 1);
-    fault.action = !strcmp(action, "kill") ? SIGKILL : !strcmp(action, "stop") ? SIGUSR1 : 0;
+    fault.action = !strcmp(action, "kill")     ? SIGKILL
+                   : !strcmp(action, "stop")   ? SIGUSR1
+                   : !strcmp(action, "freeze") ? SIGSTOP
+                                               : 0;
 }
 
 void npr_fault_rank(int rank)

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "npr/watchdog.h"
 
 enum { SLICE = 1 << 28 }; /* elements or bytes per MPI call: far below 2^31, where some MPIs wrap silently */
 
@@ -70,6 +71,7 @@ static npr_status spread_failure(const npr_comm *comm, npr_status st, const char
 npr_status npr_agree(const npr_comm *comm, npr_status st, const char *stage)
 {
     int64_t failed = st != NPR_OK;
+    npr_mark(stage, 1);
     npr_sum_i64(comm, &failed, 1);
     return failed ? spread_failure(comm, st, stage) : NPR_OK;
 }
@@ -85,17 +87,21 @@ npr_status npr_agree_stop(const npr_comm *comm, const char *stage)
 
 void npr_bcast(const npr_comm *comm, void *bytes, size_t n, int root)
 {
+    npr_mark(NULL, 1);
     for (size_t at = 0; at < n; at += SLICE)
         MPI_Bcast((char *)bytes + at, npr_mpi_count(n - at < SLICE ? n - at : SLICE), MPI_BYTE, root,
                   comm->mpi);
+    npr_mark(NULL, 0);
 }
 
 /* In-place Allreduce of n elements of `size` bytes, in slices. */
 static void reduce_all(const npr_comm *comm, void *v, size_t n, size_t size, MPI_Datatype type, MPI_Op op)
 {
+    npr_mark(NULL, 1);
     for (size_t at = 0; at < n; at += SLICE / 8)
         MPI_Allreduce(MPI_IN_PLACE, (char *)v + at * size,
                       npr_mpi_count(n - at < SLICE / 8 ? n - at : SLICE / 8), type, op, comm->mpi);
+    npr_mark(NULL, 0);
 }
 
 void npr_sum_i64(const npr_comm *comm, int64_t *v, size_t n)
@@ -120,7 +126,9 @@ void npr_sum_f64_exact(const npr_comm *comm, double *v, size_t n)
 
 void npr_gather_i64(const npr_comm *comm, int64_t mine, int64_t *all)
 {
+    npr_mark(NULL, 1);
     MPI_Allgather(&mine, 1, MPI_INT64_T, all, 1, MPI_INT64_T, comm->mpi);
+    npr_mark(NULL, 0);
 }
 
 /* Point-to-point in slices: a gatherv's displacements are ints and wrap beyond 2 GiB. */

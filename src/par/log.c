@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "npr/watchdog.h"
 
 double npr_now(void)
 {
@@ -93,6 +94,7 @@ npr_progress *npr_progress_start(const npr_comm *comm, const npr_log *log, const
     snprintf(p->what, sizeof p->what, "%s", what);
     snprintf(p->unit, sizeof p->unit, "%s", unit);
     p->total = total;
+    npr_mark(p->what, 0);
     p->of_rank = of_rank;
     p->request = MPI_REQUEST_NULL;
     p->start = p->last_said = p->last_sent = npr_now();
@@ -173,6 +175,7 @@ static void show_if_due(npr_progress *p, double now, int last)
 void npr_progress_add(npr_progress *p, int64_t done)
 {
     if (!p) return;
+    npr_mark(p->what, 0);
     p->mine += done;
     double now = npr_now();
     if (p->comm.rank == 0) {
@@ -194,6 +197,7 @@ void npr_progress_end(const npr_comm *comm, npr_progress *p)
 {
     (void)comm; /* it says that this call is collective; the messages run on the duplicate */
     if (!p) return;
+    npr_mark(p->what, 1);
     MPI_Request barrier;
     MPI_Ibarrier(p->comm.mpi, &barrier);
     for (int done = 0; !done;) {

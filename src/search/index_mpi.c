@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "npr/search.h"
+#include "npr/watchdog.h"
 #include "search/faiss.h"
 #include "search/index_stage.h"
 
@@ -75,9 +76,11 @@ static npr_status train_here(const npr_log *log, const npr_index_job *job, int d
 {
     if (npr_fault("index.train")) return npr_fail(NPR_EINTERNAL, "injected fault at index.train");
     npr_info(log, "training %s on %lld rows", job->factory, (long long)n);
-    NPR_TRY(npr_faiss_train(job->factory, dim, rows, n, npr_faiss_threads(job->factory, job->threads),
-                            &t->blob, &t->bytes));
-    return write_trained(t);
+    npr_mark_hold("training"); /* one long call */
+    npr_status st = npr_faiss_train(job->factory, dim, rows, n, npr_faiss_threads(job->factory, job->threads),
+                                    &t->blob, &t->bytes);
+    npr_mark_hold(NULL);
+    return st ? st : write_trained(t);
 }
 
 /* On rank 0. Collective. */

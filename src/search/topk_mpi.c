@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "npr/log.h"
+#include "npr/watchdog.h"
 #include "search/topk.h"
 
 enum {
@@ -114,7 +115,9 @@ static void start_batch(const allmerge *m, batch *b)
 static void end_batch(const allmerge *m, batch *b)
 {
     if (b->length == 0) return;
+    npr_mark("merge", 1);
     MPI_Wait(&b->request, MPI_STATUS_IGNORE);
+    npr_mark("merge", 0);
     MPI_Type_free(&b->type);
     for (int q = b->q0; q < b->q1; q++) {
         npr_hits *l = &m->t->list[q];

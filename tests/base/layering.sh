@@ -37,9 +37,9 @@ while read -r folder others headers; do
         in_files '#include "' "src/$folder" | grep -vE "#include \"([a-z0-9_]+\.h|($folder|$others)/|npr/($headers)\.h)")
 done <<'RULES'
 base   base           status|opt
-par    base           status|comm|log|record
+par    base           status|comm|log|record|watchdog
 io     base           status|comm|log|record|set|source|minilaion|image
-search base|io        status|comm|log|record|set|source|topk|search|bench
+search base|io        status|comm|log|record|watchdog|set|source|topk|search|bench
 prime  base|io        status|comm|log|record|set|source|prime
 clip   base|io        status|comm|log|record|set|source|image|clip
 RULES
