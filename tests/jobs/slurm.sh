@@ -39,7 +39,7 @@ solve() {
 
 solve 0
 [ "$got" = 0 ] && grep -q "solve is done" "$TMP/said" || fail "a stage that ends well: $got $(cat "$TMP/said")"
-grep -qF -- "--record=$TMP/a work/records/solve.txt|--head=$TMP/a work/head|" "$NOTES" || fail "options: $(cat "$NOTES")"
+grep -qF -- "--record=$TMP/a work/records/solve.txt|--watchdog=1800|--head=$TMP/a work/head|" "$NOTES" || fail "options: $(cat "$NOTES")"
 solve 65
 [ "$got" = 65 ] && grep -q "input is damaged" "$TMP/said" || fail "a stage that fails: $got $(cat "$TMP/said")"
 solve 75
