@@ -7,7 +7,9 @@
  * would differ there. */
 #include "npr/source.h"
 
+#include "base/mem.h"
 #include "io/captions_table.h"
+#include "io/rows.h"
 
 enum { INVALID = 0xfffd };
 
@@ -105,4 +107,12 @@ size_t npr_tokens_make(const char *text, size_t n, char *out)
     if (o == 1) return 0;
     if (last != ' ') out[o++] = ' ';
     return o;
+}
+
+npr_status npr_rows_put_tokens(npr_rows *r, char **scratch, size_t *cap)
+{
+    size_t n;
+    const char *caption = npr_text_at(&r->caption, r->n, &n);
+    NPR_TRY(npr_grow(scratch, cap, npr_tokens_room(n), 1, "tokens of a caption"));
+    return npr_rows_put_text(r, NPR_TOKENS, *scratch, npr_tokens_make(caption, n, *scratch));
 }

@@ -3,6 +3,7 @@
 #ifndef NPR_IO_FIELD_H
 #define NPR_IO_FIELD_H
 
+#include "base/json.h"
 #include "npr/set.h"
 
 /* The column a field of this name fills, upper or lower case. Returns 0 for names without a meaning, else how
@@ -30,6 +31,11 @@ typedef struct npr_field_value {
  * such value is refused with its place: origin and line (0: no line). */
 npr_status npr_field_put(npr_rows *r, npr_column c, const npr_field_value *v, const char *origin,
                          int64_t line);
+
+/* The fields of a JSON object: *map tells which columns they could fill; those among `columns` are put into
+ * the row of r that is being filled, unless r is NULL. (field_json.c) */
+npr_status npr_field_put_object(npr_json *object, uint32_t columns, const char *origin, npr_field_map *map,
+                                npr_rows *r);
 
 /* A whole text as a number, as JSON or Python write it, whatever the locale; 1 on success. */
 int npr_field_number(const char *text, size_t n, double *x);

@@ -4,6 +4,8 @@
 #define NPR_IO_INGEST_H
 
 #include "base/file.h"
+#include "io/skipped.h"
+#include "io/unit.h"
 #include "npr/source.h"
 
 enum { NPR_INGEST_BATCH = 4 * NPR_CHUNK_ROWS, NPR_META_MARK = 1 << 16 };
@@ -57,9 +59,6 @@ void npr_ingest_plan_free(npr_ingest_plan *plan);
 
 typedef struct npr_ingest_rows npr_ingest_rows;
 
-enum { NPR_BAD_NON_FINITE, NPR_BAD_ZERO, NPR_BAD_NORM, NPR_BAD_REASONS };
-const char *npr_bad_reason(int reason); /* "non_finite", "zero", "not_unit" */
-
 npr_status npr_ingest_rows_make(const npr_ingest_job *job, const npr_ingest_plan *plan,
                                 npr_ingest_rows **out);
 void npr_ingest_rows_free(npr_ingest_rows *s); /* NULL is fine */
@@ -71,9 +70,8 @@ void npr_ingest_rows_begin(npr_ingest_rows *s, int64_t begin, int64_t end);
  * *read = 0 at the end. */
 npr_status npr_ingest_rows_next(npr_ingest_rows *s, const npr_rows **r, int64_t *read);
 
-/* Rows left out since begin, as "id<TAB>reason" lines, owned by `s`; and their number by reason since `s` was
- * made. */
-const char *npr_ingest_rows_rejected(const npr_ingest_rows *s, size_t *n);
-const int64_t *npr_ingest_rows_bad(const npr_ingest_rows *s); /* [NPR_BAD_REASONS] */
+/* Rows left out: the list rejected.tsv of their ids, by npr_bad_reason(). */
+extern const npr_skipped npr_ingest_rejected;
+npr_skipped *npr_ingest_rows_rejected(npr_ingest_rows *s); /* owned by `s` */
 
 #endif

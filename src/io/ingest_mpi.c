@@ -1,16 +1,11 @@
 /* ingest_mpi.c - npr_ingest_run(): arrays and their metadata become a set. Parts are cut by input row number,
  * so any number of ranks writes the same bytes; each rank writes the parts it owns. Rows that cannot be used
  * are left out, counted by reason and listed in rejected.tsv. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "io/ingest.h"
-#include "io/lines.h"
 
 typedef struct stage {
     const npr_comm *comm;
@@ -31,7 +26,7 @@ static int64_t part_begin(const stage *s, int part)
 /* ---- too many bad rows ---- */
 
 /* A head needs every class. */
-static npr_status refuse_too_many(const stage *s, const int64_t bad[NPR_BAD_REASONS], const char *at_least)
+static npr_status refuse_too_many(const stage *s, const int64_t *bad, const char *at_least)
 {
     int64_t all = 0;
     for (int i = 0; i < NPR_BAD_REASONS; i++) all += bad[i];
@@ -49,19 +44,6 @@ static npr_status refuse_too_many(const stage *s, const int64_t bad[NPR_BAD_REAS
 
 /* ---- one part ---- */
 
-/* Rejected rows of a part lie in the scratch folder until the set is finished; durable before the part is
- * committed. */
-static npr_status keep_rejected(const stage *s, int part)
-{
-    size_t n;
-    const char *text = npr_ingest_rows_rejected(s->rows, &n);
-    if (!n) return NPR_OK;
-    char *path = npr_path("%s/rejected-%d.tsv", npr_set_scratch(s->writer), part);
-    npr_status st = path ? npr_file_replace(path, text, n) : npr_last();
-    free(path);
-    return st;
-}
-
 static npr_status fill_part(stage *s, npr_part_writer *w)
 {
     for (;;) {
@@ -71,7 +53,8 @@ static npr_status fill_part(stage *s, npr_part_writer *w)
         if (!read) return NPR_OK;
         NPR_TRY(npr_part_append(w, batch));
         npr_progress_add(s->progress, read);
-        NPR_TRY(refuse_too_many(s, npr_ingest_rows_bad(s->rows), "at least ")); /* hopeless: stop now */
+        NPR_TRY(refuse_too_many(s, npr_ingest_rows_rejected(s->rows)->count,
+                                "at least ")); /* hopeless: stop now */
         if (npr_fault("ingest.batch"))
             return npr_fail(NPR_EIO, "%s: injected fault at ingest.batch", s->job->out);
         if (npr_stop_requested())
@@ -87,7 +70,7 @@ static npr_status write_part(stage *s, int part)
     npr_ingest_rows_begin(s->rows, part_begin(s, part), part_begin(s, part + 1));
     NPR_TRY(npr_part_create(npr_set_folder(s->writer), part, s->plan.columns, s->plan.dim, &w));
     npr_status st = fill_part(s, w);
-    if (!st) st = keep_rejected(s, part);
+    if (!st) st = npr_skipped_keep(npr_ingest_rows_rejected(s->rows), npr_set_scratch(s->writer), part);
     if (st) {
         npr_part_abandon(w);
         return st;
@@ -122,75 +105,14 @@ static npr_status write_parts(stage *s)
 
 /* ---- what was left out ---- */
 
-/* Lines "id<TAB>reason" by reason; the ids of the first ones as text, if wanted. */
-static npr_status count_rejected(const char *path, int64_t count[NPR_BAD_REASONS], char *first, size_t size)
-{
-    npr_lines *l;
-    const char *line, *tab;
-    size_t n, used = 0;
-    NPR_TRY(npr_lines_open(path, &l));
-    npr_status st;
-    while (!(st = npr_lines_next(l, &line, &n)) && line) {
-        if (!(tab = memchr(line, '\t', n))) continue;
-        size_t word = (size_t)(line + n - tab - 1);
-        for (int i = 0; i < NPR_BAD_REASONS; i++)
-            count[i] += strlen(npr_bad_reason(i)) == word && !memcmp(tab + 1, npr_bad_reason(i), word);
-        if (used + (size_t)(tab - line) + 3 < size)
-            used += (size_t)snprintf(first + used, size - used, "%s%.*s", used ? ", " : "", (int)(tab - line),
-                                     line);
-    }
-    npr_lines_close(l);
-    return st;
-}
-
-/* Append a file to another. */
-static npr_status append_file(int to, const char *to_path, const char *from)
-{
-    enum { LIST_MAX = NPR_PART_ROWS * 64 };
-    char *text;
-    size_t n;
-    NPR_TRY(npr_file_read(from, LIST_MAX, &text, &n));
-    npr_status st = npr_file_write_all(to, to_path, text, n);
-    free(text);
-    return st;
-}
-
-/* Put the parts' lists together in temp, whose descriptor is fd, and count; n: files found. */
-static npr_status merge_rejected(const stage *s, int fd, const char *temp, int64_t count[NPR_BAD_REASONS],
-                                 int *n)
-{
-    *n = 0;
-    for (int part = 0; part < s->plan.parts; part++) {
-        char *path = npr_path("%s/rejected-%d.tsv", npr_set_scratch(s->writer), part);
-        npr_status st = path ? NPR_OK : npr_last();
-        if (!st && npr_file_exists(path)) {
-            st = append_file(fd, temp, path);
-            if (!st) st = count_rejected(path, count, NULL, 0);
-            ++*n;
-        }
-        free(path);
-        if (st) return st;
-    }
-    return NPR_OK;
-}
-
 /* The list of all rejected rows, if there are any and not too many. On rank 0, before the manifest. */
 static npr_status publish_rejected(const stage *s)
 {
-    int64_t count[NPR_BAD_REASONS] = {0};
-    int n = 0;
-    char *path = npr_path("%s/rejected.tsv", s->job->out),
-         *temp = npr_path("%s/rejected.tsv", npr_set_scratch(s->writer));
-    npr_status st = path && temp ? NPR_OK : npr_last();
-    int fd = st ? -1 : open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (!st && fd < 0) st = npr_fail(NPR_ECREATE, "%s: cannot create: %s", temp, strerror(errno));
-    if (!st) st = merge_rejected(s, fd, temp, count, &n);
-    if (fd >= 0 && close(fd) && !st) st = npr_fail(NPR_EIO, "%s: cannot close: %s", temp, strerror(errno));
-    if (!st) st = refuse_too_many(s, count, "");
-    if (!st && n) st = npr_file_publish(temp, path);
-    free(path);
-    free(temp);
-    return st;
+    int64_t count[NPR_SKIP_REASONS] = {0};
+    const char *scratch = npr_set_scratch(s->writer);
+    NPR_TRY(npr_skipped_merge(&npr_ingest_rejected, scratch, s->plan.parts, count));
+    NPR_TRY(refuse_too_many(s, count, ""));
+    return npr_skipped_publish(&npr_ingest_rejected, scratch, s->job->out);
 }
 
 /* ---- the record ---- */
@@ -248,12 +170,11 @@ static void record_plan(const stage *s, npr_record *rec)
 /* How many rows were left out, why, and which were the first: from the list beside the set. Collective. */
 static npr_status record_rejected(const stage *s, npr_record *rec, int64_t rejected)
 {
-    int64_t count[NPR_BAD_REASONS] = {0};
+    int64_t count[NPR_SKIP_REASONS] = {0};
     char key[48], first[64] = "";
-    char *path = npr_path("%s/rejected.tsv", s->job->out);
-    npr_status st = path ? NPR_OK : npr_last();
-    if (!st && s->comm->rank == 0 && rejected) st = count_rejected(path, count, first, sizeof first);
-    free(path);
+    npr_status st = NPR_OK;
+    if (s->comm->rank == 0 && rejected)
+        st = npr_skipped_read(&npr_ingest_rejected, s->job->out, count, first, sizeof first);
     NPR_TRY(npr_agree(s->comm, st, "reading rejected.tsv"));
     npr_bcast(s->comm, count, sizeof count, 0);
     npr_record_int(rec, "result.rejected", rejected);

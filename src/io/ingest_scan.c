@@ -1,47 +1,10 @@
 /* ingest_scan.c - what is to be known of one input file before a row is written. See ingest.h. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/digest.h"
 #include "base/mem.h"
 #include "io/ingest.h"
-
-/* n bytes at an offset, or an error. */
-static npr_status read_end(int fd, const char *path, char *to, size_t n, int64_t offset)
-{
-    for (size_t got = 0; got < n;) {
-        ssize_t m = pread(fd, to + got, n - got, offset + (off_t)got);
-        if (m < 0 && errno == EINTR) continue;
-        if (m <= 0)
-            return npr_fail(NPR_EIO, "%s: cannot read: %s", path, m ? strerror(errno) : "it became shorter");
-        got += (size_t)m;
-    }
-    return NPR_OK;
-}
-
-/* Size, and XXH3 of the first and last 64 KiB: says whether this is the file it was, without reading
- * terabytes. */
-static npr_status identify(const char *path, int64_t *bytes, uint64_t *hash)
-{
-    enum { END = 1 << 16 };
-    NPR_TRY(npr_file_size(path, bytes));
-    size_t n = *bytes < END ? (size_t)*bytes : END;
-    char *ends = npr_alloc(2, END, "the ends of a file");
-    if (!ends) return npr_last();
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    npr_status st = fd < 0
-                        ? npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno))
-                        : NPR_OK;
-    if (!st) st = read_end(fd, path, ends, n, 0);
-    if (!st) st = read_end(fd, path, ends + n, n, *bytes - (int64_t)n);
-    if (!st) *hash = npr_hash64(ends, 2 * n, 0);
-    if (fd >= 0) close(fd);
-    free(ends);
-    return st;
-}
 
 npr_status npr_ingest_scan_array(const char *path, npr_ingest_file *f)
 {
@@ -50,7 +13,7 @@ npr_status npr_ingest_scan_array(const char *path, npr_ingest_file *f)
     f->rows = npr_npy_rows(npy);
     f->dim = npr_npy_dim(npy);
     npr_npy_close(npy);
-    return identify(path, &f->bytes, &f->hash);
+    return npr_digest_ends(path, &f->bytes, &f->hash);
 }
 
 npr_status npr_ingest_scan_meta(const char *path, const char *columns, npr_ingest_meta *m)
@@ -61,7 +24,7 @@ npr_status npr_ingest_scan_meta(const char *path, const char *columns, npr_inges
     npr_status st = npr_meta_count(meta, NPR_META_MARK, &m->mark, &m->rows);
     if (!st) m->marks = (m->rows + NPR_META_MARK - 1) / NPR_META_MARK;
     npr_meta_close(meta);
-    return st ? st : identify(path, &m->bytes, &m->hash);
+    return st ? st : npr_digest_ends(path, &m->bytes, &m->hash);
 }
 
 /* ---- pairs ---- */

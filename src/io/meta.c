@@ -87,49 +87,13 @@ static npr_status open_tsv(npr_meta *m, const char *columns, const char *line, s
 
 /* ---- JSON lines ---- */
 
-/* The values of an object, by the columns they fill: *map tells which; NULL is null. */
-static npr_status map_object(npr_json *object, const char *origin, npr_field_map *map,
-                             npr_json *value[NPR_COLUMNS])
-{
-    const char *key = npr_json_next_key(object, NULL);
-    *map = (npr_field_map){0};
-    if (!key) return npr_fail(NPR_EDATA, "%s: wanted a JSON object with fields, one on each line", origin);
-    for (int i = 0; key; key = npr_json_next_key(object, key), i++) {
-        npr_column c;
-        if (!npr_field_find(key, strlen(key), &c)) continue;
-        NPR_TRY(npr_field_map_add(map, i, key, strlen(key), origin));
-        if (map->field[c] == i) value[c] = npr_json_get(object, key);
-    }
-    return NPR_OK;
-}
-
-static npr_field_value json_value(const npr_json *v)
-{
-    npr_field_value out = {.kind = NPR_FIELD_OTHER};
-    if (!v) {
-        out.kind = NPR_FIELD_UNKNOWN;
-    } else if (npr_json_text(v)) {
-        out.kind = NPR_FIELD_TEXT;
-        out.text = npr_json_text(v);
-        out.n = npr_json_text_bytes(v);
-    } else if (npr_json_number(v, &out.number)) {
-        out.kind = NPR_FIELD_NUMBER;
-    }
-    return out;
-}
-
 /* Read a line; fill *map, and the row of r being filled unless r is NULL. */
 static npr_status read_object(const npr_meta *m, const char *line, size_t n, npr_field_map *map, npr_rows *r)
 {
-    npr_json *value[NPR_COLUMNS] = {0}, *object = NULL;
+    npr_json *object = NULL;
     char *origin = npr_path("%s:%lld", m->path, (long long)m->row + 1);
     npr_status st = origin && (object = npr_json_parse(line, n, origin)) ? NPR_OK : npr_last();
-    if (!st) st = map_object(object, origin, map, value);
-    for (int c = 0; c < NPR_COLUMNS && r && !st; c++) {
-        if (!(m->map.columns & r->columns & NPR_COL(c))) continue;
-        npr_field_value v = json_value(value[c]);
-        st = npr_field_put(r, (npr_column)c, &v, origin, 0);
-    }
+    if (!st) st = npr_field_put_object(object, m->map.columns, origin, map, r);
     npr_json_free(object);
     free(origin);
     return st;

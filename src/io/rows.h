@@ -32,6 +32,10 @@ npr_status npr_column_find(const char *name, const char *origin, npr_column *c);
 /* Forget what was put to the texts of the row being filled. */
 void npr_rows_drop(npr_rows *r);
 
+/* Put the caption just put to the row being filled as tokens, too. *scratch, of *cap bytes, is kept between calls;
+ * release it with free(). (captions.c) */
+npr_status npr_rows_put_tokens(npr_rows *r, char **scratch, size_t *cap);
+
 /* Give rows [r->n, r->n + n) of column c their unknown value. */
 void npr_rows_unknown(npr_rows *r, npr_column c, int64_t row0, int64_t n);
 

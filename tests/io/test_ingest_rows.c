@@ -150,11 +150,11 @@ static void test_any_part(void)
             }
         }
         CHECK_INT(row, end);
-        const char *rejected = npr_ingest_rows_rejected(s, &n);
-        CHECK_INT(n, begin[k] <= 5 ? 19 : 0);
-        CHECK(n == 0 || !memcmp(rejected, "1000005\tnon_finite\n", n));
+        const npr_skipped *rejected = npr_ingest_rows_rejected(s);
+        CHECK_INT(rejected->used, begin[k] <= 5 ? 19 : 0);
+        CHECK(!rejected->used || !memcmp(rejected->text, "1000005\tnon_finite\n", rejected->used));
     }
-    CHECK_INT(npr_ingest_rows_bad(s)[NPR_BAD_NON_FINITE], 2);
+    CHECK_INT(npr_ingest_rows_rejected(s)->count[NPR_BAD_NON_FINITE], 2);
     npr_ingest_rows_free(s);
     npr_ingest_rows_free(NULL);
     free_plan(&plan);
@@ -235,8 +235,8 @@ static void test_scaling(void)
     CHECK_OK(npr_ingest_rows_next(s, &r, &read));
     CHECK_INT(read, ROWS);
     CHECK_INT(r->n, ROWS - 2);
-    CHECK_INT(npr_ingest_rows_bad(s)[NPR_BAD_ZERO], 1);
-    CHECK_INT(npr_ingest_rows_bad(s)[NPR_BAD_NON_FINITE], 1);
+    CHECK_INT(npr_ingest_rows_rejected(s)->count[NPR_BAD_ZERO], 1);
+    CHECK_INT(npr_ingest_rows_rejected(s)->count[NPR_BAD_NON_FINITE], 1);
     npr_half_to_float(v, x, ROWS * WIDE);
     for (int64_t k = 0; k < r->n; k++) {
         int64_t i = r->id[k];
