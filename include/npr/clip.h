@@ -37,6 +37,9 @@ npr_status npr_clip_config_read(const char *path, npr_clip_config *c);
 
 typedef enum npr_precision { NPR_FP32, NPR_BF16 } npr_precision;
 
+/* Whether this build and this CPU can compute with it; opening a model with another is NPR_EENV. */
+int npr_precision_available(npr_precision precision);
+
 enum { NPR_TOWER_IMAGE = 1, NPR_TOWER_TEXT = 2 };
 
 typedef struct npr_clip npr_clip; /* a model; shared by threads, never changed after opening */
@@ -48,20 +51,32 @@ npr_status npr_clip_open(const char *weights, const npr_clip_config *config, int
 void npr_clip_close(npr_clip *m); /* NULL is fine */
 const npr_clip_config *npr_clip_config_of(const npr_clip *m);
 
+/* The same with made-up weights, for benchmarks and tests: no file is needed. */
+npr_status npr_clip_make_up(const npr_clip_config *config, uint64_t seed, int towers, npr_precision precision,
+                            npr_clip **out);
+
+/* What a user should be told about the weights, a sentence, or NULL. At present: they look like OpenAI's, which
+ * want QuickGELU, and the configuration has GELU. It cannot always be told: see src/clip/README.md. */
+const char *npr_clip_warning(const npr_clip *m);
+
+/* XXH3-128 of the weights file (what xxh128sum prints), 32 digits and a zero: reads the whole file. */
+void npr_clip_digest(const npr_clip *m, char hex[33]);
+
 /* Scratch memory of one thread. */
 typedef struct npr_clip_work npr_clip_work;
 npr_status npr_clip_work_make(const npr_clip *m, npr_clip_work **out);
 void npr_clip_work_free(npr_clip_work *w); /* NULL is fine */
 
-/* Images a call of npr_clip_image() takes at most, texts of npr_clip_text(): what keeps a layer's activations
- * in cache. The features of an image are the same bits whatever shares the call with it. */
+/* Images, and texts of usual length, that are worth a call: what keeps a layer's activations in cache. It depends
+ * on the model only. Calls take any number; the features of an image or a text are the same bits whatever shares
+ * the call with it. */
 int npr_clip_image_batch(const npr_clip *m);
 int npr_clip_text_batch(const npr_clip *m);
 
 /* n images [n][3][size][size], normalised, to features [n][embed_dim], not normalised. On the calling thread. */
 npr_status npr_clip_image(const npr_clip *m, npr_clip_work *w, const float *chw, int n, float *features);
 
-/* n texts [n][context] of token ids to features [n][embed_dim], not normalised. */
+/* n texts [n][context] of token ids (each pooled at its first token of the highest id, the end token) to features [n][embed_dim], not normalised. */
 npr_status npr_clip_text(const npr_clip *m, npr_clip_work *w, const int32_t *tokens, int n, float *features);
 
 /* ---- tokenizer ---------------------------------------------------------------------------------------- */

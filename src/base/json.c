@@ -198,6 +198,17 @@ int npr_json_number(const npr_json *v, double *x)
     return json_is_number(v);
 }
 
+int npr_json_is_object(const npr_json *v)
+{
+    return json_is_object(v);
+}
+
+int npr_json_integer(const npr_json *v, int64_t *x)
+{
+    *x = json_integer_value(v);
+    return json_is_integer(v);
+}
+
 const char *npr_json_next_key(npr_json *o, const char *key)
 {
     void *at = key ? json_object_iter_next(o, json_object_iter_at(o, key)) : json_object_iter(o);

@@ -42,6 +42,8 @@ npr_json *npr_json_at(const npr_json *a, size_t i); /* borrowed */
 const char *npr_json_text(const npr_json *v);       /* NULL if v is not a string; borrowed */
 size_t npr_json_text_bytes(const npr_json *v);      /* length of a string, which may hold zero bytes */
 int npr_json_number(const npr_json *v, double *x);  /* 1 if v is a number */
+int npr_json_is_object(const npr_json *v);
+int npr_json_integer(const npr_json *v, int64_t *x); /* 1 if v is an integer */
 /* Iterate the keys of an object: start with NULL, ends with NULL. Order of insertion. */
 const char *npr_json_next_key(npr_json *o, const char *key);
 

@@ -10,6 +10,13 @@ void npr_gemm_nt(int m, int n, int d, const float *a, const float *b, float *c, 
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, m, n, d, 1.0f, a, d, b, d, 0.0f, c, ldc);
 }
 
+void npr_gemm_run(const npr_gemm *g)
+{
+    openblas_set_num_threads(1);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, g->transposed ? CblasTrans : CblasNoTrans, g->m, g->n, g->d,
+                g->alpha, g->a, g->lda, g->b, g->ldb, g->beta, g->c, g->ldc);
+}
+
 double npr_gemm_error(int d, double na, double nb)
 {
     double du = d * 0x1p-24;

@@ -6,6 +6,18 @@
  * only. */
 void npr_gemm_nt(int m, int n, int d, const float *a, const float *b, float *c, int ldc);
 
+/* c[m][n] = alpha a[m][d] b + beta c, all row-major float with the row strides lda, ldb, ldc; b is [d][n], or
+ * [n][d] if transposed. On the calling thread only. */
+typedef struct npr_gemm {
+    int m, n, d, transposed;
+    const float *a, *b;
+    float *c;
+    int lda, ldb, ldc;
+    float alpha, beta;
+} npr_gemm;
+
+void npr_gemm_run(const npr_gemm *g);
+
 /* An upper bound of |computed - true| of one inner product of length d in float arithmetic, any order of
  * summation, for vectors of norms na and nb: gamma_d na nb with gamma_d = d u / (1 - d u), u = 2^-24 (Higham,
  * Accuracy and Stability of Numerical Algorithms, 3.1), and doubled for the rounding of a float operand

@@ -1,0 +1,248 @@
+/* Towers against open_clip on the tiny model: every block and the features, GELU and QuickGELU; and features
+ * that do not depend on what shares a call, nor on the thread. */
+#include "tiny.h"
+
+#include <omp.h>
+
+#include "clip/work.h"
+
+enum { IMAGES = 2, TEXTS = 5, SIDE = 36, CONTEXT = 12, EMBED = 24 };
+
+/* ---- against the reference ----------------------------------------------------------------------------- */
+
+typedef struct watcher {
+    const npr_tensors *expected;
+    char prefix[32]; /* "gelu.image" */
+    int n, tokens, layers;
+    const npr_clip_work *w;
+    int seen;
+    double worst; /* largest difference of a block, relative to its largest value */
+} watcher;
+
+/* Rows of the reference lie [sequence][token]; ours are ragged, and pooled rows only behind the last block.
+ */
+static void compare_block(void *context, int block, const float *x, int rows, int width)
+{
+    watcher *v = context;
+    char name[64];
+    float *owned;
+    snprintf(name, sizeof name, "%s.block.%d", v->prefix, block);
+    const float *want = tiny_floats(v->expected, name, &owned);
+    double most = 0, differ = 0;
+    int pooled = block == v->layers - 1;
+    for (int s = 0; s < v->n; s++) {
+        int at = v->w->pool[s] - v->w->first[s];
+        for (int t = pooled ? at : 0; t < (pooled ? at + 1 : v->w->length[s]); t++) {
+            int i = pooled ? s : v->w->first[s] + t;
+            CHECK(i < rows);
+            for (int j = 0; j < width; j++) {
+                double a = x[(size_t)i * (size_t)width + (size_t)j];
+                double b = want[(size_t)(s * v->tokens + t) * (size_t)width + (size_t)j];
+                most = fmax(most, fabs(b));
+                differ = fmax(differ, fabs(a - b));
+            }
+        }
+    }
+    v->worst = fmax(v->worst, differ / most);
+    v->seen++;
+    free(owned);
+}
+
+static double cosine_distance(const float *a, const float *b, int n)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (int i = 0; i < n; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return 1 - ab / sqrt(aa * bb);
+}
+
+static void check_features(const npr_tensors *expected, const char *prefix, const float *features, int n)
+{
+    char name[64];
+    float *owned;
+    snprintf(name, sizeof name, "%s.features", prefix);
+    const float *want = tiny_floats(expected, name, &owned);
+    for (int i = 0; i < n; i++) {
+        CHECK_NEAR(cosine_distance(features + i * EMBED, want + i * EMBED, EMBED), 0, 1e-10);
+        for (int j = 0; j < EMBED; j++)
+            CHECK_NEAR((double)features[i * EMBED + j], (double)want[i * EMBED + j], 1e-4);
+    }
+    free(owned);
+}
+
+static void read_tokens(const npr_tensors *t, int32_t tokens[TEXTS * CONTEXT])
+{
+    const npr_tensor *x = npr_tensors_find(t, "tokens");
+    CHECK(x && x->bytes == TEXTS * CONTEXT * sizeof *tokens);
+    if (x) memcpy(tokens, x->data, TEXTS * CONTEXT * sizeof *tokens);
+}
+
+static void against_open_clip(const char *activation)
+{
+    char config[64];
+    float features[TEXTS * EMBED], *owned;
+    int32_t tokens[TEXTS * CONTEXT];
+    npr_tensors t = tiny_expected();
+    npr_clip_work *w;
+    snprintf(config, sizeof config, "tiny_clip_%s.json", activation);
+    npr_clip *m = tiny_open(config, NPR_TOWER_IMAGE | NPR_TOWER_TEXT, NPR_FP32);
+    CHECK_OK(npr_clip_work_make(m, &w));
+    watcher image = {&t, "", IMAGES, m->image.tokens, m->image.shape.layers, w, 0, 0};
+    snprintf(image.prefix, sizeof image.prefix, "%s.image", activation);
+    w->trace = compare_block;
+    w->context = &image;
+    CHECK_OK(npr_clip_image(m, w, tiny_floats(&t, "images", &owned), IMAGES, features));
+    check_features(&t, image.prefix, features, IMAGES);
+    CHECK_INT(image.seen, m->image.shape.layers + 1);
+    CHECK_NEAR(image.worst, 0, 2e-6);
+    free(owned);
+
+    watcher text = {&t, "", TEXTS, m->text.tokens, m->text.shape.layers, w, 0, 0};
+    snprintf(text.prefix, sizeof text.prefix, "%s.text", activation);
+    w->context = &text;
+    read_tokens(&t, tokens);
+    CHECK_OK(npr_clip_text(m, w, tokens, TEXTS, features));
+    check_features(&t, text.prefix, features, TEXTS);
+    CHECK_INT(text.seen, m->text.shape.layers + 1);
+    CHECK_NEAR(text.worst, 0, 2e-6);
+    npr_clip_work_free(w);
+    npr_clip_close(m);
+    npr_tensors_close(&t);
+}
+
+/* ---- company does not matter --------------------------------------------------------------------------- */
+
+/* As wide as a real tower's: its products take the same paths through the library. */
+static npr_clip *wide_model(void)
+{
+    npr_clip_config c = {.embed_dim = 200,
+                         .image_size = 28,
+                         .patch_size = 7,
+                         .vision = {384, 2, 6, 1536},
+                         .context = 20,
+                         .vocab = 300,
+                         .text = {384, 2, 6, 1500}};
+    npr_clip *m = NULL;
+    CHECK_OK(npr_clip_make_up(&c, 3, NPR_TOWER_IMAGE | NPR_TOWER_TEXT, NPR_FP32, &m));
+    if (!m) exit(1);
+    return m;
+}
+
+static void fill_images(float *chw, int n, int values)
+{
+    for (int i = 0; i < n * values; i++) chw[i] = (float)((i * 7919 + i / 13) % 1001) / 500 - 1;
+}
+
+/* Every image alone, in a full call, and in calls of every size in between, each at another place. */
+static void images_alone_and_together(const npr_clip *m, npr_clip_work *w)
+{
+    enum { VALUES = 3 * 28 * 28 };
+    int batch = npr_clip_image_batch(m), n = batch + 3, embed = m->config.embed_dim;
+    float *chw = malloc((size_t)(n * VALUES) * sizeof *chw), *all = malloc((size_t)(n * embed) * sizeof *all),
+          *one = malloc((size_t)(n * embed) * sizeof *one);
+    fill_images(chw, n, VALUES);
+    CHECK_OK(npr_clip_image(m, w, chw, n, all));
+    CHECK(n > 20);
+    for (int k = 1; k <= batch; k += k < 8 ? 1 : 5) {
+        int first = (k * 5) % (n - k + 1);
+        CHECK_OK(npr_clip_image(m, w, chw + first * VALUES, k, one));
+        CHECK(!memcmp(one, all + first * embed, (size_t)(k * embed) * sizeof *one));
+    }
+    for (int i = 0; i < n; i += 7) {
+        CHECK_OK(npr_clip_image(m, w, chw + i * VALUES, 1, one));
+        CHECK(!memcmp(one, all + i * embed, (size_t)embed * sizeof *one));
+    }
+    CHECK(memcmp(all, all + embed, (size_t)embed * sizeof *all) != 0);
+    free(chw);
+    free(all);
+    free(one);
+}
+
+static void texts_alone_and_together(const npr_clip *m, npr_clip_work *w)
+{
+    enum { CTX = 20, N = 300 };
+    int embed = m->config.embed_dim;
+    int32_t *tokens = calloc(N * CTX, sizeof *tokens);
+    float *all = malloc((size_t)(N * embed) * sizeof *all), *one = malloc((size_t)embed * sizeof *one);
+    for (int i = 0; i < N; i++) {
+        int length = 2 + i * 5 % (CTX - 1);
+        for (int j = 0; j < length; j++) tokens[i * CTX + j] = (i * 31 + j * 17) % 298;
+        tokens[i * CTX + length - 1] = 299;
+    }
+    CHECK_OK(npr_clip_text(m, w, tokens, N, all));
+    for (int i = 0; i < N; i += 11) {
+        CHECK_OK(npr_clip_text(m, w, tokens + i * CTX, 1, one));
+        CHECK(!memcmp(one, all + i * embed, (size_t)embed * sizeof *one));
+    }
+    /* what is behind the end token does not count */
+    int end = 2 + 4 * 5 % (CTX - 1);
+    for (int j = end; j < CTX; j++) tokens[4 * CTX + j] = j;
+    CHECK_OK(npr_clip_text(m, w, tokens + 4 * CTX, 1, one));
+    CHECK(!memcmp(one, all + 4 * embed, (size_t)embed * sizeof *one));
+    free(tokens);
+    free(all);
+    free(one);
+}
+
+/* Four threads at once, each with its own memory, on the same model. */
+static void threads_do_not_matter(const npr_clip *m)
+{
+    enum { VALUES = 3 * 28 * 28, N = 9, THREADS = 4 };
+    int embed = m->config.embed_dim, differ = 0;
+    float *chw = malloc((size_t)(N * VALUES) * sizeof *chw);
+    float *out = malloc((size_t)(THREADS * N * embed) * sizeof *out);
+    fill_images(chw, N, VALUES);
+#pragma omp parallel for num_threads(THREADS) schedule(static, 1) reduction(+ : differ)
+    for (int i = 0; i < THREADS; i++) {
+        npr_clip_work *w;
+        differ += npr_clip_work_make(m, &w) != NPR_OK;
+        for (int round = 0; round < 3; round++)
+            differ += npr_clip_image(m, w, chw, N, out + (size_t)(i * N * embed)) != NPR_OK;
+        npr_clip_work_free(w);
+    }
+    for (int i = 1; i < THREADS; i++)
+        differ += memcmp(out, out + (size_t)(i * N * embed), (size_t)(N * embed) * sizeof *out) != 0;
+    CHECK_INT(differ, 0);
+    free(chw);
+    free(out);
+}
+
+static void company_does_not_matter(void)
+{
+    npr_clip_work *w;
+    npr_clip *m = wide_model();
+    CHECK_OK(npr_clip_work_make(m, &w));
+    images_alone_and_together(m, w);
+    texts_alone_and_together(m, w);
+    npr_clip_work_free(w);
+    threads_do_not_matter(m);
+    npr_clip_close(m);
+}
+
+static void refused(void)
+{
+    npr_clip_work *w;
+    float features[EMBED];
+    int32_t tokens[CONTEXT] = {5, 96};
+    npr_clip *m = tiny_open("tiny_clip_gelu.json", NPR_TOWER_TEXT, NPR_FP32);
+    CHECK_OK(npr_clip_work_make(m, &w));
+    CHECK_FAILS(npr_clip_text(m, w, tokens, 1, features), NPR_EDATA,
+                "text 0: token 96 is not in a vocabulary of 96");
+    tokens[1] = -1;
+    CHECK_FAILS(npr_clip_text(m, w, tokens, 1, features), NPR_EDATA, "token -1");
+    CHECK_FAILS(npr_clip_image(m, w, features, 1, features), NPR_EINTERNAL, "without its image tower");
+    npr_clip_work_free(w);
+    npr_clip_close(m);
+}
+
+int main(void)
+{
+    against_open_clip("gelu");
+    against_open_clip("quickgelu");
+    company_does_not_matter();
+    refused();
+    return TEST_END();
+}
