@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+int npr_half_in_hardware(void); /* 1 if this CPU has F16C */
+
 /* n values of binary16 to binary32 (exact). */
 void npr_half_to_float(const uint16_t *h, float *f, size_t n);
 

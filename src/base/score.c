@@ -90,7 +90,7 @@ __attribute__((target("avx2,fma,f16c"))) static double dot_avx2(const uint16_t *
 npr_score_kernel npr_score_kernel_at(int i, const char **name)
 {
 #if defined(__x86_64__)
-    int f16c = __builtin_cpu_supports("f16c");
+    int f16c = npr_half_in_hardware();
     if (f16c && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && i-- == 0)
         return *name = "avx512", dot_avx512;
     if (f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && i-- == 0)

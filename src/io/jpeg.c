@@ -102,11 +102,11 @@ static void src_nothing(j_decompress_ptr d)
     (void)d;
 }
 
-/* All bytes are there from the beginning. Asking for more suspends the decoder, and Pillow calls truncated
- * what suspends at the end of the file. */
+/* All bytes are there from the beginning, so none are left. Pillow's decoder is suspended here, and it calls
+ * truncated what is suspended at the end of the file. */
 static boolean src_fill(j_decompress_ptr d)
 {
-    (void)d;
+    give_up(d->client_data, NPR_IMAGE_TRUNCATED);
     return FALSE;
 }
 
