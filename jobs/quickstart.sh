@@ -48,7 +48,7 @@ echo "== build in build/ (a minute or two the first time)" >&2
 npr_build "$ROOT/build"
 mkdir -p "$OUT/records" "$OUT/logs"
 
-stage world npr-minilaion --out="$OUT/world" --rows="$ROWS"
+stage world npr-minilaion --embeddings --out="$OUT/world" --rows="$ROWS" --tests=50
 made_by=(--model=npr-minilaion) # sets of different models are refused
 stage index npr-ingest --kind=index --emb="$OUT/world/img_emb" --meta="$OUT/world/metadata" --part-rows=16384 \
     "${made_by[@]}" --out="$OUT/index"

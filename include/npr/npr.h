@@ -15,7 +15,7 @@
 #include "npr/set.h"      /* the set: HDF5 parts and a manifest; everything on disk is one */
 #include "npr/source.h"   /* .npy, TSV, JSON lines, SQLite -> set (npr-ingest) */
 #include "npr/image.h"    /* JPEG -> pixels, as Pillow makes them */
-#include "npr/minilaion.h" /* a synthetic world in the published formats (npr-minilaion) */
+#include "npr/minilaion.h" /* synthetic worlds in the published formats (npr-minilaion) */
 
 /* method */
 #include "npr/topk.h"   /* bounded lists under a total order, and their merge over ranks */

@@ -38,10 +38,11 @@ while read -r folder others headers; do
 done <<'RULES'
 base   base           status|opt
 par    base           status|comm|log|record|watchdog
-io     base           status|comm|log|record|set|source|minilaion|image
+io     base           status|comm|log|record|set|source|image
 search base|io        status|comm|log|record|watchdog|set|source|topk|search|bench
 prime  base|io        status|comm|log|record|set|source|prime
 clip   base|io        status|comm|log|record|set|source|image|clip
+world  base|io        status|comm|log|record|source|image|minilaion
 RULES
 
 refuse "public headers include the C library and one another only" < <(

@@ -3,7 +3,7 @@
 source "$(dirname "$0")/../lib.sh"
 /usr/bin/python3 -c 'import numpy, h5py' 2>/dev/null || { echo "skipped: needs numpy and h5py" && exit 77; }
 W=$TMP/w
-must 2 npr-minilaion --out="$W" --rows=12000 --rows-per-file=2500 --dim=64 --classes=20 --tests=4 --seed=3
+must 2 npr-minilaion --embeddings --out="$W" --rows=12000 --rows-per-file=2500 --dim=64 --classes=20 --tests=4 --seed=3
 cut=(--part-rows=3000 --model=mini)
 emb=(--emb="$W/img_emb" "${cut[@]}")
 in=("${emb[@]}" --meta="$W/metadata")

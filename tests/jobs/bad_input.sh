@@ -5,8 +5,8 @@
 source "$(dirname "$0")/../lib.sh"
 cd "$TMP"
 
-must 2 npr-minilaion --out=world --rows=6000 --dim=64 --classes=10 --rows-per-file=3000
-must 1 npr-minilaion --out=narrow --rows=3000 --dim=96 --classes=10 --rows-per-file=3000
+must 2 npr-minilaion --embeddings --out=world --rows=6000 --dim=64 --classes=10 --rows-per-file=3000
+must 1 npr-minilaion --embeddings --out=narrow --rows=3000 --dim=96 --classes=10 --rows-per-file=3000
 must 2 npr-ingest --emb=world/img_emb --meta=world/metadata --out=index --part-rows=2048 --model=A
 must 1 npr-ingest --emb=world/text/head.npy --meta=world/text/head.tsv --kind=head --out=head --model=A
 must 1 npr-ingest --emb=world/text/head.npy --meta=world/text/head.tsv --kind=head --out=head-b --model=B

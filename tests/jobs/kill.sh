@@ -5,7 +5,7 @@
 source "$(dirname "$0")/../lib.sh"
 cd "$TMP"
 
-must 2 npr-minilaion --out=world --rows=12000 --dim=64 --classes=20 --rows-per-file=5000
+must 2 npr-minilaion --embeddings --out=world --rows=12000 --dim=64 --classes=20 --rows-per-file=5000
 ingest() { # RUNNER RANKS OUT
     "$1" "$2" npr-ingest --emb=world/img_emb --meta=world/metadata --out="$3" --part-rows=2048
 }

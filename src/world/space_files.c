@@ -1,5 +1,5 @@
-/* minilaion.c - see minilaion.h. Layout and formats are those that clip-retrieval and LAION publish. */
-#include "io/minilaion.h"
+/* space_files.c - see space_files.h. Layout and formats are those that clip-retrieval and LAION publish. */
+#include "world/space_files.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,30 +12,15 @@
 #include "base/mem.h"
 #include "npr/source.h"
 
-enum { FILE_ROWS = 1000000, SMALL_FILES = 16, FILE_STEP = 1024, BLOCK_ROWS = 1024, FILES_MAX = 1000000 };
+enum { FILE_ROWS = 1000000, FILE_STEP = 1024, BLOCK_ROWS = 1024 };
 
-npr_status minilaion_cut(int64_t total, int64_t file_rows, minilaion_files *files)
+npr_status space_cut(int64_t total, int64_t file_rows, world_files *files)
 {
-    if (file_rows == 0) {
-        file_rows = (total / SMALL_FILES / FILE_STEP + 1) * FILE_STEP;
-        if (file_rows > FILE_ROWS) file_rows = FILE_ROWS;
-    }
-    int64_t count = (total + file_rows - 1) / file_rows;
-    if (count > FILES_MAX)
-        return npr_fail(NPR_EUSAGE, "%lld rows in files of %lld would be %lld files; wanted at most %d",
-                        (long long)total, (long long)file_rows, (long long)count, FILES_MAX);
-    *files = (minilaion_files){file_rows, total, (int)count};
-    return NPR_OK;
-}
-
-int64_t minilaion_rows_of(const minilaion_files *files, int file)
-{
-    int64_t left = files->total - (int64_t)file * files->rows;
-    return left < files->rows ? left : files->rows;
+    return world_cut(total, file_rows, FILE_STEP, FILE_ROWS, files);
 }
 
 /* "OUT/img_emb/img_emb_0007.npy"; as many digits as the last file needs, so that names sort. */
-static char *file_path(const char *out, const minilaion_files *files, const char *name, int file,
+static char *file_path(const char *out, const world_files *files, const char *name, int file,
                        const char *suffix)
 {
     char last[16];
@@ -43,7 +28,7 @@ static char *file_path(const char *out, const minilaion_files *files, const char
     return npr_path("%s/%s/%s_%0*d.%s", out, name, name, digits < 4 ? 4 : digits, file, suffix);
 }
 
-npr_status minilaion_done(const char *out, const minilaion_files *files, int file, int dim, int *done)
+npr_status space_done(const char *out, const world_files *files, int file, int dim, int *done)
 {
     *done = 0;
     char *emb = file_path(out, files, "img_emb", file, "npy");
@@ -52,22 +37,16 @@ npr_status minilaion_done(const char *out, const minilaion_files *files, int fil
     npr_npy *f = NULL;
     if (!st && npr_file_exists(emb) && npr_file_exists(meta)) {
         st = npr_npy_open(emb, &f);
-        if (!st && (npr_npy_rows(f) != minilaion_rows_of(files, file) || npr_npy_dim(f) != dim))
+        if (!st && (npr_npy_rows(f) != world_rows_of(files, file) || npr_npy_dim(f) != dim))
             st = npr_fail(
                 NPR_ECREATE, "%s: holds %lld x %d, wanted %lld x %d: remove it to have it made again", emb,
-                (long long)npr_npy_rows(f), npr_npy_dim(f), (long long)minilaion_rows_of(files, file), dim);
+                (long long)npr_npy_rows(f), npr_npy_dim(f), (long long)world_rows_of(files, file), dim);
         *done = !st;
     }
     npr_npy_close(f);
     free(emb);
     free(meta);
     return st;
-}
-
-static npr_status stop_asked(void)
-{
-    if (!npr_stop_requested()) return NPR_OK;
-    return npr_fail(NPR_ESTOP, "stopped on request; finished files are kept, run the same command again");
 }
 
 /* Finishing with rows missing removes what was written; the reason why they are missing stays the one told.
@@ -99,7 +78,7 @@ static npr_status write_vectors(const char *path, const npr_world *w, int test, 
             npr_world_test_vectors(w, (npr_world_test)test, row0 + at, m, block);
         st = npr_npy_append(f, block, m);
         if (progress) npr_progress_add(progress, m);
-        if (!st) st = stop_asked();
+        if (!st) st = world_stop();
     }
     free(block);
     return st ? give_up(f, st) : npr_npy_finish(f);
@@ -119,7 +98,7 @@ static npr_status write_lines(int fd, const char *path, const npr_world *w, int6
         if (used < BUFFER) continue;
         st = npr_file_write_all(fd, path, buffer, used);
         used = 0;
-        if (!st) st = stop_asked();
+        if (!st) st = world_stop();
     }
     if (!st) st = npr_file_write_all(fd, path, buffer, used);
     free(buffer);
@@ -144,10 +123,10 @@ static npr_status write_metadata(const char *path, const npr_world *w, int64_t r
     return st;
 }
 
-npr_status minilaion_write(const char *out, const npr_world *w, const minilaion_files *files, int file,
-                           npr_progress *progress)
+npr_status space_write(const char *out, const npr_world *w, const world_files *files, int file,
+                       npr_progress *progress)
 {
-    int64_t row0 = (int64_t)file * files->rows, n = minilaion_rows_of(files, file);
+    int64_t row0 = (int64_t)file * files->rows, n = world_rows_of(files, file);
     char *emb = file_path(out, files, "img_emb", file, "npy");
     char *meta = file_path(out, files, "metadata", file, "tsv");
     npr_status st = emb && meta ? NPR_OK : npr_last();
@@ -161,58 +140,13 @@ npr_status minilaion_write(const char *out, const npr_world *w, const minilaion_
 /* ---- what stands around the rows --------------------------------------------------------------------------
  */
 
-static npr_status make_folder(const char *out, const char *name)
+npr_status space_begin(const char *out, const char *identity)
 {
-    char *path = npr_path("%s/%s", out, name);
-    npr_status st = path ? npr_folder_make(path) : npr_last();
-    free(path);
-    return st;
-}
-
-/* OUT/NAME with these bytes. */
-static npr_status write_small(const char *out, const char *name, const void *bytes, size_t n)
-{
-    char *path = npr_path("%s/%s", out, name);
-    npr_status st = path ? npr_file_replace(path, bytes, n) : npr_last();
-    free(path);
-    return st;
-}
-
-static npr_status check_same_world(const char *path, const char *wanted)
-{
-    enum { WORLD_MAX = 1 << 16 };
-    char *found;
-    size_t n;
-    NPR_TRY(npr_file_read(path, WORLD_MAX, &found, &n));
-    size_t at = 0, line = 0;
-    for (; found[at] && found[at] == wanted[at]; at++)
-        if (found[at] == '\n') line = at + 1;
-    npr_status st = NPR_OK;
-    if (found[at] || wanted[at])
-        st = npr_fail(NPR_ECREATE, "%s: the folder holds another world: wanted \"%.*s\", found \"%.*s\"",
-                      path, (int)strcspn(wanted + line, "\n"), wanted + line,
-                      (int)strcspn(found + line, "\n"), found + line);
-    free(found);
-    return st;
-}
-
-npr_status minilaion_begin(const char *out, const char *identity)
-{
-    NPR_TRY(npr_folder_make(out));
-    char *path = npr_path("%s/world.txt", out);
-    char *text =
-        npr_path("# A made-up world in LAION's file formats, written by npr-minilaion. SYNTHETIC: made from\n"
-                 "# random numbers, without images, people or models behind it.\n%s",
-                 identity);
-    npr_status st = path && text ? NPR_OK : npr_last();
-    if (!st)
-        st =
-            npr_file_exists(path) ? check_same_world(path, text) : npr_file_replace(path, text, strlen(text));
+    static const char what[] =
+        "# A made-up world in LAION's file formats, written by npr-minilaion --embeddings. SYNTHETIC: made\n"
+        "# from random numbers, without images, people or models behind it.\n";
     static const char *const folder[] = {"img_emb", "metadata", "text", "test"};
-    for (size_t i = 0; i < sizeof folder / sizeof *folder && !st; i++) st = make_folder(out, folder[i]);
-    free(path);
-    free(text);
-    return st;
+    return world_begin(out, what, identity, folder, sizeof folder / sizeof *folder);
 }
 
 static npr_status write_head(const char *out, const npr_world *w)
@@ -231,12 +165,12 @@ static npr_status write_head(const char *out, const npr_world *w)
     file[10 + n] = ' '; /* where snprintf put its zero */
     file[HEADER - 1] = '\n';
     npr_status st = npr_world_head(w, (float *)(void *)(file + HEADER));
-    if (!st) st = write_small(out, "text/head.npy", file, HEADER + bytes);
+    if (!st) st = world_write_small(out, "text/head.npy", file, HEADER + bytes);
     free(file);
     return st;
 }
 
-npr_status minilaion_text(const char *out, const npr_world *w)
+npr_status space_text(const char *out, const npr_world *w)
 {
     char *names = NULL, *list = NULL;
     size_t names_size = 0, list_size = 0;
@@ -251,14 +185,14 @@ npr_status minilaion_text(const char *out, const npr_world *w)
     int lost = (head && fclose(head)) + (classes && fclose(classes));
     if (!st && lost) st = npr_fail(NPR_EINTERNAL, "out of memory: the class names");
     if (!st) st = write_head(out, w);
-    if (!st) st = write_small(out, "text/head.tsv", names, names_size);
-    if (!st) st = write_small(out, "text/classes.txt", list, list_size);
+    if (!st) st = world_write_small(out, "text/head.tsv", names, names_size);
+    if (!st) st = world_write_small(out, "text/classes.txt", list, list_size);
     free(names);
     free(list);
     return st;
 }
 
-npr_status minilaion_tests(const char *out, const npr_world *w, int per_class)
+npr_status space_tests(const char *out, const npr_world *w, int per_class)
 {
     static const struct {
         npr_world_test test;
@@ -278,7 +212,7 @@ npr_status minilaion_tests(const char *out, const npr_world *w, int per_class)
         for (int64_t row = 0; row < n && !st; row++) fprintf(f, "%d\n", npr_world_test_label(w, row));
         if (f && fclose(f) && !st) st = npr_fail(NPR_EINTERNAL, "out of memory: the labels of a test");
         if (!st) st = write_vectors(path, w, (int)set[i].test, 0, n, NULL);
-        if (!st) st = write_small(out, set[i].labels, labels, size);
+        if (!st) st = world_write_small(out, set[i].labels, labels, size);
         free(path);
         free(labels);
     }

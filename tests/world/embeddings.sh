@@ -4,7 +4,7 @@ source "$(dirname "$0")/../lib.sh"
 world=(--rows=20000 --rows-per-file=1500 --dim=64 --classes=30 --tests=10 --seed=5)
 
 for n in 1 2 3 5; do
-    must "$n" npr-minilaion --out="$TMP/w$n" "${world[@]}"
+    must "$n" npr-minilaion --embeddings --out="$TMP/w$n" "${world[@]}"
     facts "$TMP/out" >"$TMP/facts$n"
     same "$TMP/w1" "$TMP/w$n" "$n ranks"
     same "$TMP/facts1" "$TMP/facts$n" "record of $n ranks"
@@ -12,33 +12,33 @@ done
 
 # again: nothing is written
 find "$TMP/w1/img_emb" "$TMP/w1/metadata" -printf '%f %T@\n' | sort >"$TMP/before"
-must 3 npr-minilaion --out="$TMP/w1" "${world[@]}"
+must 3 npr-minilaion --embeddings --out="$TMP/w1" "${world[@]}"
 find "$TMP/w1/img_emb" "$TMP/w1/metadata" -printf '%f %T@\n' | sort >"$TMP/after"
 same "$TMP/before" "$TMP/after" "a complete world is left alone"
 
 # a run that lost files, or was killed or stopped on the way, is finished by the next
 rm "$TMP/w2/img_emb/img_emb_0003.npy" "$TMP/w2/metadata/metadata_0011.tsv" "$TMP/w2/text/head.npy"
-must 2 npr-minilaion --out="$TMP/w2" "${world[@]}"
+must 2 npr-minilaion --embeddings --out="$TMP/w2" "${world[@]}"
 same "$TMP/w1" "$TMP/w2" "files made again"
-NPR_FAULT=file.rename@1:2=kill ranks 2 npr-minilaion --out="$TMP/killed" "${world[@]}" && fail "a killed run ended with 0"
-must 3 npr-minilaion --out="$TMP/killed" "${world[@]}"
+NPR_FAULT=file.rename@1:2=kill ranks 2 npr-minilaion --embeddings --out="$TMP/killed" "${world[@]}" && fail "a killed run ended with 0"
+must 3 npr-minilaion --embeddings --out="$TMP/killed" "${world[@]}"
 find "$TMP/killed" -name '*.tmp*' -delete # of the killed process
 same "$TMP/w1" "$TMP/killed" "after a kill"
-NPR_FAULT=file.rename@0:4=stop expect 75 "run the same command again" 2 npr-minilaion --out="$TMP/stopped" "${world[@]}"
-must 1 npr-minilaion --out="$TMP/stopped" "${world[@]}"
+NPR_FAULT=file.rename@0:4=stop expect 75 "run the same command again" 2 npr-minilaion --embeddings --out="$TMP/stopped" "${world[@]}"
+must 1 npr-minilaion --embeddings --out="$TMP/stopped" "${world[@]}"
 same "$TMP/w1" "$TMP/stopped" "after a request to stop"
 
 # a smaller world is the beginning of a larger one
-must 2 npr-minilaion --out="$TMP/small" "${world[@]/--rows=20000/--rows=3000}"
+must 2 npr-minilaion --embeddings --out="$TMP/small" "${world[@]/--rows=20000/--rows=3000}"
 same "$TMP/w1/img_emb/img_emb_0001.npy" "$TMP/small/img_emb/img_emb_0001.npy" "rows of a smaller world"
 
 # what must be refused
-expect 73 'wanted "seed=6", found "seed=5"' 2 npr-minilaion --out="$TMP/w1" "${world[@]/--seed=5/--seed=6}"
-expect 64 "dim 100" 2 npr-minilaion --out="$TMP/none" "${world[@]/--dim=64/--dim=100}"
-NPR_FAULT=file.write@0 expect 74 "cannot write" 2 npr-minilaion --out="$TMP/full" "${world[@]}"
+expect 73 'wanted "seed=6", found "seed=5"' 2 npr-minilaion --embeddings --out="$TMP/w1" "${world[@]/--seed=5/--seed=6}"
+expect 64 "dim 100" 2 npr-minilaion --embeddings --out="$TMP/none" "${world[@]/--dim=64/--dim=100}"
+NPR_FAULT=file.write@0 expect 74 "cannot write" 2 npr-minilaion --embeddings --out="$TMP/full" "${world[@]}"
 head -c 1000 "$TMP/w3/img_emb/img_emb_0000.npy" >"$TMP/short"
 mv "$TMP/short" "$TMP/w3/img_emb/img_emb_0000.npy"
-ranks 2 npr-minilaion --out="$TMP/w3" "${world[@]}" && fail "a truncated file passed for a finished one"
+ranks 2 npr-minilaion --embeddings --out="$TMP/w3" "${world[@]}" && fail "a truncated file passed for a finished one"
 
 /usr/bin/python3 -c 'import numpy' 2>/dev/null || { echo "minilaion: numpy is missing, its checks are skipped" >&2 && done_with minilaion && exit; }
 /usr/bin/python3 - "$TMP/w1" <<'PY' || fail "numpy does not find what was promised"

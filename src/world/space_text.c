@@ -1,9 +1,9 @@
-/* world_text.c - names, captions and the other metadata of a made-up world. See npr/minilaion.h. */
+/* space_text.c - names, captions and the other metadata of a made-up world. See npr/minilaion.h. */
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "io/world.h"
+#include "world/space.h"
 
 /* Each word with the synonym that stands for it. */
 static const char *TEXTURE[WORLD_TEXTURES][2] = {

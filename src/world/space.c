@@ -1,6 +1,6 @@
-/* world.c - the tables of a made-up world: directions, concepts, what the text believes of them, frequencies.
- * What is modelled is told in npr/minilaion.h; the rows are made from these tables in world_row.c. */
-#include "io/world.h"
+/* space.c - the tables of a made-up world: directions, concepts, what the text believes of them, frequencies.
+ * What is modelled is told in npr/minilaion.h; the rows are made from these tables in space_row.c. */
+#include "world/space.h"
 
 #include <math.h>
 #include <stdlib.h>

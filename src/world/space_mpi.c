@@ -1,10 +1,10 @@
-/* minilaion_mpi.c - the collective stage behind npr-minilaion: ranks take the files of a world in turn. */
+/* space_mpi.c - the collective stage behind npr-minilaion: ranks take the files of a world in turn. */
 #include <stdlib.h>
 
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "io/minilaion.h"
+#include "world/space_files.h"
 
 enum { LINE_BYTES = 140 }; /* of metadata per row, about */
 
@@ -14,16 +14,16 @@ static int64_t bytes_of(int64_t rows, int dim)
 }
 
 /* Which files are missing, todo [count], and how many rows that are over all ranks. Collective. */
-static npr_status find_missing(const npr_comm *comm, const npr_minilaion_job *job,
-                               const minilaion_files *files, char *todo, int64_t *rows)
+static npr_status find_missing(const npr_comm *comm, const npr_minilaion_job *job, const world_files *files,
+                               char *todo, int64_t *rows)
 {
     npr_status st = NPR_OK;
     *rows = 0;
     for (int f = comm->rank; f < files->count && !st; f += comm->size) {
         int done;
-        st = minilaion_done(job->out, files, f, job->dim, &done);
+        st = space_done(job->out, files, f, job->dim, &done);
         todo[f] = !done;
-        *rows += done ? 0 : minilaion_rows_of(files, f);
+        *rows += done ? 0 : world_rows_of(files, f);
     }
     NPR_TRY(npr_agree(comm, st, "looking for finished files"));
     npr_sum_i64(comm, rows, 1);
@@ -45,7 +45,7 @@ static npr_status check_room(const npr_comm *comm, const npr_minilaion_job *job,
 }
 
 static npr_status write_files(const npr_comm *comm, const npr_log *log, npr_record *rec,
-                              const npr_minilaion_job *job, const npr_world *w, const minilaion_files *files)
+                              const npr_minilaion_job *job, const npr_world *w, const world_files *files)
 {
     char *todo = npr_alloc((size_t)files->count, 1, "the list of files");
     npr_status st = npr_agree(comm, todo ? NPR_OK : npr_last(), "start");
@@ -59,9 +59,9 @@ static npr_status write_files(const npr_comm *comm, const npr_log *log, npr_reco
     double start = npr_now();
     npr_progress *progress = npr_progress_start(comm, log, "writing", "rows", rows);
     for (int f = comm->rank; f < files->count && !st; f += comm->size)
-        if (todo[f]) st = minilaion_write(job->out, w, files, f, progress);
-    if (!st && comm->rank == 0) st = minilaion_text(job->out, w);
-    if (!st && comm->rank == comm->size - 1) st = minilaion_tests(job->out, w, job->tests);
+        if (todo[f]) st = space_write(job->out, w, files, f, progress);
+    if (!st && comm->rank == 0) st = space_text(job->out, w);
+    if (!st && comm->rank == comm->size - 1) st = space_tests(job->out, w, job->tests);
     npr_progress_end(comm, progress);
     npr_record_time(comm, rec, "write", npr_now() - start);
     st = npr_agree(comm, st, "writing");
@@ -86,12 +86,12 @@ static npr_status record_checks(const npr_comm *comm, npr_record *rec, const cha
     return npr_agree(comm, st, "checks");
 }
 
-npr_status npr_minilaion_run(const npr_comm *comm, const npr_log *log, npr_record *rec,
-                             const npr_minilaion_job *job)
+npr_status npr_minilaion_embed(const npr_comm *comm, const npr_log *log, npr_record *rec,
+                               const npr_minilaion_job *job)
 {
     npr_world *w = NULL;
-    minilaion_files files;
-    npr_status st = minilaion_cut(job->rows, job->file_rows, &files);
+    world_files files;
+    npr_status st = space_cut(job->rows, job->file_rows, &files);
     if (!st) st = npr_world_make((uint64_t)job->seed, job->dim, job->classes, &w);
     st = npr_agree(comm, st, "making the world");
     if (st) goto done;
@@ -104,7 +104,7 @@ npr_status npr_minilaion_run(const npr_comm *comm, const npr_log *log, npr_recor
         npr_record_int(rec, "plan.files_per_rank", (files.count + comm->size - 1) / comm->size);
         goto done;
     }
-    if (comm->rank == 0) st = minilaion_begin(job->out, job->identity);
+    if (comm->rank == 0) st = space_begin(job->out, job->identity);
     st = npr_agree(comm, st, "start");
     if (!st) st = write_files(comm, log, rec, job, w, &files);
     if (!st) st = record_checks(comm, rec, job->out);

@@ -1,7 +1,7 @@
-/* world.h - the tables behind a made-up world (see npr/minilaion.h), shared by world.c (vectors) and
- * world_text.c (names, captions). Local. */
-#ifndef NPR_IO_WORLD_H
-#define NPR_IO_WORLD_H
+/* space.h - the tables behind a made-up world (see npr/minilaion.h), shared by space_row.c (vectors) and
+ * space_text.c (names, captions). Local. */
+#ifndef NPR_WORLD_SPACE_H
+#define NPR_WORLD_SPACE_H
 
 #include "base/rng.h"
 #include "npr/minilaion.h"

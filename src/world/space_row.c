@@ -1,4 +1,4 @@
-/* world_row.c - the rows of a made-up world: which concept, which style, and the vector. See npr/minilaion.h.
+/* space_row.c - the rows of a made-up world: which concept, which style, and the vector. See npr/minilaion.h.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "base/half.h"
 #include "base/mem.h"
-#include "io/world.h"
+#include "world/space.h"
 
 static const double DUPLICATES = 0.03, IN_A_CLASS = 0.55, PHRASES_OF_OTHERS = 0.7;
 static const float SCATTER = 0.92f,
