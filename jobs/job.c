@@ -7,7 +7,6 @@
 #include <sys/resource.h>
 
 #include "base/file.h"
-#include "base/linalg.h"
 #include "base/mem.h"
 #include "npr/watchdog.h"
 
@@ -54,15 +53,6 @@ static void print_help(const npr_program *p, const npr_opt *table)
            p->notes ? p->notes : "", p->notes ? "\n" : "");
 }
 
-static void print_version(const npr_program *p)
-{
-    char mpi[MPI_MAX_LIBRARY_VERSION_STRING];
-    int n;
-    MPI_Get_library_version(mpi, &n);
-    mpi[strcspn(mpi, ",\n")] = 0;
-    printf("%s %s\n%s\n%s\n", p->name, NPR_VERSION, mpi, npr_linalg_version());
-}
-
 /* Launchers tell a process its rank before MPI is up: --help of a job of 64 ranks is printed once. */
 static int is_first_process(void)
 {
@@ -74,14 +64,32 @@ static int is_first_process(void)
     return 1;
 }
 
+/* What the machine calls its processor; "unknown" where it does not say. */
+static void name_processor(char *name, size_t size)
+{
+    char line[256];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    snprintf(name, size, "unknown");
+    while (f && fgets(line, sizeof line, f)) {
+        char *value = strstr(line, ": ");
+        if (strncmp(line, "model name", 10) != 0 || !value) continue;
+        value[strcspn(value, "\n")] = 0;
+        snprintf(name, size, "%s", value + 2);
+        break;
+    }
+    if (f) fclose(f);
+}
+
 static void record_run(const npr_job *job, const npr_program *p, const npr_opt *table)
 {
-    char host[MPI_MAX_PROCESSOR_NAME], key[96], value[4096];
+    char host[MPI_MAX_PROCESSOR_NAME], cpu[256], key[96], value[4096];
     int n;
     MPI_Get_processor_name(host, &n);
     npr_record_text(job->rec, "run.program", p->name);
     npr_record_text(job->rec, "run.version", NPR_VERSION);
     npr_record_text(job->rec, "run.host", host);
+    name_processor(cpu, sizeof cpu);
+    npr_record_text(job->rec, "run.cpu", cpu);
     npr_record_int(job->rec, "run.ranks", job->comm.size);
     npr_record_int(job->rec, "run.cores", omp_get_num_procs());
     const char *slurm = getenv("SLURM_JOB_ID");
@@ -170,7 +178,7 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     npr_status st =
         table ? parse_options(table, p->option_count + COMMON, argc, argv, &c, &file) : npr_last();
     if (!st && (c.help || c.version)) {
-        if (is_first_process()) c.help ? print_help(p, table) : print_version(p);
+        if (is_first_process()) c.help ? print_help(p, table) : npr_version_print(p->name, stdout);
         free(table);
         free(file);
         return 0;

@@ -33,6 +33,9 @@ typedef struct npr_program {
 /* Run a program and return its exit code. */
 int npr_program_main(int argc, char **argv, const npr_program *program);
 
+/* --version: a line for npr and one per library. */
+void npr_version_print(const char *program, FILE *to);
+
 #define NPR_COUNT(table) (sizeof(table) / sizeof *(table))
 
 #endif

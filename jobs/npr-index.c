@@ -12,7 +12,7 @@ static npr_opt options[] = {
     {"set", NPR_OPT_TEXT, &set, "DIR", "the set whose parts get an index", 1, 1, 0, 0, 0},
     {"factory", NPR_OPT_TEXT, &factory, "TEXT",
      "FAISS factory string of the index, one per part (inner product): Flat; IVF1024,SQ8;\n"
-     "IVF4096,SQfp16; IVF4096,PQ64x4fs; OPQ64,IVF4096,PQ64; HNSW32; ...",
+     "IVF4096,SQfp16; IVF4096,PQ64x4fs; OPQ64,IVF4096,PQ64np; HNSW32; ...",
      0, 1, 0, 0, 0},
     {"sample", NPR_OPT_INT, &sample, "N",
      "rows to train on, chosen over the whole set by a hash of the id (rank 0 holds them:\n"
@@ -27,6 +27,7 @@ static const char notes[] =
     "its own in the dataset \"index\", as FAISS's own serialised bytes. npr-search --mode=faiss takes\n"
     "candidates from it and scores them exactly, so a coarse index costs recall (which npr-search\n"
     "measures with --recall-queries), never precision. IVFn wants at least 39 n rows of sample.\n"
+    "Codes PQn are trained much faster as PQnnp (without FAISS's polysemous step, of no use here).\n"
     "Another factory string replaces an index. An interrupted run goes on where it was when the same\n"
     "command is given again, with any number of ranks.\n";
 

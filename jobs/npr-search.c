@@ -15,9 +15,9 @@ static npr_search_job search = {.mode = "exact",
                                 .min_score = -INFINITY};
 static const char *max_nsfw = "likely";
 static double min_similarity = -INFINITY;
-static int64_t k = 100, min_side = 0, threads = 1, seed = 0, nprobe = 16, refine = 4, recall_queries = 0;
+static int64_t k = 100, min_side = 0, threads = 1, seed = 0, nprobe = 16, refine = 4, recall_queries = -1;
 
-enum { ALL = 1 }; /* shapes the result */
+enum { ALL = 1 /* shapes the result */, RECALL_QUERIES = 20 /* unless the user says more or none */ };
 
 static npr_opt options[] = {
     {"index", NPR_OPT_TEXT, &search.index, "SET", "the rows to recall from", 1, 0, 0, 0, 0},
@@ -65,7 +65,9 @@ static npr_opt options[] = {
     {"refine", NPR_OPT_INT, &refine, "N", "faiss: candidates rescored exactly per row kept", 0, ALL, 1,
      1 << 20, 0},
     {"recall-queries", NPR_OPT_INT, &recall_queries, "N",
-     "faiss: answer this many queries exactly too, and print recall@k", 0, ALL, 0, INT_MAX, 0},
+     "faiss: answer this many queries exactly too, and print recall@k against them;\n-1: 20. It costs a pass of "
+     "exact search, which 0 saves",
+     0, ALL, -1, INT_MAX, 0},
     {"part-rows", NPR_OPT_INT, &search.part_rows, "N", "rows per part of the pool", 0, ALL, 1, NPR_PART_ROWS,
      0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
@@ -91,6 +93,7 @@ static npr_status run(const npr_job *job)
     search.nprobe = (int)nprobe;
     search.refine = (int)refine;
     search.recall_queries = (int)recall_queries;
+    if (recall_queries < 0) search.recall_queries = strcmp(search.mode, "faiss") ? 0 : RECALL_QUERIES;
     search.seed = (uint64_t)seed;
     search.limits.min_similarity = (float)min_similarity;
     search.limits.max_nsfw = nsfw_limit(max_nsfw);

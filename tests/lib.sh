@@ -5,13 +5,14 @@ set -euo pipefail
 BIN=${NPR_BIN:?NPR_BIN must name the build folder}
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/npr-test-XXXXXX")
 trap 'rm -rf "$TMP"' EXIT
+export OMPI_MCA_orte_tmpdir_base=$TMP # jobs of other tests make and remove the same folder in /tmp
 FAILURES=0
 
 # ranks N PROGRAM ARGS...: run on N ranks, standard output to $TMP/out, standard error to $TMP/err; gives the exit code.
 ranks() {
     local n=$1 program=$2 code=0
     shift 2
-    timeout -k 5 100 mpirun -n "$n" "$BIN/$program" "$@" >"$TMP/out" 2>"$TMP/err" || code=$?
+    timeout -k 5 100 mpirun -n "$n" "$BIN/$program" "$@" </dev/null >"$TMP/out" 2>"$TMP/err" || code=$?
     return "$code"
 }
 

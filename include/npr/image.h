@@ -70,6 +70,8 @@ npr_status npr_jpeg_decode(npr_jpeg *j, const void *bytes, size_t n, npr_pixels 
 npr_status npr_jpeg_encode(const uint8_t *rgb, int width, int height, int quality, uint8_t **bytes,
                            size_t *cap, size_t *n);
 
+const char *npr_jpeg_version(void); /* library name and version, for --version */
+
 /* ---- preprocessing ----------------------------------------------------------------------------------- */
 
 enum { NPR_PREPROCESS_SIZE = 4096 }; /* pixels of a side at most */

@@ -1,5 +1,5 @@
 /* record.h - the result of a run as flat key=value lines on stdout, one record per run:
- *   run.*     where and when: program, version, host, ranks, threads        (differs between runs)
+ *   run.*     where and when: program, version, host, cpu, ranks          (differs between runs)
  *   option.*  every option; --opts FILE reads them back
  *   result.*  what was found       } the same bits for every number of ranks, threads and batches
  *   check.*   digests of results   }

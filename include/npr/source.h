@@ -68,6 +68,7 @@ npr_status npr_sqlite_count(npr_sqlite *s, int64_t every, int64_t **mark, int64_
 npr_status npr_sqlite_seek(npr_sqlite *s, int64_t mark, int64_t row);
 npr_status npr_sqlite_skip(npr_sqlite *s, int64_t n);
 npr_status npr_sqlite_next(npr_sqlite *s, npr_rows *r);
+const char *npr_sqlite_version(void); /* library name and version, for --version */
 
 /* ---- captions as tokens
  * ------------------------------------------------------------------------------------- */

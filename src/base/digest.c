@@ -122,3 +122,11 @@ npr_status npr_digest_ends(const char *path, int64_t *bytes, uint64_t *hash)
     free(ends);
     return st;
 }
+
+const char *npr_digest_version(void)
+{
+    static char text[48];
+    unsigned v = XXH_versionNumber(); /* major * 10000 + minor * 100 + release */
+    snprintf(text, sizeof text, "xxHash %u.%u.%u", v / 10000, v / 100 % 100, v % 100);
+    return text;
+}

@@ -29,4 +29,7 @@ npr_status npr_digest_ends(const char *path, int64_t *bytes, uint64_t *hash);
 /* 64-bit hash of a block with a seed: the order of caps and samples, the check of a journal record. */
 uint64_t npr_hash64(const void *bytes, size_t n, uint64_t seed);
 
+/* Library name and version, for --version. */
+const char *npr_digest_version(void);
+
 #endif

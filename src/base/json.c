@@ -222,3 +222,8 @@ char *npr_json_print(const npr_json *v, int pretty)
     if (!text) npr_fail(NPR_EINTERNAL, "out of memory: printing JSON");
     return text;
 }
+
+const char *npr_json_version(void)
+{
+    return "jansson " JANSSON_VERSION;
+}

@@ -51,4 +51,7 @@ const char *npr_json_next_key(npr_json *o, const char *key);
  * 1). Release with free(). NULL: no memory. */
 char *npr_json_print(const npr_json *v, int pretty);
 
+/* Library name and version, for --version. */
+const char *npr_json_version(void);
+
 #endif

@@ -28,7 +28,7 @@ double npr_gemm_error(int d, double na, double nb);
  * one. */
 void npr_linalg_threads(int threads);
 
-/* Library name and version, for the record. */
+/* Library name and version, for --version. */
 const char *npr_linalg_version(void);
 
 #endif

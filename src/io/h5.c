@@ -263,5 +263,9 @@ int64_t npr_h5_column_rows(const npr_h5_column *c)
 
 const char *npr_h5_version(void)
 {
-    return H5_VERS_INFO;
+    static char text[48];
+    unsigned major = 0, minor = 0, release = 0;
+    (void)H5get_libversion(&major, &minor, &release); /* cannot fail on pointers */
+    snprintf(text, sizeof text, "HDF5 %u.%u.%u", major, minor, release);
+    return text;
 }

@@ -78,7 +78,7 @@ npr_status npr_h5_digest(npr_h5_column *c, char hex[33]);
 /* Release a column; NULL is fine. */
 void npr_h5_column_free(npr_h5_column *c);
 
-/* Library name and version, for the record. */
+/* Library name and version, for --version. */
 const char *npr_h5_version(void);
 
 #endif

@@ -329,3 +329,11 @@ npr_status npr_jpeg_encode(const uint8_t *rgb, int width, int height, int qualit
     *n = e.status ? 0 : *cap - e.dest.free_in_buffer;
     return e.status;
 }
+
+#define TEXT_OF(token) #token
+#define VERSION_TEXT(token) TEXT_OF(token)
+
+const char *npr_jpeg_version(void)
+{
+    return "libjpeg-turbo " VERSION_TEXT(LIBJPEG_TURBO_VERSION);
+}

@@ -294,26 +294,45 @@ npr_status npr_scratch_begin(npr_scratch *s, const npr_set *want, int *complete)
 
 /* ---- begin an index ---- */
 
-/* Unfinished work on an older manifest was in truth finished: only its folder was left. */
-static npr_status drop_if_finished(const npr_scratch *s, const npr_set *set)
+static npr_status count_record(void *context, const char *type, const char *bytes, size_t n)
 {
-    char *text = NULL;
+    int64_t *count = context;
+    (void)type, (void)bytes, (void)n;
+    ++*count;
+    return NPR_OK;
+}
+
+/* May the work of this identity be forgotten? On an older manifest: it was in truth finished, only its folder
+ * was left. Without a journalled part: it has changed nothing, as a part is journalled before it is replaced. */
+static npr_status is_void(const npr_scratch *s, const npr_set *set, const char *identity, int *is)
+{
+    int64_t records = 0;
+    int run;
+    char *line = npr_path("set=%s\n", set->digest);
+    npr_status st = line ? npr_journal_read_all(s->path, "parts", count_record, &records, &run) : npr_last();
+    *is = !st && (records == 0 || strncmp(identity, line, strlen(line)) != 0);
+    free(line);
+    return st;
+}
+
+/* Make room for another command where the one that was here has left nothing to go on with. */
+static npr_status drop_void(const npr_scratch *s, const npr_set *set)
+{
+    char *text = NULL, *path = npr_path("%s/identity", s->path);
     size_t n;
-    char *path = npr_path("%s/identity", s->path), *line = npr_path("set=%s\n", set->digest);
-    npr_status st = path && line ? NPR_OK : npr_last();
-    if (!st && npr_file_exists(path)) {
-        st = npr_file_read(path, IDENTITY_MAX, &text, &n);
-        if (!st && strncmp(text, line, strlen(line)) != 0) {
-            npr_paths logs = {0};
-            if (!npr_paths_find(s->path, ".log", &logs))
-                for (size_t i = 0; i < logs.count; i++) (void)unlink(logs.path[i]);
-            npr_paths_free(&logs);
-            if (unlink(path)) st = npr_fail(NPR_EIO, "%s: cannot remove: %s", path, strerror(errno));
-        }
+    int is = 0;
+    npr_status st = path ? NPR_OK : npr_last();
+    if (!st && npr_file_exists(path)) st = npr_file_read(path, IDENTITY_MAX, &text, &n);
+    if (!st && text) st = is_void(s, set, text, &is);
+    if (is) {
+        npr_paths logs = {0};
+        if (!npr_paths_find(s->path, ".log", &logs))
+            for (size_t i = 0; i < logs.count; i++) (void)unlink(logs.path[i]);
+        npr_paths_free(&logs);
+        if (unlink(path)) st = npr_fail(NPR_EIO, "%s: cannot remove: %s", path, strerror(errno));
     }
     free(text);
     free(path);
-    free(line);
     return st;
 }
 
@@ -329,7 +348,7 @@ npr_status npr_scratch_begin_index(npr_scratch *s, const npr_set *set, const cha
         tidy(s);
     } else if (!st) {
         st = take_lock(s);
-        if (!st) st = drop_if_finished(s, set);
+        if (!st) st = drop_void(s, set);
         if (!st)
             st = go_on(s, set->path, set, identity,
                        "run that command again first, it has changed parts of this set");

@@ -5,6 +5,7 @@
  * that nobody changes, with everything off that SQLite can turn off, and only named columns of the one table
  * are read. */
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -328,4 +329,11 @@ npr_status npr_sqlite_next(npr_sqlite *s, npr_rows *r)
     }
     s->row++;
     return NPR_OK;
+}
+
+const char *npr_sqlite_version(void)
+{
+    static char text[48];
+    snprintf(text, sizeof text, "SQLite %s", sqlite3_libversion());
+    return text;
 }

@@ -311,3 +311,8 @@ void npr_tar_abandon(npr_tar_writer *w)
 {
     if (w) release(w, 0);
 }
+
+const char *npr_tar_version(void)
+{
+    return archive_version_string();
+}

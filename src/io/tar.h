@@ -48,4 +48,7 @@ npr_status npr_tar_append(npr_tar_writer *w, const char *name, const void *bytes
 npr_status npr_tar_finish(npr_tar_writer *w); /* frees w, also on failure */
 void npr_tar_abandon(npr_tar_writer *w);      /* leaves nothing behind; frees w; NULL is fine */
 
+/* Library name and version, for --version. */
+const char *npr_tar_version(void);
+
 #endif

@@ -276,3 +276,9 @@ void npr_faiss_flat_free(npr_faiss_flat *f)
     if (f->index) faiss_Index_free(f->index);
     free(f);
 }
+
+/* Its C interface does not tell: the build does (CMakeLists.txt). */
+const char *npr_faiss_version(void)
+{
+    return "FAISS " NPR_FAISS_VERSION;
+}

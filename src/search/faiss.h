@@ -42,4 +42,7 @@ npr_status npr_faiss_set_probes(npr_faiss *f, int nprobe);
 npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t k, int threads, float *score,
                             int64_t *id);
 
+/* Library name and version, for --version. */
+const char *npr_faiss_version(void);
+
 #endif

@@ -81,6 +81,17 @@ try part.rename@0:3=kill 2 5
 try journal.append@1:2=kill 3 1
 try manifest.write@0=kill 2 3
 
+# ---- killed before a part was changed: the set is as it was, and another command is welcome
+for fault in index.train@0 index.part@0; do
+    rm -rf again
+    cp -r plain again
+    NPR_FAULT=$fault=kill index ranks 1 again && fail "$fault did not end the job"
+    [ -e again/.index/identity ] || fail "$fault: nothing is left to be in the way"
+    must 2 npr-index --set=again --factory=Flat
+    index must 2 again
+    same indexed again "after $fault=kill and an index of another factory"
+done
+
 # ---- stopped on request
 rm -rf again
 cp -r plain again

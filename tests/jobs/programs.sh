@@ -1,0 +1,52 @@
+#!/bin/bash
+# What all programs share: --help and --version without a job, the libraries' versions as others tell them, a record that
+# can be read back as options.
+# shellcheck source=tests/lib.sh
+source "$(dirname "$0")/../lib.sh"
+cd "$TMP"
+
+programs=0
+for main in "${NPR_SOURCE:?}"/jobs/npr-*.c; do
+    program=$(basename "$main" .c)
+    programs=$((programs + 1))
+    "$BIN/$program" --help >help 2>err || fail "$program --help: exit code $?"
+    [[ $(head -1 help) == "$program - "* && ! -s err ]] || fail "$program --help: $(head -1 help) $(cat err)"
+    for word in --dry-run --record=FILE --opts=FILE "Exit codes: 0 done, 64 usage"; do
+        grep -qF -- "$word" help || fail "$program --help is silent on $word"
+    done
+    "$BIN/$program" --version >version 2>err || fail "$program --version: exit code $?"
+    [[ $(head -1 version) == "$program "?* && ! -s err ]] || fail "$program --version: $(head -1 version) $(cat err)"
+    sed 1d version >libraries
+    [ -e want ] || cp libraries want
+    same want libraries "libraries of $program"
+done
+[ "$programs" -ge 7 ] || fail "only $programs programs were found"
+
+# once, however many ranks ask
+must 3 npr-verify --version
+[ "$(grep -c '^npr-verify ' out)" = 1 ] || fail "--version on 3 ranks: $(cat out)"
+must 3 npr-verify --help
+[ "$(grep -c '^npr-verify - ' out)" = 1 ] || fail "--help on 3 ranks: $(cat out)"
+
+# what others say of the same libraries
+says() { # NAME VERSION
+    grep -q "^$1 v\{0,1\}${2:-nobody tells its version}\b" want || fail "$1 should be $2: $(cat want)"
+}
+says "Open MPI" "$(mpirun --version | sed -n 's/.*(Open MPI) //p')"
+says OpenBLAS "$(pkg-config --modversion openblas)"
+says SQLite "$(pkg-config --modversion sqlite3)"
+says jansson "$(pkg-config --modversion jansson)"
+says xxHash "$(pkg-config --modversion libxxhash)"
+says libjpeg-turbo "$(pkg-config --modversion libjpeg)"
+says libarchive "$(pkg-config --modversion libarchive)"
+says HDF5 "$(/usr/bin/python3 -c 'import h5py; print(h5py.version.hdf5_version)')"
+grep -q '^FAISS [1-9]' want || fail "FAISS: $(grep FAISS want)"
+
+# a record is a file of options, too
+must 1 npr-minilaion --embeddings --out=world --rows=2000 --dim=64 --classes=4 --seed=7 --record=first.txt
+[ ! -s out ] || fail "a record went to standard output, too: $(head -3 out)"
+grep -qx 'option.seed=7' first.txt || fail "the record lacks its options: $(cat first.txt)"
+must 1 npr-minilaion --opts=first.txt --out=again
+same world again "a run with the options of an earlier record"
+same <(facts first.txt) <(facts out) "its record"
+done_with programs
