@@ -67,6 +67,12 @@ typedef struct npr_clip_work npr_clip_work;
 npr_status npr_clip_work_make(const npr_clip *m, npr_clip_work **out);
 void npr_clip_work_free(npr_clip_work *w); /* NULL is fine */
 
+/* Floating-point operations (two to a multiply-add) of one image, or of one text of `length` tokens, in the products
+ * and in attention of a tower: what a forward pass of all rows costs. npr does less: of the last block it computes
+ * the one row that counts, and a text ends at its end token. */
+double npr_clip_image_flops(const npr_clip_config *c);
+double npr_clip_text_flops(const npr_clip_config *c, int length);
+
 /* Images, and texts of usual length, that are worth a call: what keeps a layer's activations in cache. It depends
  * on the model only. Calls take any number; the features of an image or a text are the same bits whatever shares
  * the call with it. */

@@ -174,13 +174,16 @@ size_t npr_product_scratch(int rows)
  * last. */
 static void pack_rows(const npr_product *p, int k0, int depth)
 {
+    static const float zeros[DEPTH];
     int group = p->w->k->rows;
     float *to = p->scratch;
-    for (int r0 = 0; r0 < p->rows; r0 += group, to += depth * group)
-        for (int r = 0; r < group; r++) {
-            const float *x = p->x + (size_t)(r0 + r) * (size_t)p->w->in + (size_t)k0;
-            for (int k = 0; k < depth; k++) to[k * group + r] = r0 + r < p->rows ? x[k] : 0;
-        }
+    const float *x[ROWS_MOST];
+    for (int r0 = 0; r0 < p->rows; r0 += group) {
+        for (int r = 0; r < group; r++)
+            x[r] = r0 + r < p->rows ? p->x + (size_t)(r0 + r) * (size_t)p->w->in + (size_t)k0 : zeros;
+        for (int k = 0; k < depth; k++, to += group)
+            for (int r = 0; r < group; r++) to[r] = x[r][k];
+    }
 }
 
 /* Where the chains of a piece of y begin. */
@@ -219,6 +222,8 @@ static void run_panel(const npr_product *p, int depth, int r0, int r1, int j0, c
         const float *a = p->scratch + (size_t)r * (size_t)depth;
         float *y = p->y + (size_t)r * (size_t)p->w->out + (size_t)j0;
         int rows = least(k->rows, p->rows - r);
+        for (int i = 0; i < k->rows; i++) /* of the next tile */
+            __builtin_prefetch(y + (size_t)(k->rows + i) * (size_t)p->w->out, 1);
         if (rows == k->rows && width == k->width)
             k->run(depth, a, panel, y, p->w->out);
         else

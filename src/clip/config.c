@@ -310,3 +310,22 @@ int npr_clip_image_tokens(const npr_clip_config *c)
 {
     return npr_clip_grid(c) * npr_clip_grid(c) + 1;
 }
+
+/* Of `layers` blocks: queries, keys, values and output, 4 w^2; the hidden layer, 2 w m; attention, 2 w n a
+ * row. */
+static double blocks_flops(const npr_transformer *t, double rows)
+{
+    double w = t->width;
+    return t->layers * rows * 2 * (4 * w * w + 2 * w * t->mlp + 2 * w * rows);
+}
+
+double npr_clip_image_flops(const npr_clip_config *c)
+{
+    double w = c->vision.width, patches = npr_clip_image_tokens(c) - 1, p = c->patch_size;
+    return blocks_flops(&c->vision, patches + 1) + 2 * patches * 3 * p * p * w + 2 * w * c->embed_dim;
+}
+
+double npr_clip_text_flops(const npr_clip_config *c, int length)
+{
+    return blocks_flops(&c->text, length) + 2.0 * c->text.width * c->embed_dim;
+}
