@@ -14,7 +14,7 @@ set -euo pipefail
 
 PACKAGES=(build-essential dpkg-dev cmake ninja-build pkg-config git libopenmpi-dev openmpi-bin libhdf5-dev
   libopenblas-pthread-dev libsqlite3-dev libjansson-dev libxxhash-dev libutf8proc-dev zlib1g-dev libjpeg62-turbo-dev
-  libarchive-dev)
+  libarchive-dev libdnnl-dev)
 FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev)
 PLOT_PACKAGES=(gnuplot-nox)
 TEST_PACKAGES=(python3-numpy python3-h5py python3-pil sqlite3 xxhash shellcheck)

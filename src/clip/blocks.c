@@ -7,32 +7,17 @@
 #include "clip/kernel.h"
 #include "clip/work.h"
 
-/* y [rows][out] = x w^T + bias, activated; or added to y. */
-static void product(npr_clip_work *w, const npr_matrix *m, const float *bias, int rows, const float *x,
-                    float *y, void (*activate)(size_t n, float *x))
-{
-    npr_product_run(&(npr_product){
-        .w = m, .bias = bias, .rows = rows, .x = x, .y = y, .activate = activate, .scratch = w->scratch});
-}
-
-static void add_product(npr_clip_work *w, const npr_linear *l, int rows, const float *x, float *y)
-{
-    npr_product_run(&(npr_product){
-        .w = l->packed, .bias = l->bias, .rows = rows, .x = x, .y = y, .add = 1, .scratch = w->scratch});
-}
-
 static void norm(const npr_norm *n, int rows, int width, const float *x, float *y)
 {
     npr_kernel_norm(rows, width, x, n->gain, n->shift, y);
 }
 
 /* x += hidden layer of its normalised rows, which go to y. */
-static void add_hidden(npr_clip_work *w, const npr_block *b, int rows, float *x, float *y)
+static npr_status add_hidden(npr_clip_work *w, const npr_block *b, int rows, float *x, float *y)
 {
     norm(&b->norm2, rows, b->fc.in, x, y);
-    product(w, b->fc.packed, b->fc.bias, rows, y, w->wide,
-            w->m->config.quick_gelu ? npr_kernel_quick_gelu : npr_kernel_gelu);
-    add_product(w, &b->proj, rows, w->wide, x);
+    NPR_TRY(npr_layer_run(w, &b->fc, rows, y, w->wide));
+    return npr_layer_run(w, &b->proj, rows, w->wide, x);
 }
 
 /* Attention of all heads of all sequences: queries, keys and values in w->wide, output to w->y. */
@@ -81,13 +66,13 @@ static void attend_pooled(const npr_tower *t, npr_clip_work *w, const npr_batch 
         }
 }
 
-static void run_block(const npr_tower *t, const npr_block *k, npr_clip_work *w, const npr_batch *b)
+static npr_status run_block(const npr_tower *t, const npr_block *k, npr_clip_work *w, const npr_batch *b)
 {
     norm(&k->norm1, b->rows, t->shape.width, w->x, w->y);
-    product(w, k->qkv.packed, k->qkv.bias, b->rows, w->y, w->wide, NULL);
+    NPR_TRY(npr_layer_run(w, &k->qkv, b->rows, w->y, w->wide));
     attend(t, w, b);
-    add_product(w, &k->out, b->rows, w->y, w->x);
-    add_hidden(w, k, b->rows, w->x, w->y);
+    NPR_TRY(npr_layer_run(w, &k->out, b->rows, w->y, w->x));
+    return add_hidden(w, k, b->rows, w->x, w->y);
 }
 
 /* Copy the pooled rows of x and y side by side. */
@@ -100,32 +85,34 @@ static void gather_pooled(const npr_tower *t, npr_clip_work *w, const npr_batch 
     }
 }
 
-static void run_last_block(const npr_tower *t, const npr_block *k, npr_clip_work *w, const npr_batch *b)
+static npr_status run_last_block(const npr_tower *t, const npr_block *k, npr_clip_work *w, const npr_batch *b)
 {
-    int width = t->shape.width;
-    norm(&k->norm1, b->rows, width, w->x, w->y);
-    product(w, k->qkv.packed, k->qkv.bias + width, b->rows, w->y, w->wide, NULL);
+    norm(&k->norm1, b->rows, t->shape.width, w->x, w->y);
+    NPR_TRY(npr_layer_run(w, &k->qkv, b->rows, w->y, w->wide));
     gather_pooled(t, w, b);
-    product(w, t->query, k->qkv.bias, b->n, w->pooled_y, w->pooled_q, NULL);
+    NPR_TRY(npr_layer_run(w, &t->query, b->n, w->pooled_y, w->pooled_q));
     attend_pooled(t, w, b);
-    add_product(w, &k->out, b->n, w->pooled_y, w->pooled);
-    add_hidden(w, k, b->n, w->pooled, w->pooled_y);
+    NPR_TRY(npr_layer_run(w, &k->out, b->n, w->pooled_y, w->pooled));
+    return add_hidden(w, k, b->n, w->pooled, w->pooled_y);
 }
 
-void npr_blocks_run(const npr_tower *t, npr_clip_work *w, const npr_batch *b)
+npr_status npr_blocks_run(const npr_tower *t, npr_clip_work *w, const npr_batch *b)
 {
     int last = t->shape.layers - 1, width = t->shape.width;
     if (w->trace) w->trace(w->context, -1, w->x, b->rows, width);
     for (int i = 0; i < last; i++) {
-        run_block(t, &t->block[i], w, b);
+        NPR_TRY(run_block(t, &t->block[i], w, b));
         if (w->trace) w->trace(w->context, i, w->x, b->rows, width);
     }
-    run_last_block(t, &t->block[last], w, b);
+    NPR_TRY(run_last_block(t, &t->block[last], w, b));
     if (w->trace) w->trace(w->context, last, w->pooled, b->n, width);
+    return NPR_OK;
 }
 
-void npr_project(const npr_tower *t, npr_clip_work *w, int n, float *features)
+npr_status npr_project(const npr_tower *t, npr_clip_work *w, int n, float *features)
 {
     norm(&t->post, n, t->shape.width, w->pooled, w->pooled);
-    product(w, t->project.packed, NULL, n, w->pooled, features, NULL);
+    NPR_TRY(npr_layer_run(w, &t->project, n, w->pooled, w->pooled_q));
+    memcpy(features, w->pooled_q, (size_t)n * (size_t)t->project.out * sizeof *features);
+    return NPR_OK;
 }

@@ -196,8 +196,7 @@ static npr_status read_model(const reader *r, npr_clip_config *c)
     return read_text(r, c);
 }
 
-/* ---- the wrapper of published models
- * ----------------------------------------------------------------------- */
+/* ---- the wrapper of published models ------------------------------------------------------------------- */
 
 static npr_status read_channels(const reader *r, const char *name, double above, float out[3])
 {
@@ -245,8 +244,7 @@ static npr_status read_wrapper(const reader *r, npr_clip_config *c)
     return check_size(&preprocess, c);
 }
 
-/* ---- the whole
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------------------------------- */
 
 static npr_status check_transformer(const char *origin, const char *where, const npr_transformer *t)
 {

@@ -8,8 +8,6 @@
 #include "clip/kernel.h"
 #include "clip/work.h"
 
-enum { TEXT_LEAST = 8 }; /* tokens a text is taken to have when room is made for sequences */
-
 /* ---- scratch memory ------------------------------------------------------------------------------------ */
 
 static int most(int a, int b)
@@ -19,63 +17,72 @@ static int most(int a, int b)
 
 int npr_clip_image_batch(const npr_clip *m)
 {
-    return most(1, NPR_ROWS_MOST / m->image.tokens);
+    return npr_tower_sequences(&m->image);
 }
 
 int npr_clip_text_batch(const npr_clip *m)
 {
-    (void)m;
-    return NPR_ROWS_MOST / TEXT_LEAST;
+    return npr_tower_sequences(&m->text);
 }
 
 /* What the towers in use need. */
 typedef struct needs {
-    int rows, sequences, width, wide, keys;
+    int rows, sequences, width, out, half, wide, keys;
 } needs;
 
-static void need_tower(needs *n, const npr_tower *t, int rows, int sequences)
+static void need_tower(needs *n, const npr_tower *t)
 {
-    n->rows = most(n->rows, rows);
-    n->sequences = most(n->sequences, sequences);
+    n->rows = most(n->rows, npr_tower_rows(t));
+    n->sequences = most(n->sequences, npr_tower_sequences(t));
     n->width = most(n->width, t->shape.width);
-    n->wide = most(n->wide, most(3 * t->shape.width, t->shape.mlp));
+    n->out = most(n->width, t->project.out);
+    n->half = most(n->width, t->patch.in);
+    n->wide = most(most(n->wide, t->patch.in), most(3 * t->shape.width, t->shape.mlp));
     n->keys = most(n->keys, t->tokens);
 }
 
 static needs needs_of(const npr_clip *m)
 {
     needs n = {0};
-    int patch = m->config.patch_size, images = npr_clip_image_batch(m);
-    if (m->towers & NPR_TOWER_IMAGE) {
-        need_tower(&n, &m->image, images * m->image.tokens, images);
-        n.wide = most(n.wide, 3 * patch * patch);
-    }
-    if (m->towers & NPR_TOWER_TEXT)
-        need_tower(&n, &m->text, most(NPR_ROWS_MOST, m->text.tokens), npr_clip_text_batch(m));
+    if (m->towers & NPR_TOWER_IMAGE) need_tower(&n, &m->image);
+    if (m->towers & NPR_TOWER_TEXT) need_tower(&n, &m->text);
     n.rows = most(n.rows, n.sequences);
     return n;
 }
 
+/* Zeros: layers of oneDNN compute all rows, also those that were never written. */
+static void *zeros(int rows, int columns, size_t size)
+{
+    void *p = npr_alloc_aligned((size_t)rows * (size_t)columns, size, "activations");
+    if (p) memset(p, 0, (size_t)rows * (size_t)columns * size);
+    return p;
+}
+
 static float *matrix(int rows, int columns)
 {
-    return npr_alloc_aligned((size_t)rows * (size_t)columns, sizeof(float), "activations");
+    return zeros(rows, columns, sizeof(float));
+}
+
+static int make_room(npr_clip_work *w, const needs *n)
+{
+    int tile = 0, scores = most(1 << 16, 16 * n->keys); /* npr_attention_tile(nk) * nk at most */
+    for (int nk = 1; nk <= n->keys; nk++) tile = most(tile, npr_attention_tile(nk));
+    return (w->x = matrix(n->rows, n->width)) && (w->y = matrix(n->rows, n->width)) &&
+           (w->wide = matrix(n->rows, n->wide)) && (w->score = matrix(1, scores)) &&
+           (w->scale = matrix(1, tile)) && (w->pooled = matrix(n->sequences, n->width)) &&
+           (w->pooled_y = matrix(n->sequences, n->width)) && (w->pooled_q = matrix(n->sequences, n->out)) &&
+           (w->half = zeros(w->m->precision == NPR_BF16 ? n->rows : 1, n->half, sizeof *w->half)) &&
+           (w->scratch = npr_alloc_aligned(npr_layers_scratch(w->m, n->rows), 1, "activations")) &&
+           (w->first = npr_alloc(3 * (size_t)n->sequences, sizeof *w->first, "activations"));
 }
 
 npr_status npr_clip_work_make(const npr_clip *m, npr_clip_work **out)
 {
     needs n = needs_of(m);
-    int tile = 0, keys_most = most(1 << 16, 16 * n.keys); /* npr_attention_tile(nk) * nk at most */
-    for (int nk = 1; nk <= n.keys; nk++) tile = most(tile, npr_attention_tile(nk));
     npr_clip_work *w = *out = npr_alloc(1, sizeof *w, "activations");
     if (!w) return npr_last();
     *w = (npr_clip_work){.m = m, .rows = n.rows, .sequences = n.sequences, .images = npr_clip_image_batch(m)};
-    if (!(w->x = matrix(n.rows, n.width)) || !(w->y = matrix(n.rows, n.width)) ||
-        !(w->wide = matrix(n.rows, n.wide)) ||
-        !(w->scratch = npr_alloc_aligned(npr_product_scratch(n.rows), sizeof *w->scratch, "activations")) ||
-        !(w->score = matrix(1, keys_most)) || !(w->scale = matrix(1, tile)) ||
-        !(w->pooled = matrix(n.sequences, n.width)) || !(w->pooled_y = matrix(n.sequences, n.width)) ||
-        !(w->pooled_q = matrix(n.sequences, n.width)) ||
-        !(w->first = npr_alloc(3 * (size_t)n.sequences, sizeof *w->first, "activations"))) {
+    if (!make_room(w, &n)) {
         npr_clip_work_free(w);
         *out = NULL;
         return npr_last();
@@ -88,7 +95,8 @@ npr_status npr_clip_work_make(const npr_clip *m, npr_clip_work **out)
 void npr_clip_work_free(npr_clip_work *w)
 {
     if (!w) return;
-    float *all[] = {w->x, w->y, w->wide, w->scratch, w->score, w->scale, w->pooled, w->pooled_y, w->pooled_q};
+    void *all[] = {w->x,     w->y,      w->wide,     w->scratch,  w->score,
+                   w->scale, w->pooled, w->pooled_y, w->pooled_q, w->half};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     free(w->first);
     free(w);
@@ -120,7 +128,7 @@ static void place_image(const npr_tower *t, float *x)
 }
 
 /* Rows of n images, embedded and normalised, in w->x. */
-static npr_batch embed_images(const npr_clip *m, npr_clip_work *w, const float *chw, int n)
+static npr_status embed_images(const npr_clip *m, npr_clip_work *w, const float *chw, int n, npr_batch *b)
 {
     const npr_tower *t = &m->image;
     int side = m->config.image_size, patch = 3 * m->config.patch_size * m->config.patch_size;
@@ -132,10 +140,10 @@ static npr_batch embed_images(const npr_clip *m, npr_clip_work *w, const float *
                     w->wide + (size_t)w->first[i] * (size_t)patch);
         place_image(t, w->x + (size_t)w->first[i] * (size_t)width);
     }
-    npr_product_run(&(npr_product){
-        .w = t->patch.packed, .rows = rows, .x = w->wide, .y = w->x, .add = 1, .scratch = w->scratch});
+    NPR_TRY(npr_layer_run(w, &t->patch, rows, w->wide, w->x));
     npr_kernel_norm(rows, width, w->x, t->pre.gain, t->pre.shift, w->x);
-    return (npr_batch){.n = n, .rows = rows};
+    *b = (npr_batch){.n = n, .rows = rows};
+    return NPR_OK;
 }
 
 npr_status npr_clip_image(const npr_clip *m, npr_clip_work *w, const float *chw, int n, float *features)
@@ -145,9 +153,10 @@ npr_status npr_clip_image(const npr_clip *m, npr_clip_work *w, const float *chw,
         return npr_fail(NPR_EINTERNAL, "images: the model was opened without its image tower");
     for (int i = 0; i < n; i += w->images) {
         int now = n - i < w->images ? n - i : w->images;
-        npr_batch b = embed_images(m, w, chw + (size_t)i * values, now);
-        npr_blocks_run(&m->image, w, &b);
-        npr_project(&m->image, w, now, features + (size_t)i * (size_t)m->config.embed_dim);
+        npr_batch b;
+        NPR_TRY(embed_images(m, w, chw + (size_t)i * values, now, &b));
+        NPR_TRY(npr_blocks_run(&m->image, w, &b));
+        NPR_TRY(npr_project(&m->image, w, now, features + (size_t)i * (size_t)m->config.embed_dim));
     }
     return NPR_OK;
 }
@@ -206,8 +215,8 @@ npr_status npr_clip_text(const npr_clip *m, npr_clip_work *w, const int32_t *tok
     NPR_TRY(check_tokens(m, tokens, n));
     for (int i = 0; i < n;) {
         npr_batch b = embed_texts(m, w, tokens + (size_t)i * (size_t)m->config.context, n - i);
-        npr_blocks_run(&m->text, w, &b);
-        npr_project(&m->text, w, b.n, features + (size_t)i * (size_t)m->config.embed_dim);
+        NPR_TRY(npr_blocks_run(&m->text, w, &b));
+        NPR_TRY(npr_project(&m->text, w, b.n, features + (size_t)i * (size_t)m->config.embed_dim));
         i += b.n;
     }
     return NPR_OK;

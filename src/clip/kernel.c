@@ -154,6 +154,14 @@ INLINE void scale_body(int rows, int width, int stride, const float *scale, floa
         for (int i = 0; i < width; i++) x[i] *= scale[r];
 }
 
+INLINE void bfloat_body(size_t n, const float *x, uint16_t *y)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u = bits_of(x[i]), rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16, quiet = u >> 16 | 0x40;
+        y[i] = (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? quiet : rounded);
+    }
+}
+
 /* ---- twice compiled ------------------------------------------------------------------------------------ */
 
 #if defined(__x86_64__)
@@ -186,3 +194,4 @@ KERNEL(softmax, (int rows, int n, int stride, int first, float *s, float *scale)
        (rows, n, stride, first, s, scale))
 KERNEL(scale, (int rows, int width, int stride, const float *scale, float *x),
        (rows, width, stride, scale, x))
+KERNEL(bfloat, (size_t n, const float *x, uint16_t *y), (n, x, y))

@@ -8,6 +8,7 @@
 #define NPR_CLIP_KERNEL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* y [rows][width] = (x - mean) / sqrt(variance + 1e-5) * gain + shift, for each row. y may be x. */
 void npr_kernel_norm(int rows, int width, const float *x, const float *gain, const float *shift, float *y);
@@ -23,5 +24,8 @@ void npr_kernel_softmax(int rows, int n, int stride, int first, float *s, float 
 
 /* Row i of x [rows][width] (row stride `stride`) is multiplied by scale[i]. */
 void npr_kernel_scale(int rows, int width, int stride, const float *scale, float *x);
+
+/* Rounded to bfloat16, nearest even. */
+void npr_kernel_bfloat(size_t n, const float *x, uint16_t *y);
 
 #endif

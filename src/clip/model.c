@@ -12,20 +12,28 @@
 
 int npr_precision_available(npr_precision precision)
 {
-    return precision == NPR_FP32;
+    return precision == NPR_FP32 || (precision == NPR_BF16 && npr_dnn_has_bf16());
+}
+
+static npr_status check_precision(int precision)
+{
+    if (precision == NPR_DNN_FP32 || npr_precision_available((npr_precision)precision)) return NPR_OK;
+    if (!npr_dnn_built())
+        return npr_fail(NPR_EENV, "bfloat16 needs oneDNN, which this build does not have: use fp32");
+    return npr_fail(NPR_EENV,
+                    "bfloat16 needs a CPU with AVX512-BF16 or AMX, which this one does not have: use fp32");
 }
 
 static npr_status make(const npr_clip_config *config, int towers, npr_precision precision, npr_clip **out)
 {
-        *out = NULL;
+    *out = NULL;
     NPR_TRY(npr_clip_config_check("CLIP model", config));
-    if (!npr_precision_available(precision))
-        return npr_fail(NPR_EENV, "bfloat16 is not available in this build: use fp32");
+    NPR_TRY(check_precision((int)precision));
     npr_clip *m = npr_alloc(1, sizeof *m, "a CLIP model");
     if (!m) return npr_last();
     m->config = *config;
     m->towers = towers;
-    m->precision = precision;
+    m->precision = (int)precision;
     *out = m;
     return NPR_OK;
 }
@@ -68,7 +76,7 @@ npr_status npr_clip_open(const char *weights, const npr_clip_config *config, int
     npr_status st = npr_tensors_open(weights, &(*out)->file);
     if (!st) st = npr_weights_bind(*out);
     if (!st) st = check_gelu(*out);
-    if (!st) st = npr_weights_pack(*out);
+    if (!st) st = npr_layers_pack(*out);
     return keep_or_close(st, out);
 }
 
@@ -77,12 +85,13 @@ npr_status npr_clip_make_up(const npr_clip_config *config, uint64_t seed, int to
 {
     NPR_TRY(make(config, towers, precision, out));
     npr_status st = npr_weights_make_up(*out, seed);
-    return keep_or_close(st ? st : npr_weights_pack(*out), out);
+    return keep_or_close(st ? st : npr_layers_pack(*out), out);
 }
 
 void npr_clip_close(npr_clip *m)
 {
     if (!m) return;
+    npr_layers_free(m);
     npr_weights_free(m);
     free(m->warning);
     npr_tensors_close(&m->file);

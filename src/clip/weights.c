@@ -32,8 +32,7 @@ typedef struct wanted_list {
     int tower; /* of what is added next */
 } wanted_list;
 
-/* ---- the table
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
 __attribute__((format(printf, 4, 5))) static void want(wanted_list *l, const float **slot, wanted like,
                                                        const char *fmt, ...)
@@ -122,6 +121,8 @@ static npr_status want_all(npr_clip *m, wanted_list *l)
 {
     const npr_clip_config *c = &m->config;
     *l = (wanted_list){0};
+    m->image.kind = NPR_TOWER_IMAGE;
+    m->text.kind = NPR_TOWER_TEXT;
     m->image.shape = c->vision;
     m->image.tokens = npr_clip_image_tokens(c);
     m->text.shape = c->text;
@@ -134,8 +135,7 @@ static npr_status want_all(npr_clip *m, wanted_list *l)
     return l->st;
 }
 
-/* ---- from a file
- * --------------------------------------------------------------------------------------------- */
+/* ---- from a file --------------------------------------------------------------------------------------- */
 
 static npr_status own(npr_clip *m, float *values)
 {
@@ -209,8 +209,7 @@ npr_status npr_weights_bind(npr_clip *m)
     return st;
 }
 
-/* ---- made up
- * --------------------------------------------------------------------------------------------------- */
+/* ---- made up ------------------------------------------------------------------------------------------- */
 
 static npr_status make_up(npr_clip *m, const wanted *w, npr_rng *r)
 {
@@ -236,78 +235,26 @@ npr_status npr_weights_make_up(npr_clip *m, uint64_t seed)
     return st;
 }
 
-/* ---- packing
- * ---------------------------------------------------------------------------------------------------- */
-
-/* Free a tensor of our own that is not needed any more. */
-static void disown(npr_clip *m, const float *w)
+void npr_weights_drop(npr_clip *m, npr_linear *l)
 {
     for (size_t i = 0; i < m->owned_count; i++)
-        if (m->owned[i] == w) {
+        if (m->owned[i] == l->w) {
             free(m->owned[i]);
             m->owned[i] = m->owned[--m->owned_count];
-            return;
+            break;
         }
-}
-
-static npr_status pack(npr_clip *m, npr_linear *l, int transposed)
-{
-    NPR_TRY(npr_matrix_pack(l->out, l->in, transposed, l->w, &l->packed));
-    disown(m, l->w);
     l->w = NULL;
-    return NPR_OK;
-}
-
-static npr_status pack_tower(npr_clip *m, npr_tower *t)
-{
-    int last = t->shape.layers - 1, width = t->shape.width;
-    npr_linear *qkv = &t->block[last].qkv;
-    const float *w = qkv->w;
-    NPR_TRY(npr_matrix_pack(width, width, 0, w, &t->query));
-    NPR_TRY(npr_matrix_pack(2 * width, width, 0, w + (size_t)width * (size_t)width, &qkv->packed));
-    disown(m, w);
-    qkv->w = NULL;
-    for (int i = 0; i <= last; i++) {
-        if (i < last) NPR_TRY(pack(m, &t->block[i].qkv, 0));
-        NPR_TRY(pack(m, &t->block[i].out, 0));
-        NPR_TRY(pack(m, &t->block[i].fc, 0));
-        NPR_TRY(pack(m, &t->block[i].proj, 0));
-    }
-    if (t->patch.w) NPR_TRY(pack(m, &t->patch, 0));
-    return pack(m, &t->project, 1);
-}
-
-npr_status npr_weights_pack(npr_clip *m)
-{
-    if (m->towers & NPR_TOWER_IMAGE) NPR_TRY(pack_tower(m, &m->image));
-    if (m->towers & NPR_TOWER_TEXT) NPR_TRY(pack_tower(m, &m->text));
-    return NPR_OK;
-}
-
-static void free_tower(npr_tower *t)
-{
-    for (int i = 0; t->block && i < t->shape.layers; i++) {
-        npr_matrix_free(t->block[i].qkv.packed);
-        npr_matrix_free(t->block[i].out.packed);
-        npr_matrix_free(t->block[i].fc.packed);
-        npr_matrix_free(t->block[i].proj.packed);
-    }
-    npr_matrix_free(t->query);
-    npr_matrix_free(t->patch.packed);
-    npr_matrix_free(t->project.packed);
-    free(t->block);
 }
 
 void npr_weights_free(npr_clip *m)
 {
-    free_tower(&m->image);
-    free_tower(&m->text);
     for (size_t i = 0; i < m->owned_count; i++) free(m->owned[i]);
     free(m->owned);
+    free(m->image.block);
+    free(m->text.block);
 }
 
-/* ---- where they come from
- * ---------------------------------------------------------------------------------------- */
+/* ---- where they come from ------------------------------------------------------------------------------ */
 
 static int all_half(const float *x, size_t n)
 {

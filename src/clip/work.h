@@ -8,10 +8,6 @@
 
 #include "clip/model.h"
 
-/* Rows of a micro-batch, unless one sequence is longer: enough to read the weights seldom, few enough for
- * their activations to stay in cache. */
-enum { NPR_ROWS_MOST = 1200 };
-
 /* For tests: sees the rows [rows][width] behind the embedding (block -1) and behind each block; of the last
  * block only the row of each sequence that is pooled. */
 typedef void (*npr_trace)(void *context, int block, const float *x, int rows, int width);
@@ -23,10 +19,11 @@ struct npr_clip_work {
     float *x;            /* [rows][width] the residual stream */
     float *y;       /* [rows][width or embed_dim] input and output of attention, input of the hidden layer */
     float *wide;    /* [rows][3 width, hidden layer or values of a patch, whichever is most] */
-    float *scratch; /* of products */
+    void *scratch;  /* of products */
+    uint16_t *half; /* [rows][width or values of a patch] input of a product in bfloat16 */
     float *score;   /* attention: queries x keys of a tile */
     float *scale;   /* [queries of a tile] */
-    float *pooled, *pooled_y, *pooled_q; /* [sequences][width] */
+    float *pooled, *pooled_y, *pooled_q; /* [sequences][width or embed_dim] */
     int *first, *length, *pool;          /* [sequences] first row, rows, row that is pooled */
     npr_trace trace;
     void *context;
@@ -39,11 +36,15 @@ typedef struct npr_batch {
     int causal; /* a row sees no row behind it */
 } npr_batch;
 
+/* A layer of rows x [rows][in] to y [rows][out]. Rows of y beyond may be written too, as far as there is
+ * room. */
+npr_status npr_layer_run(npr_clip_work *w, const npr_linear *l, int rows, const float *x, float *y);
+
 /* Run all blocks; the pooled rows come out in w->pooled [n][width]. */
-void npr_blocks_run(const npr_tower *t, npr_clip_work *w, const npr_batch *b);
+npr_status npr_blocks_run(const npr_tower *t, npr_clip_work *w, const npr_batch *b);
 
 /* Normalise and project the pooled rows: features [n][embed_dim]. */
-void npr_project(const npr_tower *t, npr_clip_work *w, int n, float *features);
+npr_status npr_project(const npr_tower *t, npr_clip_work *w, int n, float *features);
 
 /* ---- attention.c --------------------------------------------------------------------------------------- */
 

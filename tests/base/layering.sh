@@ -26,7 +26,7 @@ refuse "only src/par, *_mpi.c and jobs/{job,version}.c talk MPI" < <(
         grep -vE '^((src|tests)/par/[^:]*|[^:]*_mpi\.[ch]|jobs/(job|version)\.[ch]|include/npr/comm\.h):')
 
 refuse "each third-party header has one home" < <(
-    for header in hdf5.h cblas.h jansson.h xxhash.h utf8proc.h zlib.h sqlite3.h jpeglib.h faiss/ archive.h; do
+    for header in hdf5.h cblas.h jansson.h xxhash.h utf8proc.h zlib.h sqlite3.h jpeglib.h faiss/ archive.h dnnl.h; do
         homes=$(find src include jobs -name '*.[ch]' -exec grep -lE "#include [<\"]$header" {} + | sort)
         [ "$(grep -c . <<<"$homes")" -le 1 ] || echo "$header: in" "$homes"
     done)

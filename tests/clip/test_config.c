@@ -35,7 +35,7 @@ static void published(void)
               c.text.mlp == 4 * c.text.width);
         /* open_clip's docs/model_profile.csv */
         CHECK_NEAR(npr_clip_image_flops(&c) / 1e9, known[i].gflop, 0.05);
-        CHECK_NEAR((double)c.mean[0], 0.48145466, 1e-8);
+        CHECK_NEAR((double)c.mean[0], 0.48145466, 3e-8);
     }
 }
 
