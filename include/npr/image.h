@@ -17,9 +17,9 @@ typedef enum npr_image_fault {
     NPR_IMAGE_OK,
     NPR_IMAGE_UNREADABLE, /* the file or the bytes in its container cannot be read */
     NPR_IMAGE_NOT_JPEG,   /* does not begin as a JPEG, or is of a kind that is not supported */
-    NPR_IMAGE_TRUNCATED, /* ends before the decoder, and so Pillow, is satisfied: without an end marker too */
-    NPR_IMAGE_TOO_LARGE, /* more pixels or scans than the limits allow: refused before memory is taken */
-    NPR_IMAGE_DAMAGED,   /* the decoder gives up, or warns more often than the limits allow */
+    NPR_IMAGE_TRUNCATED,  /* ends before its last row; a missing end marker alone is nothing, as in Pillow */
+    NPR_IMAGE_TOO_LARGE,  /* more pixels or scans than the limits allow: refused before memory is taken */
+    NPR_IMAGE_DAMAGED,    /* the decoder gives up, or warns more often than the limits allow */
     NPR_IMAGE_FAULTS
 } npr_image_fault;
 
@@ -40,7 +40,7 @@ enum {
     NPR_JPEG_PIXELS = 89478485, /* Pillow warns above */
     NPR_JPEG_SCANS = 100,
     NPR_JPEG_WARNINGS = 100,
-    NPR_JPEG_WORK = 1 << 30 /* pixels x scans: 12 scans of the largest image, 100 scans of 10 megapixels */
+    NPR_JPEG_WORK = 2048 /* 2^20 pixels x scans: 24 scans of the largest image, 100 scans of 20 megapixels */
 };
 
 /* Decoded pixels, 8 bits, rows without gaps, channels as Pillow's modes hold them: 1 L, 3 RGB, 4 CMYK. */
@@ -86,6 +86,13 @@ void npr_preprocess_free(npr_preprocess *p); /* NULL is fine */
 npr_status npr_preprocess_crop(npr_preprocess *p, const npr_pixels *image, uint8_t *rgb);
 
 /* And normalised: chw [3][size][size] = (rgb / 255 - mean) / std, in float. */
-void npr_preprocess_normalize(const npr_preprocess *p, const uint8_t *rgb, float *chw);
+void npr_preprocess_normalize(npr_preprocess *p, const uint8_t *rgb, float *chw);
+
+/* Seconds spent since p was made. */
+typedef struct npr_preprocess_times {
+    double weights, across, down, colour, normalize;
+} npr_preprocess_times;
+
+npr_preprocess_times npr_preprocess_times_of(const npr_preprocess *p);
 
 #endif

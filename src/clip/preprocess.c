@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "clip/resample.h"
@@ -16,7 +17,18 @@ struct npr_preprocess {
     uint8_t *square; /* [size][size][channels] */
     size_t middle_cap, square_cap;
     float value[3][256]; /* of a pixel of each channel, normalised */
+    npr_preprocess_times times;
 };
+
+/* Adds what passed since `*since` to *spent, and goes on from now. */
+static void lap(double *since, double *spent)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    double now = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    *spent += now - *since;
+    *since = now;
+}
 
 npr_status npr_preprocess_make(int size, const float *mean, const float *std, npr_preprocess **out)
 {
@@ -116,8 +128,11 @@ static void row_to_rgb(const uint8_t *in, int channels, int n, uint8_t *rgb)
 npr_status npr_preprocess_crop(npr_preprocess *p, const npr_pixels *image, uint8_t *rgb)
 {
     int x0, y0, across, down, channels = image->channels;
+    double since = 0, unused = 0;
+    lap(&since, &unused);
     NPR_TRY(make_axis(&p->across, p->size, image->width, image->height, &x0, &across));
     NPR_TRY(make_axis(&p->down, p->size, image->height, image->width, &y0, &down));
+    lap(&since, &p->times.weights);
     const npr_taps *d = &p->down;
     int last = p->size - 1, row0 = down ? d->begin[0] : y0;
     int rows = down ? d->begin[last] + d->n[last] - row0 : p->size;
@@ -128,15 +143,26 @@ npr_status npr_preprocess_crop(npr_preprocess *p, const npr_pixels *image, uint8
         NPR_TRY(pass_across(p, &r));
     else
         r.data += x0 * channels;
+    lap(&since, &p->times.across);
     if (down) NPR_TRY(pass_down(p, &r, row0));
+    lap(&since, &p->times.down);
     for (int y = 0; y < p->size; y++)
         row_to_rgb(r.data + (size_t)y * r.stride, channels, p->size, rgb + (size_t)y * (size_t)p->size * 3);
+    lap(&since, &p->times.colour);
     return NPR_OK;
 }
 
-void npr_preprocess_normalize(const npr_preprocess *p, const uint8_t *rgb, float *chw)
+void npr_preprocess_normalize(npr_preprocess *p, const uint8_t *rgb, float *chw)
 {
     size_t n = (size_t)p->size * (size_t)p->size;
+    double since = 0, unused = 0;
+    lap(&since, &unused);
     for (size_t i = 0; i < n; i++)
         for (size_t c = 0; c < 3; c++) chw[c * n + i] = p->value[c][rgb[3 * i + c]];
+    lap(&since, &p->times.normalize);
+}
+
+npr_preprocess_times npr_preprocess_times_of(const npr_preprocess *p)
+{
+    return p->times;
 }

@@ -37,6 +37,7 @@ struct npr_jpeg {
     struct jpeg_progress_mgr progress;
     struct jpeg_source_mgr src;
     jmp_buf out; /* to where an image is given up */
+    int whole;   /* all rows are read: an end marker may be missing */
     npr_image_fault fault;
     npr_status status;
 };
@@ -94,7 +95,8 @@ static void on_progress(j_common_ptr c)
 {
     npr_jpeg *j = c->client_data;
     int64_t scans = j->d.input_scan_number, pixels = (int64_t)j->d.image_width * j->d.image_height;
-    if (scans > j->limits.max_scans || scans * pixels > NPR_JPEG_WORK) give_up(j, NPR_IMAGE_TOO_LARGE);
+    if (scans > j->limits.max_scans || scans * pixels > (int64_t)NPR_JPEG_WORK << 20)
+        give_up(j, NPR_IMAGE_TOO_LARGE);
 }
 
 static void src_nothing(j_decompress_ptr d)
@@ -106,7 +108,8 @@ static void src_nothing(j_decompress_ptr d)
  * truncated what is suspended at the end of the file. */
 static boolean src_fill(j_decompress_ptr d)
 {
-    give_up(d->client_data, NPR_IMAGE_TRUNCATED);
+    npr_jpeg *j = d->client_data;
+    give_up(j, j->whole ? NPR_IMAGE_OK : NPR_IMAGE_TRUNCATED);
     return FALSE;
 }
 
@@ -149,6 +152,7 @@ static void begin(npr_jpeg *j, const void *bytes, size_t n)
                                       src_nothing};
     j->d.err = &j->err;
     j->d.client_data = j;
+    j->whole = 0;
     j->fault = NPR_IMAGE_OK;
     j->status = NPR_OK;
 }
@@ -215,10 +219,10 @@ static void decode(npr_jpeg *j, npr_pixels *out)
     jpeg_create_decompress(d);
     d->src = &j->src;
     d->progress = &j->progress;
-    (void)jpeg_read_header(d, TRUE); /* what these return tells of suspension only */
+    while (jpeg_read_header(d, FALSE) == JPEG_HEADER_TABLES_ONLY) continue;
     judge_header(j);
     choose_scale(j);
-    (void)jpeg_start_decompress(d);
+    (void)jpeg_start_decompress(d); /* what these return tells of suspension only */
     out->width = (int)d->output_width;
     out->height = (int)d->output_height;
     out->channels = d->output_components;
@@ -227,6 +231,7 @@ static void decode(npr_jpeg *j, npr_pixels *out)
     if (j->status) longjmp(j->out, 1);
     memset(out->data + bytes, 0, NPR_PIXELS_SPARE);
     read_rows(j, out);
+    j->whole = 1;
     (void)jpeg_finish_decompress(d);
 }
 

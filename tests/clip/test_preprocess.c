@@ -12,6 +12,8 @@
 #include "clip/resample.h"
 #include "test.h"
 
+#include <time.h>
+
 static const float MEAN[3] = {0.48145466f, 0.4578275f, 0.40821073f};
 static const float STD[3] = {0.26862954f, 0.26130258f, 0.27577711f};
 
@@ -224,9 +226,52 @@ static int dump(void)
     return TEST_END();
 }
 
+/* Of each line "SIZE PATH": the seconds of decoding and of each step, as text. preprocess_speed.py asks. */
+static int measure(void)
+{
+    char path[4096];
+    int size;
+    npr_jpeg *j = NULL;
+    npr_pixels pixels = {0};
+    CHECK_OK(npr_jpeg_make(NULL, &j));
+    npr_preprocess *p = NULL;
+    for (int made = 0; scanf("%d %4095s", &size, path) == 2;) {
+        size_t n;
+        char *bytes = read_file(path, &n);
+        if (size != made) {
+            npr_preprocess_free(p);
+            CHECK_OK(npr_preprocess_make(made = size, MEAN, STD, &p));
+        }
+        uint8_t *rgb = malloc((size_t)(size * size * 3));
+        float *chw = malloc((size_t)(size * size * 3) * sizeof *chw);
+        struct timespec a, b;
+        npr_image_fault fault;
+        npr_preprocess_times t = npr_preprocess_times_of(p), u;
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        CHECK_OK(npr_jpeg_decode(j, bytes, n, &pixels, &fault));
+        clock_gettime(CLOCK_MONOTONIC, &b);
+        if (fault) return 65;
+        CHECK_OK(npr_preprocess_crop(p, &pixels, rgb));
+        npr_preprocess_normalize(p, rgb, chw);
+        u = npr_preprocess_times_of(p);
+        printf("%.9f %.9f %.9f %.9f %.9f %.9f\n",
+               (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec), u.weights - t.weights,
+               u.across - t.across, u.down - t.down, u.colour - t.colour, u.normalize - t.normalize);
+        fflush(stdout);
+        free(bytes);
+        free(rgb);
+        free(chw);
+    }
+    npr_pixels_free(&pixels);
+    npr_preprocess_free(p);
+    npr_jpeg_free(j);
+    return TEST_END();
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "dump") == 0) return dump();
+    if (argc == 2 && strcmp(argv[1], "measure") == 0) return measure();
     out_of_memory(); /* first: faults are read once */
     kernels();
     crops();

@@ -19,16 +19,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     static const float mean[3] = {0.5f, 0.5f, 0.5f}, std[3] = {0.5f, 0.5f, 0.5f};
     static const npr_jpeg_limits exact = {.max_pixels = 1 << 16},
                                  fast = {.max_pixels = 1 << 16, .fast_to = 24};
-    npr_jpeg *j = NULL, *k = NULL;
-    npr_preprocess *p = NULL;
-    npr_pixels pixels = {0};
-    if (npr_jpeg_make(&exact, &j) || npr_jpeg_make(&fast, &k) || npr_preprocess_make(24, mean, std, &p))
+    static npr_jpeg *j, *k; /* kept: an image must not depend on those before it */
+    static npr_preprocess *p;
+    if (!p &&
+        (npr_jpeg_make(&exact, &j) || npr_jpeg_make(&fast, &k) || npr_preprocess_make(24, mean, std, &p)))
         abort();
+    npr_pixels pixels = {0};
     decode_and_crop(j, p, &pixels, bytes, n);
     decode_and_crop(k, p, &pixels, bytes, n);
     npr_pixels_free(&pixels);
-    npr_preprocess_free(p);
-    npr_jpeg_free(j);
-    npr_jpeg_free(k);
     return 0;
 }
