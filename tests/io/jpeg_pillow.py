@@ -77,7 +77,7 @@ def whole_files(folder, rng):
 
 def prefixes():
     count = 0
-    for name in sorted(os.listdir(SEEDS)):
+    for name in sorted(set(os.listdir(SEEDS)) - {"large.jpg"}):
         path = os.path.join(SEEDS, name)
         data = open(path, "rb").read()
         lengths = range(len(data) + 1)
@@ -95,7 +95,7 @@ def changed(folder, rng):
     """Of changed files: who takes them, and with which pixels. Returns how many were taken by both, and refused here for warnings only."""
     cases, data = [], []
     seeds = [open(os.path.join(SEEDS, n), "rb").read() for n in sorted(os.listdir(SEEDS))]
-    for i in range(3000):
+    for i in range(2000):
         b = bytearray(rng.choice(seeds))
         for _ in range(rng.choice([1, 1, 2, 5])):
             b[rng.randrange(2, len(b))] ^= rng.choice([1 << rng.randrange(8), 0xFF])
@@ -124,5 +124,5 @@ with tempfile.TemporaryDirectory() as folder:
     print("%d whole files are the same" % whole_files(folder, rng))
     print("%d prefixes end the same" % prefixes())
     both, warned = changed(folder, rng)
-    assert both > 500 and warned < 300, (both, warned)
-    print("3000 changed files: %d taken by both with the same pixels, %d by Pillow only" % (both, warned))
+    assert both > 400 and warned < 300, (both, warned)
+    print("2000 changed files: %d taken by both with the same pixels, %d by Pillow only" % (both, warned))
