@@ -17,8 +17,8 @@ static void decode_and_crop(npr_jpeg *j, npr_preprocess *p, npr_pixels *pixels, 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static const float mean[3] = {0.5f, 0.5f, 0.5f}, std[3] = {0.5f, 0.5f, 0.5f};
-    static const npr_jpeg_limits exact = {.max_pixels = 1 << 16},
-                                 fast = {.max_pixels = 1 << 16, .fast_to = 24};
+    static const npr_jpeg_limits exact = {.max_pixels = 1 << 12},
+                                 fast = {.max_pixels = 1 << 12, .fast_to = 24};
     static npr_jpeg *j, *k; /* kept: an image must not depend on those before it */
     static npr_preprocess *p;
     if (!p &&

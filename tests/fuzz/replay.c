@@ -36,7 +36,7 @@ static void run_file(const char *path)
     for (size_t i = 0; i <= n; i++) run(bytes, i);
     for (size_t i = 0; i < n; i++)
         for (int way = 0; way < 2; way++) {
-            uint8_t change = way ? 0xff : (uint8_t)(1 << i % 8);
+            uint8_t change = (uint8_t)(way ? 0xff : 1 << i % 8);
             bytes[i] ^= change;
             run(bytes, n);
             bytes[i] ^= change;
