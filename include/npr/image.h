@@ -61,8 +61,8 @@ typedef struct npr_jpeg npr_jpeg; /* a decoder, for one thread */
 npr_status npr_jpeg_make(const npr_jpeg_limits *limits, npr_jpeg **out); /* limits NULL: all 0 */
 void npr_jpeg_free(npr_jpeg *j);                                         /* NULL is fine */
 
-/* Decode n bytes. The status is a failure of memory only; *fault tells what became of the image. What an
- * image becomes does not depend on the images before it. */
+/* Decode n bytes. The status is a failure of memory only; *fault tells what became of the image: *out holds
+ * it if that is NPR_IMAGE_OK. What an image becomes does not depend on the images before it. */
 npr_status npr_jpeg_decode(npr_jpeg *j, const void *bytes, size_t n, npr_pixels *out, npr_image_fault *fault);
 
 /* Encode rgb [height][width][3] as a baseline JPEG with halved colour (4:2:0) and libjpeg's tables for this

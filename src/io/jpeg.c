@@ -207,6 +207,7 @@ static void read_rows(npr_jpeg *j, npr_pixels *out)
         if (n > AT_ONCE) n = AT_ONCE;
         for (JDIMENSION i = 0; i < n; i++) row[i] = out->data + (size_t)(y + i) * stride;
         n = jpeg_read_scanlines(d, row, n);
+        if (n == 0) give_up(j, NPR_IMAGE_TRUNCATED); /* suspension, which src_fill leaves no room for */
         if (out->channels == 4)
             invert(row[0], n * stride); /* as Adobe writes CMYK; Pillow always takes it so */
     }
