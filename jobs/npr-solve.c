@@ -2,23 +2,43 @@
 #include "job.h"
 #include "npr/prime.h"
 
-static npr_solve_job job = {.alpha = "0.9", .empty = "text", .weight = "rows", .sigma = 1000, .step = 0.05};
-static int64_t threads = 1, tile_rows = 16384;
+static npr_solve_job job = {
+    .method = "mean",
+    .alpha = "0.9",
+    .empty = "text",
+    .weight = "rows",
+    .sigma = 1000,
+    .step = 0.05,
+    .training = {.tolerance = 1e-6, .rate = 0.001, .momentum = 0.9, .decay = 1e-4, .scale = 100}};
+static int64_t threads = 1, tile_rows = 16384, seeds = 3, seed = 0, iterations = 500, epochs = 10,
+               batch = 512;
 
 static npr_opt options[] = {
     {"head", NPR_OPT_TEXT, &job.head, "SET", "text head: one row per class, its label the class", 1, 0, 0, 0,
      0},
-    {"pool", NPR_OPT_TEXT, &job.pool, "SET", "priming pool: rows labelled with their class", 1, 0, 0, 0, 0},
+    {"pool", NPR_OPT_TEXT, &job.pool, "SET", "priming pool: rows labelled with their class", 0, 0, 0, 0, 0},
     {"shots", NPR_OPT_TEXT, &job.shots, "SET", "labelled training rows, added to the pool with equal weight",
+     0, 0, 0, 0, 0},
+    {"exclude", NPR_OPT_TEXT, &job.exclude, "SET",
+     "leave out the pool rows whose ids are in SET, such as copies of test images\n(npr-search --min-score), "
+     "and "
+     "say what they would do",
      0, 0, 0, 0, 0},
     {"test", NPR_OPT_TEXT, &job.test, "SET", "labelled test rows; without them nothing is evaluated", 0, 0, 0,
      0, 0},
     {"out", NPR_OPT_TEXT, &job.out, "SET", "the primed head is written there", 1, 0, 0, 0, 0},
+    {"method", NPR_OPT_CHOICE, &job.method, "mean|probe|finetune|wise",
+     "class means blended with the text head; a linear probe alone; the text head\nfine-tuned; that one "
+     "blended "
+     "with the text head (WiSE-FT)",
+     0, 1, 0, 0, 0},
     {"alpha", NPR_OPT_TEXT, &job.alpha, "A",
      "weight of the text head in A text + (1-A) image: a number in [0, 1],\n\"rule\" (of pool size, see "
-     "--sigma) or "
-     "\"loo\" (leave-one-out on the pool).\nNone of them looks at the test set",
+     "--sigma), "
+     "\"loo\" (leave-one-out on the pool)\nor \"val\" (--validation). None of them looks at the test set",
      0, 1, 0, 0, 0},
+    {"validation", NPR_OPT_TEXT, &job.validation, "SET",
+     "--alpha=val: labelled rows, other than the test set's", 0, 0, 0, 0, 0},
     {"sigma", NPR_OPT_REAL, &job.sigma, "N", "--alpha=rule: A = exp(-(pool rows per class)^2 / N^2)", 0, 1,
      1e-6, 1e12, 0},
     {"grid-step", NPR_OPT_REAL, &job.step, "S", "alphas tried by --alpha=loo and --sweep: 0, S, 2 S, ... 1",
@@ -31,11 +51,42 @@ static npr_opt options[] = {
      "a class without rows keeps its text row, or is blended with a zero\nvector as the reference "
      "implementation does",
      0, 1, 0, 0, 0},
+    {"shots-per-class", NPR_OPT_TEXT, &job.shots_per_class, "A,B,...",
+     "draw so many of --shots for each class; result.fewshot.* and fewshot.tsv say\nwhat each number gives, "
+     "with "
+     "and without the pool. The head written is that\nof the last number and the first draw",
+     0, 1, 0, 0, 0},
+    {"seeds", NPR_OPT_INT, &seeds, "N", "draws of each number, for mean and standard deviation", 0, 0, 1,
+     1000, 0},
+    {"seed", NPR_OPT_INT, &seed, "N",
+     "of the first draw (the others count on), and of the training's shuffles", 0, 1, 0, 0, 0},
+    {"l2", NPR_OPT_REAL, &job.training.l2, "X",
+     "probe: weight of |W|^2/2 against the mean loss; 0: 1/rows (scikit-learn's C=1)", 0, 1, 0, 1e6, 0},
+    {"iterations", NPR_OPT_INT, &iterations, "N", "probe: of L-BFGS, at most", 0, 1, 1, 1 << 20, 0},
+    {"tolerance", NPR_OPT_REAL, &job.training.tolerance, "X", "probe: of the largest value of the gradient",
+     0, 1, 1e-12, 1, 0},
+    {"epochs", NPR_OPT_INT, &epochs, "N", "finetune: passes over the rows", 0, 1, 1, 1 << 20, 0},
+    {"batch", NPR_OPT_INT, &batch, "N", "finetune: rows of a step, in multiples of 32", 0, 1, 32, 1 << 24, 0},
+    {"rate", NPR_OPT_REAL, &job.training.rate, "X",
+     "finetune: learning rate at the start; a cosine brings it to 0 (the paper\ngives none)", 0, 1, 1e-12,
+     1e6, 0},
+    {"momentum", NPR_OPT_REAL, &job.training.momentum, "X", "finetune: of SGD", 0, 1, 0, 0.9999, 0},
+    {"decay", NPR_OPT_REAL, &job.training.decay, "X", "finetune: weight decay", 0, 1, 0, 1, 0},
+    {"logit-scale", NPR_OPT_REAL, &job.training.scale, "X", "finetune: logits are X times cosines", 0, 1,
+     1e-3, 1e4, 0},
+    {"baseline", NPR_OPT_TEXT, &job.baseline, "SET,...", "other heads of the same classes, to compare with",
+     0, 0, 0, 0, 0},
+    {"classes-subset", NPR_OPT_TEXT, &job.classes_subset, "FILE",
+     "evaluate among these classes too (names or numbers, one a line), on the\nrows that are of them", 0, 0,
+     0, 0, 0},
     {"sweep", NPR_OPT_FLAG, &job.sweep, "",
      "evaluate every alpha of the grid too: result.sweep.* and sweep.tsv.\nUses test labels, so it picks "
      "nothing: the "
      "head is that of --alpha",
      0, 0, 0, 0, 0},
+    {"sweep-table", NPR_OPT_TEXT, &job.sweep_table, "FILE", "--sweep, as a table with commas", 0, 0, 0, 0, 0},
+    {"per-class", NPR_OPT_TEXT, &job.per_class, "FILE",
+     "a table with commas: share right of each class, with its interval, per head", 0, 0, 0, 0, 0},
     {"predictions", NPR_OPT_TEXT, &job.predictions, "FILE",
      "write one line per test row: id, label, zero-shot, primed", 0, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "OpenMP threads of a rank, for scores", 0, 0, 1, 4096, 0},
@@ -58,6 +109,11 @@ static npr_status run(const npr_job *j)
     job.dry_run = j->dry_run;
     job.threads = (int)threads;
     job.tile_rows = tile_rows;
+    job.seeds = (int)seeds;
+    job.seed = (uint64_t)seed;
+    job.training.iterations = (int)iterations;
+    job.training.epochs = (int)epochs;
+    job.training.batch = (int)batch;
     return npr_solve_run(&j->comm, &j->log, j->rec, &job);
 }
 

@@ -68,9 +68,14 @@ void npr_head_blend(const float *text, const float *image, const int64_t *count,
 double npr_alpha_rule(int64_t pool, int classes, double sigma);
 
 /* Where alpha comes from. */
-typedef enum npr_alpha_from { NPR_ALPHA_GIVEN, NPR_ALPHA_RULE, NPR_ALPHA_LOO } npr_alpha_from;
+typedef enum npr_alpha_from {
+    NPR_ALPHA_GIVEN,
+    NPR_ALPHA_RULE,
+    NPR_ALPHA_LOO,
+    NPR_ALPHA_VALIDATION
+} npr_alpha_from;
 
-/* "rule", "loo" or a number in [0, 1], which goes to *alpha. */
+/* "rule", "loo", "val" or a number in [0, 1], which goes to *alpha. */
 npr_status npr_alpha_parse(const char *text, npr_alpha_from *from, double *alpha);
 
 /* Number of steps of a grid over [0, 1]: 1/step, which must be a whole number that divides 1000. *decimals:
@@ -141,18 +146,39 @@ typedef struct npr_difference {
 
 npr_difference npr_pairs_difference(const npr_pairs *p);
 
+/* ---- trained heads ----------------------------------------------------------------------------------- */
+
+typedef struct npr_training {
+    double l2;                     /* probe: weight of |W|^2 / 2 against the mean loss; 0: 1 / rows */
+    int iterations;                /* probe: of L-BFGS, at most */
+    double tolerance;              /* probe: of the largest value of the gradient */
+    int epochs, batch;             /* finetune: passes over the rows; rows of a step, about */
+    double rate;                   /* finetune: learning rate at the start; a cosine brings it to 0 */
+    double momentum, decay, scale; /* finetune: of SGD; factor of cosines to logits (CLIP's is 100) */
+} npr_training;
+
 /* ---- the collective stage ---------------------------------------------------------------------------- */
 
 typedef struct npr_solve_job {
-    const char *head, *pool, *shots, *test, *out; /* sets; shots, test may be NULL */
-    const char *identity;                         /* options that shape the head */
-    const char *alpha;  /* a number in [0, 1], "rule", "loo": never from the test set */
-    const char *weight; /* "rows": a pool row counts once; "count": as often as its column count says */
+    /* sets. Of pool and shots one may be NULL, the others (but head and out) too */
+    const char *head, *pool, *shots, *test, *validation, *out;
+    const char *exclude;  /* a set whose ids name pool rows to leave out, such as copies of test images */
+    const char *baseline; /* other heads of the same classes to compare with, commas between; or NULL */
+    const char *identity; /* options that shape the head */
+    const char *method;   /* "mean", "probe", "finetune", "wise" */
+    const char *alpha;    /* a number in [0, 1], "rule", "loo", "val": never from the test set */
+    const char *weight;   /* "rows": a pool row counts once; "count": as often as its column count says */
     const char
         *empty; /* image mean of a class without rows: "text", its text row; "zero", as in the reference */
-    double sigma, step;      /* of the rule; of the grid of loo and sweep */
-    int sweep;               /* 1: also evaluate every alpha of the grid, for the record; picks nothing */
-    const char *predictions; /* file for one line per test row: id, label, zero-shot, primed; or NULL */
+    double sigma, step;          /* of the rule; of the grid of loo, val and sweep */
+    int sweep;                   /* 1: also evaluate every alpha of the grid, for the record; picks nothing */
+    const char *shots_per_class; /* "0,1,5": draw so many shots of each class; NULL: all shots */
+    int seeds;                   /* draws of each number */
+    uint64_t seed;               /* of the first draw, the next ones count on; of the training's shuffles */
+    npr_training training;
+    const char *classes_subset; /* file of classes to evaluate among, too; or NULL */
+    const char *predictions;    /* file for one line per test row: id, label, zero-shot, primed; or NULL */
+    const char *per_class, *sweep_table; /* files for tables with commas; or NULL */
     int threads, dry_run;
     int64_t tile_rows; /* rows read at a time */
 } npr_solve_job;

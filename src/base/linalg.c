@@ -17,6 +17,12 @@ void npr_gemm_run(const npr_gemm *g)
                 g->alpha, g->a, g->lda, g->b, g->ldb, g->beta, g->c, g->ldc);
 }
 
+void npr_gemm_tn(int m, int n, int k, const float *a, const float *b, float *c)
+{
+    openblas_set_num_threads(1);
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, m, n, k, 1.0f, a, m, b, n, 0.0f, c, n);
+}
+
 double npr_gemm_error(int d, double na, double nb)
 {
     double du = d * 0x1p-24;

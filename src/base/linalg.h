@@ -18,6 +18,9 @@ typedef struct npr_gemm {
 
 void npr_gemm_run(const npr_gemm *g);
 
+/* c[m][n] = a[k][m]^T b[k][n], all row-major float without gaps, on the calling thread only. */
+void npr_gemm_tn(int m, int n, int k, const float *a, const float *b, float *c);
+
 /* An upper bound of |computed - true| of one inner product of length d in float arithmetic, any order of
  * summation, for vectors of norms na and nb: gamma_d na nb with gamma_d = d u / (1 - d u), u = 2^-24 (Higham,
  * Accuracy and Stability of Numerical Algorithms, 3.1), and doubled for the rounding of a float operand

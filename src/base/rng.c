@@ -58,3 +58,22 @@ void npr_rng_normals(npr_rng *r, float *out, size_t n)
     }
     if (n % 2) out[n - 1] = four_bytes((uint32_t)npr_rng_next(r));
 }
+
+/* A Feistel network of four rounds over the least power of four >= n, walked until it falls below n again: on
+ * a cycle of a bijection that begins below n. */
+int64_t npr_rng_shuffled(uint64_t seed, int64_t n, int64_t i)
+{
+    int half = 1;
+    while (half < 31 && ((int64_t)1 << 2 * half) < n) half++;
+    uint64_t mask = (UINT64_C(1) << half) - 1, x = (uint64_t)i;
+    do {
+        uint64_t left = x >> half, right = x & mask;
+        for (uint64_t round = 1; round <= 4; round++) {
+            uint64_t mixed = left ^ (npr_mix64(right ^ npr_mix64(seed + round * GOLDEN)) & mask);
+            left = right;
+            right = mixed;
+        }
+        x = left << half | right;
+    } while (x >= (uint64_t)n);
+    return (int64_t)x;
+}

@@ -19,6 +19,9 @@ double npr_rng_normal(npr_rng *r); /* mean 0, variance 1 (sum of uniforms, +-6):
 /* n values for noise vectors, two a word: sums of four bytes, mean 0, variance 1, bounded by 3.46. Four times
  * as fast as npr_rng_normal, and as identical everywhere. */
 void npr_rng_normals(npr_rng *r, float *out, size_t n);
-uint64_t npr_mix64(uint64_t x);    /* a bijection that scatters; also the order of caps */
+/* Where a shuffle of 0 .. n-1 puts i: a bijection for every (seed, n), found without a table. */
+int64_t npr_rng_shuffled(uint64_t seed, int64_t n, int64_t i);
+
+uint64_t npr_mix64(uint64_t x); /* a bijection that scatters; also the order of caps */
 
 #endif

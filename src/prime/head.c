@@ -101,16 +101,18 @@ double npr_alpha_rule(int64_t pool, int classes, double sigma)
 npr_status npr_alpha_parse(const char *text, npr_alpha_from *from, double *alpha)
 {
     *alpha = 0;
-    if (!strcmp(text, "rule") || !strcmp(text, "loo")) {
-        *from = text[0] == 'r' ? NPR_ALPHA_RULE : NPR_ALPHA_LOO;
-        return NPR_OK;
+    static const char *const word[] = {
+        [NPR_ALPHA_RULE] = "rule", [NPR_ALPHA_LOO] = "loo", [NPR_ALPHA_VALIDATION] = "val"};
+    for (int i = NPR_ALPHA_RULE; i <= NPR_ALPHA_VALIDATION; i++) {
+        *from = (npr_alpha_from)i;
+        if (!strcmp(text, word[i])) return NPR_OK;
     }
     char *end;
     errno = 0;
     double a = strtod(text, &end);
     if (end == text || *end || errno || !(a >= 0 && a <= 1))
         return npr_fail(
-            NPR_EUSAGE, "--alpha=%s: wanted a number from 0 to 1, \"rule\" or \"loo\"%s", text,
+            NPR_EUSAGE, "--alpha=%s: wanted a number from 0 to 1, \"rule\", \"loo\" or \"val\"%s", text,
             strcmp(text, "sweep")
                 ? ""
                 : "; a sweep looks at test labels and picks nothing: add --sweep to any of these");

@@ -25,8 +25,9 @@ npr_status npr_head_read_all(const npr_comm *comm, const npr_set *set, npr_head 
 
 char *npr_solve_identity(const npr_solve *s)
 {
-    return npr_path("%shead=%s\npool=%s\nshots=%s\n", s->job->identity, s->head->digest, s->pool->digest,
-                    s->shots ? s->shots->digest : "");
+    return npr_path("%shead=%s\npool=%s\nshots=%s\nvalidation=%s\nexclude=%s\n", s->job->identity,
+                    s->head->digest, s->pool ? s->pool->digest : "", s->shots ? s->shots->digest : "",
+                    s->validation ? s->validation->digest : "", s->exclude ? s->exclude->digest : "");
 }
 
 /* ---- classes.tsv -----------------------------------------------------------------------------------------
@@ -46,6 +47,7 @@ static void put_name(FILE *f, const char *name)
 
 static npr_status write_classes(const npr_solve *s, const char *folder)
 {
+    const npr_learned *l = &s->main;
     char *text = NULL, *path = npr_path("%s/classes.tsv", folder);
     size_t n = 0;
     FILE *f = path ? open_memstream(&text, &n) : NULL;
@@ -55,8 +57,8 @@ static npr_status write_classes(const npr_solve *s, const char *folder)
         for (int c = 0; c < s->text.classes; c++) {
             fprintf(f, "%d\t", c);
             put_name(f, s->text.name[c]);
-            fprintf(f, "\t%lld\t%lld\t%d\n", (long long)s->pool_count[c],
-                    (long long)(s->means.count[c] - s->pool_count[c]), s->keep && !s->keep[c]);
+            fprintf(f, "\t%lld\t%lld\t%d\n", (long long)l->pool_count[c],
+                    (long long)(l->means.count[c] - l->pool_count[c]), l->keep && !l->keep[c]);
         }
         if (fclose(f)) st = npr_fail(NPR_EINTERNAL, "out of memory: the table of classes");
     }
@@ -91,7 +93,7 @@ static npr_status write_rows(const npr_solve *s, const npr_set_plan *plan, npr_s
     npr_rows r = {0};
     npr_status st = npr_rows_make(&r, plan->columns, dim, classes);
     for (int c = 0; c < classes && !st; c++) {
-        const float *w = s->primed + (size_t)c * (size_t)dim;
+        const float *w = s->main.primed + (size_t)c * (size_t)dim;
         put_unit(w, s->text.w + (size_t)c * (size_t)dim, dim, r.emb + (size_t)c * (size_t)dim);
         memcpy(r.weight + (size_t)c * (size_t)dim, w, (size_t)dim * sizeof *w);
         r.id[c] = r.label[c] = c;

@@ -15,8 +15,8 @@ typedef struct npr_walk {
     double read, work; /* out: this rank's seconds in reading and in the function */
 } npr_walk;
 
-/* Called with the rows of one tile. */
-typedef npr_status (*npr_walk_tile)(void *to, const npr_rows *rows);
+/* Called with the rows of one tile, which may be changed, and the number of the first one in the set. */
+typedef npr_status (*npr_walk_tile)(void *to, npr_rows *rows, int64_t row0);
 
 /* Rank r of n takes tiles [T r / n, T (r + 1) / n) of all T: ranks in order have the rows in order, and a set
  * of one part still occupies many ranks. Stops between tiles when asked to. Collective. */

@@ -7,6 +7,7 @@ typedef struct share {
     npr_walk_tile each;
     void *to;
     npr_rows rows;
+    int64_t before; /* rows of the parts before the one at hand */
     npr_progress *progress;
 } share;
 
@@ -26,7 +27,7 @@ static npr_status take_tile(share *s, npr_part *part, int64_t row0, int64_t n)
     NPR_TRY(npr_part_read(part, row0, n, &s->rows));
     double between = npr_now();
     w->read += between - start;
-    NPR_TRY(s->each(s->to, &s->rows));
+    NPR_TRY(s->each(s->to, &s->rows, s->before + row0));
     w->work += npr_now() - between;
     npr_progress_add(s->progress, n);
     return NPR_OK;
@@ -74,6 +75,7 @@ static npr_status take_share(const npr_comm *comm, share *s)
     for (int p = 0; p < w->set->parts && at < last; p++) {
         int64_t n = tiles_of(w, p), from = first > at ? first - at : 0, to = last - at < n ? last - at : n;
         if (from < to) NPR_TRY(take_part(s, p, from, to));
+        s->before += w->set->part[p].rows;
         at += n;
     }
     return NPR_OK;

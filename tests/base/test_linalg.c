@@ -4,8 +4,24 @@
 #include "base/linalg.h"
 #include "base/rng.h"
 
+static void test_gemm_tn(void)
+{
+    enum { M = 5, N = 7, K = 33 };
+    float a[K * M], b[K * N], c[M * N];
+    for (int i = 0; i < K * M; i++) a[i] = (float)(i * 7 % 11) - 5;
+    for (int i = 0; i < K * N; i++) b[i] = (float)(i * 5 % 13) - 6;
+    npr_gemm_tn(M, N, K, a, b, c);
+    for (int i = 0; i < M; i++)
+        for (int j = 0; j < N; j++) {
+            float sum = 0; /* small integers: exact */
+            for (int k = 0; k < K; k++) sum += a[k * M + i] * b[k * N + j];
+            CHECK(c[i * N + j] == sum);
+        }
+}
+
 int main(void)
 {
+    test_gemm_tn();
     enum { M = 37, N = 29, D = 133, LDC = 31 };
     static float a[M * D], b[N * D], c[M * LDC];
     npr_rng r = npr_rng_make(5, 0);

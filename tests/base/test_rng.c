@@ -3,8 +3,29 @@
 
 #include "base/rng.h"
 
+/* Every number comes up once, and hardly any stays where it was. */
+static void test_shuffle(void)
+{
+    static const int64_t sizes[] = {1, 2, 3, 4, 5, 16, 17, 1000, 4097};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        char seen[4097] = {0};
+        int stays = 0, differs = 0;
+        for (int64_t i = 0; i < sizes[k]; i++) {
+            int64_t to = npr_rng_shuffled(7, sizes[k], i);
+            CHECK(to >= 0 && to < sizes[k] && !seen[to]);
+            seen[to] = 1;
+            stays += to == i;
+            differs += to != npr_rng_shuffled(8, sizes[k], i);
+        }
+        CHECK(sizes[k] < 1000 || (stays < 12 && differs > sizes[k] / 2));
+    }
+    int64_t big = (INT64_C(1) << 40) + 3;
+    CHECK(npr_rng_shuffled(1, big, big - 1) < big);
+}
+
 int main(void)
 {
+    test_shuffle();
     npr_rng r = npr_rng_make(1, 2);
     uint64_t first = npr_rng_next(&r), second = npr_rng_next(&r);
     npr_rng again = npr_rng_make(1, 2);

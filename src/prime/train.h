@@ -1,0 +1,82 @@
+/* train.h - heads trained by gradients: rows in memory in a shuffled order, gradients that do not depend on
+ * who computes them, and two ways downhill. Local unless the first argument is a const npr_comm *.
+ *
+ * The rows are shuffled once and cut into atoms of NPR_ATOM_ROWS, which belong to ranks in runs of
+ * NPR_UNIT_ATOMS. The gradient of an atom or unit comes from two GEMMs of a shape that depends on the rows
+ * alone; its values are rounded to multiples of a power of two, so large that no sum of all of them can round
+ * in a double: all additions after that are exact, and the sum is the same bits in any order, over any
+ * threads and ranks. */
+#ifndef NPR_PRIME_TRAIN_H
+#define NPR_PRIME_TRAIN_H
+
+#include "prime/solve.h"
+
+enum { NPR_ATOM_ROWS = 32, NPR_UNIT_ATOMS = 8, NPR_UNIT_ROWS = NPR_ATOM_ROWS * NPR_UNIT_ATOMS };
+
+typedef struct npr_train {
+    int dim;
+    int64_t rows, atoms; /* of all ranks; rows that have a label */
+    int64_t first, last; /* atoms of this rank: [first, last) */
+    int64_t *start;      /* [last - first + 1] the rows of atom first + i are start[i] .. start[i + 1] - 1 */
+    uint16_t *emb;       /* [start[last - first]][dim] */
+    int32_t *label;      /* [start[last - first]] */
+} npr_train;
+
+/* Read the rows and send each to the rank its place in the shuffle belongs to. Collective. */
+npr_status npr_train_load(const npr_comm *comm, const npr_log *log, const npr_material *m, uint64_t seed,
+                          npr_train *t);
+void npr_train_free(npr_train *t);
+
+/* Sums of cross-entropy and its gradient over rows: logits are scale x cosines with the rows of a head. */
+typedef struct npr_gradient {
+    const npr_train *t;
+    int classes, threads;
+    float scale;
+    double to_grid, to_loss_grid; /* added and taken away again, these round to the grids */
+    float *work;                  /* per thread: a unit's rows, logits and gradient */
+    size_t work_each;
+    double *sum; /* per thread [classes * dim + 2]: gradient by the head / scale, loss, rows */
+    size_t sum_each;
+} npr_gradient;
+
+npr_status npr_gradient_make(const npr_train *t, int classes, int threads, double scale, npr_gradient *g);
+void npr_gradient_free(npr_gradient *g);
+
+/* Clear the sums, then add units of `atoms` atoms: unit[i] counts from this rank's first atom. The totals of
+ * this rank are in sum[0 .. sum_each). */
+void npr_gradient_run(npr_gradient *g, const float *w, const int64_t *unit, int64_t n, int atoms);
+
+/* Add the sums of all ranks. Collective. */
+void npr_gradient_reduce(const npr_comm *comm, npr_gradient *g);
+
+/* Logits [n][classes] become p - y; the sum of -log p[label] is returned. */
+double npr_softmax_rows(float *logits, const int32_t *label, int n, int classes, double *work);
+
+/* ---- downhill -------------------------------------------------------------------------------------------
+ */
+
+/* Minimise a function of n variables by L-BFGS (Nocedal and Wright, Numerical Optimization, 7.2) with a line
+ * search that brackets the weak Wolfe conditions (Lewis and Overton, Math. Program. 141, 2013). */
+typedef struct npr_lbfgs {
+    size_t n;
+    int iterations;   /* at most */
+    double tolerance; /* ends when no value of the gradient is larger */
+    npr_status (*value)(void *self, const double *x, double *f, double *gradient);
+    void *self;
+    int done;          /* out: iterations made */
+    double f, largest; /* out: value, largest value of the gradient */
+    double *work;      /* of make, released with free() */
+} npr_lbfgs;
+
+npr_status npr_lbfgs_make(npr_lbfgs *o); /* memory for n variables */
+npr_status npr_lbfgs_run(npr_lbfgs *o, double *x);
+
+/* The methods behind --method=probe and finetune: out [classes][dim]. told: say in the record what was found.
+ * Collective. */
+npr_status npr_train_head(const npr_comm *comm, const npr_solve *s, const npr_material *m, int told,
+                          float *out);
+npr_status npr_train_probe(const npr_comm *comm, const npr_solve *s, npr_gradient *g, int told, float *out);
+npr_status npr_train_finetune(const npr_comm *comm, const npr_solve *s, npr_gradient *g, int told,
+                              float *out);
+
+#endif
