@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/classes.h"
 #include "npr/source.h"
 
 enum { MIN_SLOTS = 1 << 16 };
@@ -68,19 +69,15 @@ static npr_status add_name(reading *r, const char *field, size_t n)
     return NPR_OK;
 }
 
-static npr_status add_line(reading *r, const char *line, size_t n)
+static npr_status add_line(reading *r, const npr_class_line *line)
 {
-    if (n && line[n - 1] == '\r') n--;
     if (r->p->classes == INT_MAX) return npr_fail(NPR_EDATA, "class file: more than %d lines", INT_MAX);
     int32_t label = r->p->classes;
     int found = 0;
-    const char *tab = memchr(line, '\t', n);
-    NPR_TRY(add_name(r, line, tab ? (size_t)(tab - line) : n));
-    for (const char *field = line, *end = line + n; field <= end; field = tab + 1) {
-        tab = memchr(field, '\t', (size_t)(end - field));
-        if (!tab) tab = end;
-        NPR_TRY(add_field(r, label, field, (size_t)(tab - field), &found));
-    }
+    size_t n;
+    const char *field = npr_class_field(line, NULL, &n);
+    NPR_TRY(add_name(r, field, n));
+    for (; field; field = npr_class_field(line, field, &n)) NPR_TRY(add_field(r, label, field, n, &found));
     if (!found)
         return npr_fail(NPR_EDATA,
                         "class file, line %d: no letter or digit in \"%.60s\", so no caption can match it",
@@ -156,11 +153,8 @@ npr_status npr_phrases_make(const char *text, npr_phrases **out)
     p->shared_first = -1;
     reading r = {.p = p};
     npr_status st = NPR_OK;
-    for (const char *line = text; !st && *line;) {
-        const char *end = line + strcspn(line, "\n");
-        st = add_line(&r, line, (size_t)(end - line));
-        line = *end ? end + 1 : end;
-    }
+    npr_class_line line = {0};
+    while (!st && npr_class_line_next(text, &line)) st = add_line(&r, &line);
     if (!st && p->classes == 0) st = npr_fail(NPR_EDATA, "class file: it names no class");
     if (!st) st = make_phrases(&r);
     if (!st) st = make_table(p);
