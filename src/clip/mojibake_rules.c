@@ -28,11 +28,11 @@ typedef struct step {
     const char16_t *also;
 } step;
 
-/* Sequences; a step that is all zeros ends one. */
+/* Sequences that begin beyond ASCII, with a character of the table or a space; a step that is all zeros ends
+ * one. */
 static const step rules[][LONGEST] = {
     {{C1, 0}},
     {{BAD | ANY, 0}, {BAD, 0}},
-    {{ASCII_LETTER, 0}, {LOWER_COMMON | UPPER_COMMON, 0}, {BAD, 0}},
     {{BAD, 0}, {ANY, 0}},
     {{LOWER_ACCENTED | LOWER_COMMON | SIGN, 0}, {UPPER_ACCENTED, 0}},
     {{SIGN, 0}, {LOWER_ACCENTED, 0}},
@@ -42,7 +42,6 @@ static const step rules[][LONGEST] = {
     {{ACCENTED | BOX | CURRENCY | END, 0}, {START, 0}, {NUMERIC, 0}},
     {{ACCENTED | CURRENCY | NUMERIC | BOX | LAW, 0}, {END, 0}, {START, 0}},
     {{CURRENCY | NUMERIC | BOX, 0}, {START, 0}},
-    {{ASCII_LOWER, 0}, {UPPER_ACCENTED, 0}, {START | CURRENCY, 0}},
     {{BOX, 0}, {KAOMOJI, 0}},
     {{ACCENTED | CURRENCY | NUMERIC | START | END | LAW, 0}, {BOX, 0}},
     {{BOX, 0}, {END, 0}},
@@ -77,10 +76,8 @@ static const step rules[][LONGEST] = {
      {0, u"\u0412\u0413\u0420\u0421"}},
     /* a with grave or acute, and the no-break space, in Windows-1252 */
     {{0, u"\u00c3"}, {0, u"\u00a0\u00a1"}},
-    {{ASCII_LOWER, 0}, {0, u"\u00c3\u00c2"}, {0, u" "}},
-    {{ASCII_LOWER, 0}, {BLANK, 0}, {0, u"\u00c3\u00c2"}, {0, u" "}},
-    /* characters that stand for themselves, but for a letter before them */
-    {{ASCII_LOWER | END, u".,?!"}, {0, u"\u00c2"}, {START | END, u" "}},
+    /* characters that stand for themselves */
+    {{END, 0}, {0, u"\u00c2"}, {START | END, u" "}},
     /* Windows-1253 */
     {{0, u"\u03b2"}, {0, u"\u20ac"}, {0, u"\u2122\u00a0\u0386\u00ad\u00ae\u00b0"}},
     {{0, u"\u0392\u0393\u039e\u039f"},
@@ -88,6 +85,16 @@ static const step rules[][LONGEST] = {
      {0, u"\u0392\u0393\u039e\u039f"}},
     /* Windows-1257 */
     {{0, u"\u0101"}, {0, u"\u20ac"}},
+};
+
+/* Sequences that begin in ASCII. */
+static const step ascii_rules[][LONGEST] = {
+    {{ASCII_LETTER, 0}, {LOWER_COMMON | UPPER_COMMON, 0}, {BAD, 0}},
+    {{BLANK, 0}, {UPPER_ACCENTED, 0}, {CURRENCY, 0}},
+    {{ASCII_LOWER, 0}, {UPPER_ACCENTED, 0}, {START | CURRENCY, 0}},
+    {{ASCII_LOWER, 0}, {0, u"\u00c3\u00c2"}, {0, u" "}},
+    {{ASCII_LOWER, 0}, {BLANK, 0}, {0, u"\u00c3\u00c2"}, {0, u" "}},
+    {{ASCII_LOWER, u".,?!"}, {0, u"\u00c2"}, {START | END, u" "}},
 };
 
 /* Windows-1251 over Windows-1252 over Latin-1, near a Latin letter: one character more than the others. */
@@ -114,17 +121,24 @@ uint32_t npr_mojibake_class(uint32_t c)
                : 0;
 }
 
+static uint32_t ascii_classes(uint32_t c)
+{
+    if (c >= 'a' && c <= 'z') return ASCII_LOWER | WORD | NOT_LINE_BREAK;
+    if (c >= 'A' && c <= 'Z') return ASCII_UPPER | WORD | NOT_LINE_BREAK;
+    uint32_t mask = c == '\n' ? NOT_ASCII_LETTER : NOT_ASCII_LETTER | NOT_LINE_BREAK;
+    if ((c >= '0' && c <= '9') || c == '_') mask |= WORD;
+    return npr_char_is_space(c) ? mask | BLANK : mask;
+}
+
 /* All classes a rule may ask for. */
 static uint32_t classes_of(uint32_t c)
 {
+    if (c < 0x80) return ascii_classes(c);
     uint32_t mask = npr_mojibake_class(c) & ~(uint32_t)(CONTINUATION | STRICT);
     npr_char_kind kind = npr_char_kind_of(c);
-    int letter = c < 0x80 && kind == NPR_CHAR_LETTER;
-    if (letter) mask |= c & 0x20 ? ASCII_LOWER : ASCII_UPPER;
-    if (!letter) mask |= NOT_ASCII_LETTER;
-    if (c != '\n') mask |= NOT_LINE_BREAK;
+    mask |= NOT_ASCII_LETTER | NOT_LINE_BREAK;
     if (npr_char_is_space(c)) mask |= BLANK;
-    if (kind == NPR_CHAR_LETTER || kind == NPR_CHAR_NUMBER || c == '_') mask |= WORD;
+    if (kind == NPR_CHAR_LETTER || kind == NPR_CHAR_NUMBER) mask |= WORD;
     return mask;
 }
 
@@ -143,18 +157,33 @@ static int matches(const step *s, size_t k, const uint32_t *c, const uint32_t *m
     return 1;
 }
 
+enum { LAST = sizeof longest / sizeof *longest };
+
+/* Does one of the sequences begin at c? */
+static int begins(const uint32_t *c, const uint32_t *mask, size_t n)
+{
+    const uint32_t known =
+        NOT_ASCII_LETTER | NOT_LINE_BREAK | WORD; /* what may be said of characters in no table */
+    if (c[0] < 0x80) {
+        for (size_t r = 0; r < sizeof ascii_rules / sizeof *ascii_rules; r++)
+            if (matches(ascii_rules[r], LONGEST, c, mask, n)) return 1;
+        return 0;
+    }
+    if ((mask[0] & ~known) == 0) return 0; /* most scripts */
+    for (size_t r = 0; r < sizeof rules / sizeof *rules; r++)
+        if (matches(rules[r], LONGEST, c, mask, n)) return 1;
+    return matches(longest, LAST, c, mask, n);
+}
+
 int npr_mojibake_is_bad(const uint32_t *c, size_t n)
 {
-    enum { LAST = sizeof longest / sizeof *longest };
     uint32_t mask[LAST]; /* of the characters from i on */
     for (size_t i = 0; i < LAST; i++) mask[i] = i < n ? classes_of(c[i]) : 0;
     if (matches(first, 2, c, mask, n)) return 1;
     for (size_t i = 0; i < n; i++) {
         /* Every sequence has a character beyond ASCII among its first three. */
         int worth = c[i] >= 0x80 || (i + 1 < n && c[i + 1] >= 0x80) || (i + 2 < n && c[i + 2] >= 0x80);
-        for (size_t r = 0; worth && r < sizeof rules / sizeof *rules; r++)
-            if (matches(rules[r], LONGEST, c + i, mask, n - i)) return 1;
-        if (worth && matches(longest, LAST, c + i, mask, n - i)) return 1;
+        if (worth && begins(c + i, mask, n - i)) return 1;
         for (size_t k = 1; k < LAST; k++) mask[k - 1] = mask[k];
         mask[LAST - 1] = i + LAST < n ? classes_of(c[i + LAST]) : 0;
     }

@@ -14,83 +14,84 @@ enum {
     WRITTEN = 0x144
 }; /* bytes of a symbol; code points bytes are written as */
 
-static uint32_t hash_text(const unsigned char *text, size_t n, int ends_word)
+static uint64_t text_key(const unsigned char *text, size_t n, int ends_word)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325) + (uint64_t)ends_word;
     for (size_t i = 0; i < n; i++) h = (h ^ text[i]) * UINT64_C(0x100000001b3);
-    return (uint32_t)(h >> 32 ^ h);
+    return h;
 }
 
-static uint32_t hash_pair(int32_t left, int32_t right)
+static uint64_t pair_key(int32_t left, int32_t right)
 {
-    return (uint32_t)(((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * UINT64_C(0x9e3779b97f4a7c15) >>
-                      32);
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
+
+static uint32_t first_slot(uint64_t key)
+{
+    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 }
 
 /* ---- tables: open addressing, at most half full ---------------------------------------------------------
  */
 
-/* Make room for one entry more; `count` are in use. 1 to *grown: all must be put in again. */
-static npr_status grow_table(int32_t **table, uint32_t *mask, int count, int *grown)
+static void put(npr_slot *table, uint32_t mask, uint64_t key, int32_t value)
 {
-    *grown = 0;
-    size_t slots = *table ? (size_t)*mask + 1 : 0;
-    if (2 * ((size_t)count + 1) <= slots) return NPR_OK;
-    slots = slots ? 2 * slots : 4096;
-    int32_t *larger = npr_alloc(slots, sizeof *larger, "a vocabulary");
-    if (!larger) return npr_last();
-    memset(larger, 0xff, slots * sizeof *larger);
-    free(*table);
-    *table = larger;
-    *mask = (uint32_t)(slots - 1);
-    *grown = 1;
-    return NPR_OK;
+    uint32_t slot = first_slot(key) & mask;
+    while (table[slot].value >= 0) slot = (slot + 1) & mask;
+    table[slot] = (npr_slot){key, value};
 }
 
-static void put(int32_t *table, uint32_t mask, uint32_t hash, int32_t value)
+/* Add an entry to a table of `count`; it grows as needed. */
+static npr_status add(npr_slot **table, uint32_t *mask, int count, uint64_t key, int32_t value)
 {
-    uint32_t slot = hash & mask;
-    while (table[slot] >= 0) slot = (slot + 1) & mask;
-    table[slot] = value;
+    size_t slots = *table ? (size_t)*mask + 1 : 0, more = slots ? 2 * slots : 2048;
+    if (2 * ((size_t)count + 1) > slots) {
+        npr_slot *larger = npr_alloc(more, sizeof *larger, "a vocabulary");
+        if (!larger) return npr_last();
+        for (size_t i = 0; i < more; i++) larger[i].value = -1;
+        for (size_t i = 0; i < slots; i++)
+            if ((*table)[i].value >= 0) put(larger, (uint32_t)(more - 1), (*table)[i].key, (*table)[i].value);
+        free(*table);
+        *table = larger;
+        *mask = (uint32_t)(more - 1);
+    }
+    put(*table, *mask, key, value);
+    return NPR_OK;
 }
 
 int32_t npr_vocabulary_find(const npr_vocabulary *v, const unsigned char *text, size_t n, int ends_word)
 {
-    for (uint32_t slot = hash_text(text, n, ends_word);; slot++) {
-        int32_t i = v->by_text[slot & v->text_mask];
-        if (i < 0) return -1;
-        const npr_symbol *s = &v->symbol[i];
-        if (s->bytes == n && s->ends_word == ends_word && !memcmp(v->arena + s->at, text, n)) return i;
+    uint64_t key = text_key(text, n, ends_word);
+    for (uint32_t slot = first_slot(key);; slot++) {
+        const npr_slot *at = &v->by_text[slot & v->text_mask];
+        if (at->value < 0) return -1;
+        if (at->key != key) continue;
+        const npr_symbol *s = &v->symbol[at->value];
+        if (s->bytes == n && s->ends_word == ends_word && !memcmp(v->arena + s->at, text, n))
+            return at->value;
     }
 }
 
 int32_t npr_vocabulary_pair(const npr_vocabulary *v, int32_t left, int32_t right)
 {
+    uint64_t key = pair_key(left, right);
     if (!v->by_pair) return -1;
-    for (uint32_t slot = hash_pair(left, right);; slot++) {
-        int32_t i = v->by_pair[slot & v->pair_mask];
-        if (i < 0 || (v->merge[i].left == left && v->merge[i].right == right)) return i;
+    for (uint32_t slot = first_slot(key);; slot++) {
+        const npr_slot *at = &v->by_pair[slot & v->pair_mask];
+        if (at->value < 0 || at->key == key) return at->value;
     }
-}
-
-static void put_symbol(npr_vocabulary *v, int32_t i)
-{
-    const npr_symbol *s = &v->symbol[i];
-    put(v->by_text, v->text_mask, hash_text(v->arena + s->at, s->bytes, s->ends_word), i);
 }
 
 static npr_status add_symbol(npr_vocabulary *v, const unsigned char *text, size_t n, int ends_word,
                              int32_t id)
 {
-    int grown;
     NPR_TRY(npr_grow(&v->arena, &v->arena_cap, v->arena_used + n, 1, "a vocabulary"));
     NPR_TRY(npr_grow(&v->symbol, &v->symbol_cap, (size_t)v->symbols + 1, sizeof *v->symbol, "a vocabulary"));
-    NPR_TRY(grow_table(&v->by_text, &v->text_mask, v->symbols, &grown));
-    for (int32_t i = 0; grown && i < v->symbols; i++) put_symbol(v, i);
+    NPR_TRY(add(&v->by_text, &v->text_mask, v->symbols, text_key(text, n, ends_word), v->symbols));
     memcpy(v->arena + v->arena_used, text, n);
     v->symbol[v->symbols] = (npr_symbol){(uint32_t)v->arena_used, (uint32_t)n, (uint8_t)ends_word, 0, id};
     v->arena_used += n;
-    put_symbol(v, v->symbols++);
+    v->symbols++;
     return NPR_OK;
 }
 
@@ -182,7 +183,7 @@ npr_status npr_vocabulary_add(npr_vocabulary *v, const char *line, size_t n, con
                                                            : "was there before");
     unsigned char text[SYMBOL_MAX];
     size_t bytes = l->bytes + r->bytes;
-    int ends_word = r->ends_word, grown;
+    int ends_word = r->ends_word;
     memcpy(text, v->arena + l->at, l->bytes);
     memcpy(text + l->bytes, v->arena + r->at, r->bytes);
     int32_t made = npr_vocabulary_find(v, text, bytes, ends_word), id = 512 + v->merges;
@@ -192,11 +193,8 @@ npr_status npr_vocabulary_add(npr_vocabulary *v, const char *line, size_t n, con
         NPR_TRY(add_symbol(v, text, bytes, ends_word, id));
     if (made < 0) made = v->symbols - 1;
     NPR_TRY(npr_grow(&v->merge, &v->merge_cap, (size_t)v->merges + 1, sizeof *v->merge, "a vocabulary"));
-    NPR_TRY(grow_table(&v->by_pair, &v->pair_mask, v->merges, &grown));
-    for (int32_t i = 0; grown && i < v->merges; i++)
-        put(v->by_pair, v->pair_mask, hash_pair(v->merge[i].left, v->merge[i].right), i);
-    v->merge[v->merges] = (npr_merge){left, right, made};
-    put(v->by_pair, v->pair_mask, hash_pair(left, right), v->merges++);
+    NPR_TRY(add(&v->by_pair, &v->pair_mask, v->merges, pair_key(left, right), v->merges));
+    v->merge[v->merges++] = (npr_merge){left, right, made};
     return NPR_OK;
 }
 

@@ -27,6 +27,12 @@ typedef struct npr_merge {
     int32_t left, right, made;
 } npr_merge;
 
+/* A slot of a table: key and value lie together, as a look-up costs what it misses in the cache. */
+typedef struct npr_slot {
+    uint64_t key;
+    int32_t value; /* -1 = free */
+} npr_slot;
+
 typedef struct npr_vocabulary {
     int vocab, merges;  /* vocab = NPR_VOCAB_FIXED + merges */
     npr_symbol *symbol; /* [symbols], [512 + merges] at most: two merges may make the same */
@@ -36,7 +42,7 @@ typedef struct npr_vocabulary {
     size_t merge_cap;
     unsigned char *arena;
     size_t arena_used, arena_cap;
-    int32_t *by_text, *by_pair; /* tables: symbol by text, merge by pair; -1 = none */
+    npr_slot *by_text, *by_pair; /* symbols by the hash of their text, merges by their pair */
     uint32_t text_mask, pair_mask;
     int32_t byte[256]; /* symbol of a byte; + 256: of a byte that ends a word */
 } npr_vocabulary;

@@ -178,7 +178,8 @@ static void test_hostile(const npr_tokenizer *t)
     for (size_t p = 0; p < sizeof part / sizeof *part; p++) {
         size_t n = strlen(part[p]);
         for (size_t i = 0; i < N; i++) text[i] = part[p][i % n];
-        if (p == 3) memmove(text + 1, text, N - 1), text[0] = '&'; /* one reference, a quarter of a million deep */
+        if (p == 3)
+            memmove(text + 1, text, N - 1), text[0] = '&'; /* one reference, a quarter of a million deep */
         double began = seconds();
         CHECK_OK(npr_tokenizer_encode(t, text, N, CONTEXT, ids));
         double took = seconds() - began;
