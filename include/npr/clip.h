@@ -119,4 +119,40 @@ npr_status npr_prompts_from_templates(const char *names, const char *templates, 
 npr_status npr_prompts_from_json(const char *names, const char *json, npr_prompts *p);
 void npr_prompts_free(npr_prompts *p);
 
+/* ---- what it costs ------------------------------------------------------------------------------------ */
+
+/* Floating-point operations (a multiply-add is two) of one image, or one text of full length, through a tower
+ * (NPR_TOWER_IMAGE or NPR_TOWER_TEXT): products only, as open_clip's table of models counts them. */
+double npr_clip_flop(const npr_clip_config *c, int tower);
+
+/* ---- the collective stages ---------------------------------------------------------------------------- */
+
+/* Which model: what both stages need to know of it. */
+typedef struct npr_extract_model {
+    const char *weights, *config; /* .safetensors; open_clip's JSON */
+    const char *name; /* the set's model; NULL: "CONFIG-DIGEST", of the names of the file and its weights */
+    const char *precision; /* "fp32", "bf16" or "auto": bf16 where there is hardware for it */
+} npr_extract_model;
+
+typedef struct npr_extract_job {
+    npr_extract_model model;
+    const char *images;   /* a folder, @LIST, tars, or a set: see io/images.h */
+    const char *root;     /* where a set's containers, and relative paths of a list, lie; or NULL */
+    const char *id_field; /* of the JSON members of tars; NULL: ids are row numbers */
+    const char *out, *kind;
+    const char *identity; /* options that shape the result */
+    int64_t part_rows, max_pixels;
+    int threads;
+    int fast_decode; /* 1: decode at a fraction of the size where that is enough; pixels differ slightly */
+    double max_bad;  /* share of images that may be left out before the job fails */
+    double gflops;   /* of one thread, for the plan's seconds */
+    int dry_run;
+} npr_extract_job;
+
+/* Turn images into a set of features: rows in the order of the images, each image that cannot be used left
+ * out, counted by reason and listed in skipped.tsv. Parts of part_rows images are dealt out by a counter.
+ * Resumable. Collective. */
+npr_status npr_extract_run(const npr_comm *comm, const npr_log *log, npr_record *rec,
+                           const npr_extract_job *job);
+
 #endif

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "io/ingest.h"
 #include "io/part.h"
+#include "io/share.h"
 
 /* ---- the files ---- */
 
@@ -37,31 +38,6 @@ static npr_status find_files(const npr_ingest_job *job, npr_ingest_plan *plan)
             plan->emb.count, job->emb, plan->meta.count, job->meta);
     return job->emb[0] == '@' || job->meta[0] == '@' ? NPR_OK
                                                      : npr_ingest_check_pairs(&plan->emb, &plan->meta);
-}
-
-/* Rank 0's list on all ranks: a parallel file system need not show all of them the same at once. */
-static npr_status share_paths(const npr_comm *comm, npr_paths *paths)
-{
-    char *text = NULL;
-    size_t cap = 0, n = 0;
-    npr_status st = NPR_OK;
-    for (size_t i = 0; i < paths->count && comm->rank == 0 && !st; i++) {
-        size_t m = strlen(paths->path[i]) + 1;
-        st = npr_grow(&text, &cap, n + m, 1, "a list of files");
-        if (!st) memcpy(text + n, paths->path[i], m);
-        n += m;
-    }
-    st = npr_agree(comm, st, "inputs");
-    if (!st) {
-        npr_bcast(comm, &n, sizeof n, 0);
-        if (comm->rank) st = npr_grow(&text, &cap, n, 1, "a list of files");
-        st = npr_agree(comm, st, "inputs");
-    }
-    if (!st) npr_bcast(comm, text, n, 0);
-    for (size_t at = 0; at < n && comm->rank && !st; at += strlen(text + at) + 1)
-        st = npr_paths_add(paths, text + at);
-    free(text);
-    return npr_agree(comm, st, "inputs");
 }
 
 /* ---- what is in them ---- */
@@ -230,8 +206,8 @@ npr_status npr_ingest_read_plan(const npr_comm *comm, const npr_log *log, const 
 {
     *plan = (npr_ingest_plan){0};
     npr_status st = npr_agree(comm, comm->rank ? NPR_OK : find_files(job, plan), "inputs");
-    if (!st) st = share_paths(comm, &plan->emb);
-    if (!st) st = share_paths(comm, &plan->meta);
+    if (!st) st = npr_share_paths(comm, &plan->emb);
+    if (!st) st = npr_share_paths(comm, &plan->meta);
     if (!st) {
         plan->file = npr_alloc(plan->emb.count + 1, sizeof *plan->file, "a list of inputs");
         st = npr_agree(comm, plan->file ? NPR_OK : npr_last(), "inputs");

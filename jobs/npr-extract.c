@@ -1,0 +1,81 @@
+/* npr-extract - turns images into features. */
+#include "job.h"
+#include "npr/clip.h"
+#include "npr/set.h"
+
+static npr_extract_job extract = {.kind = "features", .max_bad = 0.01, .gflops = 40};
+static npr_extract_model model = {.precision = "auto"};
+static const char *out;
+static int64_t part_rows, threads = 1;
+
+enum { ALL = 1 }; /* shapes the result */
+
+static npr_opt options[] = {
+    {"images", NPR_OPT_TEXT, &extract.images, "WHERE",
+     "images: a folder (a sub-folder per class, or images alone); @LIST of files, one a\n"
+     "line, with a tab and a label or class name behind each or none; webdataset tars (a\n"
+     "pattern, a folder, or @LIST of .tar); or a set, whose `source` says where they lie",
+     1, 0, 0, 0, 0},
+    {"root", NPR_OPT_TEXT, &extract.root, "FOLDER",
+     "where the files lie that a set names, and those of a list that have no whole path", 0, 0, 0, 0, 0},
+    {"id-field", NPR_OPT_TEXT, &extract.id_field, "NAME",
+     "an integer of the JSON members of tars that becomes the id; else ids are row numbers", 0, ALL, 0, 0, 0},
+    {"kind", NPR_OPT_CHOICE, &extract.kind, "features|test|index", "what the set of images is", 0, ALL, 0, 0,
+     0},
+    {"model", NPR_OPT_TEXT, &model.weights, "FILE", "weights: open_clip's .safetensors", 1, 0, 0, 0, 0},
+    {"config", NPR_OPT_TEXT, &model.config, "FILE", "open_clip's JSON of the model", 1, 0, 0, 0, 0},
+    {"model-name", NPR_OPT_TEXT, &model.name, "NAME",
+     "what sets call the model; sets of different models are refused. Default: the name of\n"
+     "the configuration and a few digits of the weights' digest",
+     0, ALL, 0, 0, 0},
+    {"precision", NPR_OPT_CHOICE, &model.precision, "auto|fp32|bf16",
+     "auto: bf16 where library and CPUs have it; the record says which, and what it costs", 0, 0, 0, 0, 0},
+    {"out", NPR_OPT_TEXT, &out, "SET", "the set to write", 1, 0, 0, 0, 0},
+    {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
+    {"part-rows", NPR_OPT_INT, &part_rows, "N", "images per part, default 4096. Ranks take parts", 0, ALL, 0,
+     NPR_PART_ROWS, 0},
+    {"max-bad", NPR_OPT_REAL, &extract.max_bad, "SHARE",
+     "images that may be left out (unreadable, not JPEG, truncated, too large, damaged,\n"
+     "bad metadata); skipped.tsv in the set lists them",
+     0, 0, 0, 1, 0},
+    {"max-pixels", NPR_OPT_INT, &extract.max_pixels, "N", "a larger image is left out; 0: 89478485", 0, ALL,
+     0, 4e9, 0},
+    {"fast-decode", NPR_OPT_FLAG, &extract.fast_decode, "",
+     "decode at 1/2, 1/4 or 1/8 of the size where that is enough: pixels, and so features,\n"
+     "then differ slightly from open_clip's",
+     0, ALL, 0, 0, 0},
+    {"gflops", NPR_OPT_REAL, &extract.gflops, "N", "of one thread, for the seconds of --dry-run", 0, 0, 1e-3,
+     1e6, 0},
+};
+
+static npr_status run(const npr_job *job)
+{
+    extract.model = model;
+    extract.out = out;
+    extract.identity = job->identity;
+    extract.dry_run = job->dry_run;
+    extract.part_rows = part_rows ? part_rows : 4096;
+    extract.threads = (int)threads;
+    return npr_extract_run(&job->comm, &job->log, job->rec, &extract);
+}
+
+int main(int argc, char **argv)
+{
+    npr_program program = {
+        .name = "npr-extract",
+        .purpose = "turn images into features, with CLIP",
+        .notes =
+            "Rows stand in the order of the images: folders and tars by name, lists as they are. Parts are "
+            "dealt\n"
+            "out as ranks ask for them. A stopped or killed run goes on when the same command is run again, "
+            "on any\n"
+            "number of ranks.\n\n"
+            "  mpirun -n 8 npr-extract --images='shards/*.tar' --model=w.safetensors --config=ViT-B-16.json "
+            "--out=feat\n"
+            "  npr-extract --images=val --kind=test --model=w.safetensors --config=ViT-B-16.json "
+            "--out=test\n",
+        .options = options,
+        .option_count = NPR_COUNT(options),
+        .run = run};
+    return npr_program_main(argc, argv, &program);
+}

@@ -1,0 +1,81 @@
+/* extract_model_mpi.c - one model on all ranks. See extract.h. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "clip/extract.h"
+
+const char *npr_precision_name(npr_precision precision)
+{
+    return precision == NPR_BF16 ? "bf16" : "fp32";
+}
+
+/* "ViT-B-16" of "models/ViT-B-16.json", then digits of the weights' digest. */
+static char *name_model(const char *config, const char *digest)
+{
+    const char *slash = strrchr(config, '/'), *name = slash ? slash + 1 : config, *dot = strrchr(name, '.');
+    int n = dot && dot != name ? (int)(dot - name) : (int)strlen(name);
+    return npr_path("%.*s-%.12s", n, name, digest);
+}
+
+/* bf16 if all ranks can: their features belong to one set. Collective. */
+static npr_precision choose(const npr_comm *comm, const char *precision)
+{
+    int64_t lacking = !npr_precision_available(NPR_BF16);
+    npr_max_i64(comm, &lacking, 1);
+    if (!strcmp(precision, "fp32")) return NPR_FP32;
+    return !strcmp(precision, "bf16") || !lacking ? NPR_BF16 : NPR_FP32;
+}
+
+/* Rank 0 reads the whole file once. */
+static npr_status digest(const npr_comm *comm, const npr_extract_model *model, npr_extract_tower *t)
+{
+    int64_t bytes;
+    npr_status st = NPR_OK;
+    if (comm->rank == 0) {
+        npr_clip_digest(t->clip, t->weights);
+        st = npr_digest_file(model->config, t->config, &bytes);
+    }
+    NPR_TRY(npr_agree(comm, st, "model"));
+    npr_bcast(comm, t->weights, sizeof t->weights, 0);
+    npr_bcast(comm, t->config, sizeof t->config, 0);
+    t->name = model->name ? npr_strdup(model->name) : name_model(model->config, t->weights);
+    return npr_agree(comm, t->name ? NPR_OK : npr_last(), "model");
+}
+
+npr_status npr_extract_open(const npr_comm *comm, const npr_log *log, const npr_extract_model *model,
+                            int towers, npr_extract_tower *t)
+{
+    npr_clip_config config;
+    *t = (npr_extract_tower){.precision = choose(comm, model->precision)};
+    npr_status st = npr_clip_config_read(model->config, &config);
+    if (!st) st = npr_clip_open(model->weights, &config, towers, t->precision, &t->clip);
+    st = npr_agree(comm, st, "model");
+    if (!st) st = digest(comm, model, t);
+    if (!st && npr_clip_warning(t->clip)) npr_warn(log, "%s: %s", model->weights, npr_clip_warning(t->clip));
+    if (st) npr_extract_close(t);
+    return st;
+}
+
+void npr_extract_close(npr_extract_tower *t)
+{
+    npr_clip_close(t->clip);
+    free(t->name);
+    *t = (npr_extract_tower){0};
+}
+
+void npr_extract_record_model(npr_record *rec, const npr_extract_tower *t)
+{
+    npr_record_text(rec, "result.model", t->name);
+    npr_record_text(rec, "result.precision", npr_precision_name(t->precision));
+    npr_record_text(rec, "check.weights", t->weights);
+}
+
+void npr_extract_print_model(void *file, const npr_extract_tower *t)
+{
+    fprintf(file, "weights=%s\nconfig=%s\nprecision=%s\n", t->weights, t->config,
+            npr_precision_name(t->precision));
+}

@@ -1,0 +1,19 @@
+/* flop.c - what a forward pass costs. See include/npr/clip.h. */
+#include "npr/clip.h"
+
+/* n tokens through a transformer: queries, keys, values and output; scores and their sums; the hidden layer.
+ */
+static double transformer(const npr_transformer *t, double n)
+{
+    double w = t->width, layer = 8 * n * w * w + 4 * n * n * w + 4 * n * w * t->mlp;
+    return t->layers * layer;
+}
+
+double npr_clip_flop(const npr_clip_config *c, int tower)
+{
+    if (tower == NPR_TOWER_TEXT)
+        return transformer(&c->text, c->context) + 2.0 * c->text.width * c->embed_dim;
+    double side = c->image_size / c->patch_size, patches = side * side, w = c->vision.width;
+    double pixels = 3.0 * c->patch_size * c->patch_size;
+    return 2 * patches * w * pixels + transformer(&c->vision, patches + 1) + 2 * w * c->embed_dim;
+}
