@@ -21,6 +21,7 @@
 #include "npr/topk.h"   /* bounded lists under a total order, and their merge over ranks */
 #include "npr/search.h" /* recall: exact, FAISS, captions -> pool (npr-index, npr-search) */
 #include "npr/clip.h"   /* images and prompts -> features (npr-extract) */
+#include "npr/sheet.h"  /* a contact sheet of a set's pictures (npr-sheet) */
 #include "npr/prime.h"  /* class means, blending, accuracy (npr-solve) */
 
 #endif

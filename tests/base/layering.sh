@@ -41,7 +41,7 @@ par    base           status|comm|log|record|watchdog
 io     base           status|comm|log|record|set|source|image
 search base|io        status|comm|log|record|watchdog|set|source|topk|search|bench
 prime  base|io        status|comm|log|record|set|source|prime
-clip   base|io        status|comm|log|record|set|source|image|clip
+clip   base|io        status|comm|log|record|set|source|image|clip|sheet
 world  base|io        status|comm|log|record|source|image|minilaion
 RULES
 
