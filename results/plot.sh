@@ -49,7 +49,12 @@ fact() {
 
 mapfile -t records < <(grep -lx 'option.what=search' search-*.txt 2>/dev/null || true)
 ((${#records[@]})) || { echo "plot.sh: no record search-*.txt of npr-bench is in $PWD" >&2 && exit 66; }
-title="$(fact option.rows) x $(fact option.dim) binary16 rows, k = $(fact option.k), $(fact option.threads) thread(s), $(fact run.cpu)"
+rows=$(fact option.rows)
+dim=$(fact option.dim)
+k=$(fact option.k)
+threads=$(fact option.threads)
+cpu=$(fact run.cpu)
+title="$rows x $dim binary16 rows, k = $k, $threads thread(s), $cpu"
 medians ours_ms_per_query faiss_ms_per_query ratio share_of_bandwidth share_of_sgemm differences >search.csv
 
 for terminal in "svg size 720,440 dynamic background '#ffffff'" "pngcairo size 1080,660"; do

@@ -44,9 +44,6 @@ npr_status npr_h5_finish(npr_h5_column *c);
 /* Digest (base/digest.h) of the rows appended. */
 void npr_h5_column_written(const npr_h5_column *c, char hex[33]);
 
-/* Copy all columns of a file but `without` into a new file. */
-npr_status npr_h5_copy(const npr_h5 *from, npr_h5 *to, const char *without);
-
 /* Flush and close a file; frees f, also on failure. A file is good only if this and every call before it
  * succeeded. */
 npr_status npr_h5_close(npr_h5 *f);

@@ -96,19 +96,3 @@ void npr_h5_column_written(const npr_h5_column *c, char hex[33])
 {
     npr_digest_hex(c->digest, hex);
 }
-
-npr_status npr_h5_copy(const npr_h5 *from, npr_h5 *to, const char *without)
-{
-    int n = npr_h5_columns(from);
-    if (n < 0) return npr_h5_read_failed(from, "its root group");
-    for (int i = 0; i < n; i++) {
-        char name[64];
-        if (H5Lget_name_by_idx(from->id, ".", H5_INDEX_NAME, H5_ITER_INC, (hsize_t)i, name, sizeof name,
-                               H5P_DEFAULT) < 0)
-            return npr_h5_read_failed(from, "its root group");
-        if (!strcmp(name, without)) continue;
-        if (npr_fault("part.write") || H5Ocopy(from->id, name, to->id, name, H5P_DEFAULT, H5P_DEFAULT) < 0)
-            return npr_h5_write_failed(to, name);
-    }
-    return NPR_OK;
-}

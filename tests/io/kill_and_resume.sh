@@ -4,8 +4,10 @@
 set -u
 program=$NPR_BIN/tests/test_io_set_mpi
 folder=$(mktemp -d)
+export OMPI_MCA_orte_tmpdir_base=$folder # jobs of other tests make and remove the same folder in /tmp
 trap 'rm -rf "$folder"' EXIT
 bad=0
+cases=0
 
 run() # RANKS JOB DIR
 {
@@ -25,6 +27,7 @@ run 1 index "$folder/indexed" || fail "an undisturbed index failed"
 
 kill_one() # JOB FAULT RANKS THEN WANT
 {
+    ((${NPR_SANITIZED:-0} && cases++ % 3)) && return # the sanitized build tries one in three
     rm -rf "$folder/set"
     [ "$1" = index ] && cp -r "$folder/want" "$folder/set"
     NPR_FAULT=$2=kill run "$3" "$1" "$folder/set"

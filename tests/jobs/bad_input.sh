@@ -64,6 +64,27 @@ for _ in 1 2 3 4 5 6; do
     printf "\\x$(printf %02x $((byte ^ 4)))" | dd of=hurt/part-00000.h5 bs=1 seek="$at" conv=notrunc status=none
     expect 65 "part-00000.h5" 2 npr-verify --set=hurt
 done
+# a flipped byte of the embeddings stops whoever reads them
+spoil() { # SET PART CHUNK: one bit of a byte in this chunk of the column emb
+    rm -rf hurt && cp -r "$1" hurt
+    /usr/bin/python3 - "hurt/$2" "$3" <<'PY'
+import sys, h5py
+with h5py.File(sys.argv[1]) as f:
+    at = f["emb"].id.get_chunk_info(int(sys.argv[2])).byte_offset + 777
+with open(sys.argv[1], "r+b") as f:
+    f.seek(at)
+    byte = f.read(1)[0]
+    f.seek(at)
+    f.write(bytes([byte ^ 4]))
+PY
+}
+spoil index part-00001.h5 1
+expect 65 "part-00001.h5" 3 npr-search --index=hurt --head=head --out=y
+expect 65 "part-00001.h5" 2 npr-index --set=hurt --factory=Flat
+rm -rf y
+spoil pool part-00000.h5 0
+expect 65 "part-00000.h5" 2 npr-solve --pool=hurt --head=head --test=test --out=y
+rm -rf y
 damaged && sed -i 's/"rows":/"Rows":/' hurt/manifest.json
 expect 65 "manifest.json" 2 npr-verify --set=hurt
 must 3 npr-verify --set=index
@@ -73,10 +94,31 @@ expect 73 "index" 2 npr-ingest --emb=world/test/test.npy --out=index # another c
 must 2 npr-verify --set=index
 touch plain
 expect 73 "plain" 2 npr-ingest --emb=world/test/test.npy --out=plain
-if [ "$(id -u)" = 0 ] && mkdir full && mount -t tmpfs -o size=700k tmpfs full 2>/dev/null; then
-    expect 74 "full/index/part-" 2 npr-ingest --emb=world/img_emb --meta=world/metadata --out=full/index --part-rows=2048
-    [ ! -e full/index/manifest.json ] || fail "a full disk gave a complete set"
+cp -r index indexed
+must 2 npr-index --set=indexed --factory=Flat
+must 2 npr-solve --pool=pool --head=head --test=test --alpha=0.5 --out=primed
+# full WORDS RESULT STAGE...: on a disk that is too small the stage ends with 74, names the file, and calls nothing complete;
+# on one that has grown the same command, on other ranks, gives the bytes of RESULT
+full() {
+    local words=$1 result=$2 size=$3
+    shift 3
+    mount -t tmpfs -o size="$size" tmpfs full || fail "no tmpfs of $size"
+    [ "$1" != npr-index ] || cp -r index full/out
+    expect 74 "$words" 2 "$@"
+    [ "$1" = npr-index ] || [ ! -e full/out/manifest.json ] || fail "a full disk gave a complete set: $*"
+    mount -o remount,size=64m full
+    must 3 "$@"
+    same "$result" full/out "$1 on a disk that was full"
     umount full
+}
+mkdir full
+if [ "$(id -u)" = 0 ] && mount -t tmpfs tmpfs full 2>/dev/null; then
+    umount full
+    trap 'umount -q full || true; rm -rf "$TMP"' EXIT
+    full "full/out/part-" index 700k npr-ingest --emb=world/img_emb --meta=world/metadata --out=full/out --part-rows=2048 --model=A
+    full "full/out/" pool 24k npr-search --index=index --head=head --k=10 --out=full/out
+    full "full/out/" indexed "$(($(du -sk --apparent-size index | cut -f1) + 900))k" npr-index --set=full/out --factory=Flat
+    full "full/out/" primed 12k npr-solve --pool=pool --head=head --test=test --alpha=0.5 --out=full/out
 else
     echo "skipped: the full disk needs root and mount" >&2
 fi

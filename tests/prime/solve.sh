@@ -48,6 +48,7 @@ options=("${sets[@]}" --shots="$TMP/shots" --test="$TMP/test" --alpha=loo --swee
 must 1 npr-solve "${options[@]}" --out="$TMP/first" --predictions="$TMP/first.tsv"
 facts "$TMP/out" >"$TMP/first.facts"
 for how in "1 2 100" "2 1 1" "3 2 1000" "5 1 7" "7 2 16384"; do
+    spare && continue
     read -r ranks threads tile <<<"$how"
     must "$ranks" npr-solve "${options[@]}" --out="$TMP/again" --predictions="$TMP/again.tsv" \
         --threads="$threads" --tile-rows="$tile"

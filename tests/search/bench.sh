@@ -1,0 +1,33 @@
+#!/bin/bash
+# npr-bench in small: every number is there, FAISS and we name the same rows, and nonsense is refused.
+# shellcheck source=tests/lib.sh
+source "$(dirname "$0")/../lib.sh"
+cd "$TMP"
+
+must 1 npr-bench --rows=5000 --dim=64 --k=20 --queries=1,3,40 --repeats=2 --record=bench.txt
+for nq in 1 3 40; do
+    grep -qx "bench.nq$nq.differences=0" bench.txt || fail "FAISS names other rows: $(grep "nq$nq" bench.txt)"
+    for key in ours_ms_per_query faiss_ms_per_query ratio share_of_bandwidth share_of_sgemm; do
+        awk -F= -v key="bench.nq$nq.$key" '$1 == key && $2 > 0 { n++ } END { exit n != 1 }' bench.txt ||
+            fail "bench.nq$nq.$key: $(grep "$key" bench.txt)"
+    done
+done
+expect 64 "wanted numbers such as 1,10,100" 2 npr-bench --rows=100 --dim=8 --queries=1,x
+
+# the tables and pictures of results/ come from such records
+if command -v gnuplot >/dev/null; then
+    mkdir results
+    cp "${NPR_SOURCE:?}/results/plot.sh" results/
+    code=0
+    bash results/plot.sh >said 2>&1 || code=$?
+    [[ $code == 66 ]] && grep -q "no record" said || fail "plot.sh without records: $code $(cat said)"
+    for i in 1 2 3; do sed "s/^\(bench.nq3.ratio\)=.*/\1=$((7 * i * i))/" bench.txt >"results/search-$i.txt"; done
+    bash results/plot.sh >said 2>&1 || fail "plot.sh: $(cat said)"
+    [ "$(cut -d, -f1,2,5 results/search.csv | sed -n 3p)" = 3,3,28 ] || fail "the median: $(cat results/search.csv)"
+    [ -s results/search.svg ] && [ -s results/search.png ] || fail "no picture: $(cat said)"
+    sed -i 's/^option.k=.*/option.k=21/' results/search-2.txt
+    bash results/plot.sh >said 2>&1 && fail "records of different options are mixed: $(cat said)"
+else
+    echo "plot.sh is not tried: gnuplot is missing" >&2
+fi
+done_with bench
