@@ -29,8 +29,8 @@ static npr_opt *make_table(const npr_program *p, common_options *c)
         {"opts", NPR_OPT_TEXT, &c->opts, "FILE",
          "read options from name=value lines, or from an earlier record", 0, 0, 0, 0, 0},
         {"watchdog", NPR_OPT_REAL, &c->watchdog, "SECONDS",
-         "end the job with 70 and each rank's last phase when no rank makes progress\nfor so long; 0: never", 0,
-         0, 0, 1e7, 0},
+         "end the job with 70 and each rank's last phase when no rank makes progress\nfor so long; 0: never",
+         0, 0, 0, 1e7, 0},
         {"quiet", NPR_OPT_FLAG, &c->quiet, "", "warnings and errors only, no progress", 0, 0, 0, 0, 0},
         {"version", NPR_OPT_FLAG, &c->version, "", "print the version and the libraries used", 0, 0, 0, 0, 0},
         {"help", NPR_OPT_FLAG, &c->help, "", "print this help", 0, 0, 0, 0, 0},
@@ -113,7 +113,8 @@ static npr_status check_same_program(const npr_comm *comm)
     return npr_agree(comm, st, "start");
 }
 
-/* The largest resident memory of any rank so far, so that a job's --memory can be set from its last record. */
+/* The largest resident memory of any rank so far, so that a job's --memory can be set from its last record.
+ */
 static void record_memory(const npr_job *job)
 {
     struct rusage use;

@@ -65,7 +65,8 @@ static npr_opt options[] = {
     {"refine", NPR_OPT_INT, &refine, "N", "faiss: candidates rescored exactly per row kept", 0, ALL, 1,
      1 << 20, 0},
     {"recall-queries", NPR_OPT_INT, &recall_queries, "N",
-     "faiss: answer this many queries exactly too, and print recall@k against them;\n-1: 20. It costs a pass of "
+     "faiss: answer this many queries exactly too, and print recall@k against them;\n-1: 20. It costs a pass "
+     "of "
      "exact search, which 0 saves",
      0, ALL, -1, INT_MAX, 0},
     {"part-rows", NPR_OPT_INT, &search.part_rows, "N", "rows per part of the pool", 0, ALL, 1, NPR_PART_ROWS,

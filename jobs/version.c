@@ -4,6 +4,9 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/linalg.h"
+#include "clip/dnn.h"
+#include "clip/unicode.h"
+#include "clip/vocabulary.h"
 #include "io/h5.h"
 #include "io/tar.h"
 #include "job.h"
@@ -12,8 +15,17 @@
 #include "search/faiss.h"
 
 static const char *(*const library[])(void) = {
-    npr_linalg_version, npr_h5_version,   npr_faiss_version,
-    npr_sqlite_version, npr_json_version, npr_digest_version, npr_jpeg_version, npr_tar_version,
+    npr_linalg_version,
+    npr_dnn_version,
+    npr_h5_version,
+    npr_faiss_version,
+    npr_sqlite_version,
+    npr_json_version,
+    npr_digest_version,
+    npr_jpeg_version,
+    npr_tar_version,
+    npr_ucs_version,
+    npr_vocabulary_zlib_version,
 };
 
 void npr_version_print(const char *program, FILE *to)

@@ -6,6 +6,7 @@
 
 #include <dnnl.h>
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,14 @@ struct npr_dnn {
             return npr_fail(status_ == dnnl_out_of_memory ? NPR_EINTERNAL : NPR_EENV,                        \
                             "oneDNN: %s failed with %d", #call, (int)status_);                               \
     } while (0)
+
+const char *npr_dnn_version(void)
+{
+    static char text[48];
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, sizeof text, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+    return text;
+}
 
 int npr_dnn_built(void)
 {
@@ -205,6 +214,11 @@ npr_status npr_dnn_run(const npr_dnn *d, const void *x, void *y, void *scratch)
 }
 
 #else
+
+const char *npr_dnn_version(void)
+{
+    return "oneDNN: not in this build";
+}
 
 int npr_dnn_built(void)
 {

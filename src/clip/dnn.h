@@ -10,7 +10,8 @@
 typedef enum npr_dnn_type { NPR_DNN_F32, NPR_DNN_BF16 } npr_dnn_type;
 typedef enum npr_dnn_activation { NPR_DNN_NONE, NPR_DNN_GELU, NPR_DNN_QUICK_GELU } npr_dnn_activation;
 
-int npr_dnn_built(void);    /* 1: this build has oneDNN */
+int npr_dnn_built(void);           /* 1: this build has oneDNN */
+const char *npr_dnn_version(void); /* its name and version, for --version */
 int npr_dnn_has_bf16(void); /* 1: and it computes in bfloat16 on this CPU as fast as the hardware can */
 
 /* y = activation(x w^T + bias), or y += x w^T + bias, of a fixed number of rows. */

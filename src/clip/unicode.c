@@ -1,6 +1,7 @@
 /* unicode.c - see unicode.h. */
 #include "clip/unicode.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -239,4 +240,11 @@ npr_status npr_ucs_nfc(npr_ucs *t, npr_ucs *scratch)
     if (n < 0) return npr_fail(NPR_EINTERNAL, "utf8proc: %s", utf8proc_errmsg(n));
     t->n = (size_t)n;
     return NPR_OK;
+}
+
+const char *npr_ucs_version(void)
+{
+    static char text[48];
+    snprintf(text, sizeof text, "utf8proc %s", utf8proc_version());
+    return text;
 }

@@ -62,4 +62,7 @@ size_t npr_char_width(uint32_t c, uint32_t out[2]);
 /* Normalisation form C. In time linear in n, however many marks are piled up. */
 npr_status npr_ucs_nfc(npr_ucs *t, npr_ucs *scratch);
 
+/* Name and version of the library of properties, for --version. */
+const char *npr_ucs_version(void);
+
 #endif

@@ -78,4 +78,7 @@ void npr_word_work_free(npr_word_work *w);
 npr_status npr_word_split(const npr_vocabulary *v, npr_word_work *w, const unsigned char *word, size_t n,
                           size_t *count);
 
+/* Name and version of the library that reads compressed files, for --version. */
+const char *npr_vocabulary_zlib_version(void);
+
 #endif

@@ -4,6 +4,7 @@
  * gzip's checksum is compared. What a file may cost is bounded: its lines, and all that it inflates to. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -123,4 +124,11 @@ npr_status npr_vocabulary_read(const char *path, int vocab, npr_vocabulary *v)
     if (gzclose_r(r.file) != Z_OK && !st) st = npr_fail(NPR_EDATA, "%s: it ends early", path);
     free(r.block);
     return st;
+}
+
+const char *npr_vocabulary_zlib_version(void)
+{
+    static char text[48];
+    snprintf(text, sizeof text, "zlib %s", zlibVersion());
+    return text;
 }

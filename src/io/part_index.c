@@ -48,7 +48,8 @@ static npr_status copy_columns(const npr_set *set, npr_h5 *from, npr_h5 *to)
     return NPR_OK;
 }
 
-static npr_status write_copy(const npr_set *set, const char *path, const char *temp, const void *blob, size_t n)
+static npr_status write_copy(const npr_set *set, const char *path, const char *temp, const void *blob,
+                             size_t n)
 {
     npr_h5 *from, *to;
     NPR_TRY(npr_h5_open(path, &from));

@@ -303,7 +303,8 @@ static npr_status count_record(void *context, const char *type, const char *byte
 }
 
 /* May the work of this identity be forgotten? On an older manifest: it was in truth finished, only its folder
- * was left. Without a journalled part: it has changed nothing, as a part is journalled before it is replaced. */
+ * was left. Without a journalled part: it has changed nothing, as a part is journalled before it is replaced.
+ */
 static npr_status is_void(const npr_scratch *s, const npr_set *set, const char *identity, int *is)
 {
     int64_t records = 0;
