@@ -15,7 +15,7 @@ enum {
 
 /* Code points that repetition may look at in one text. References nested ever deeper (&amp;amp;amp;...) would
  * take quadratic time else; a text of 8192 bytes never comes near it. */
-static const int64_t BUDGET = INT64_C(1) << 26;
+static const int64_t BUDGET = INT64_C(1) << 25;
 
 /* ---- characters ---------------------------------------------------------------------------------------- */
 
