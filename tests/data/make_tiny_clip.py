@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Make tiny_clip.safetensors (a CLIP of made-up weights), its two configurations, and tiny_clip_expected.safetensors:
-what open_clip 2.22 on PyTorch computes with them. Run with the Python of tests/oracles.sh, in this folder.
+what open_clip 2.22 on PyTorch computes with them. Run with the Python of tests/oracles.sh; the files go beside it.
+tests/clip/tower_openclip.py uses its functions for models of full size.
 
 The model is odd on purpose: images that are no multiple of a patch, another head width and hidden layer than usual,
 and all three types of tensors a file may hold. The same weights serve with GELU and with QuickGELU."""
 import json
+import os
 import struct
 
 import torch
@@ -30,11 +32,11 @@ def save(path, tensors):
         f.write(struct.pack("<Q", len(text)) + text + b"".join(blobs))
 
 
-def make_weights():
+def make_weights(config):
     """Larger than an initialisation's, so that attention is far from even and activations far from linear."""
     torch.manual_seed(7)
     weights = {}
-    for name, x in CLIP(**CONFIG).state_dict().items():
+    for name, x in CLIP(**config).state_dict().items():
         if name.endswith(("ln_1.weight", "ln_2.weight", "ln_pre.weight", "ln_post.weight", "ln_final.weight")):
             value = 1 + 0.3 * torch.randn_like(x)
         elif name == "logit_scale":
@@ -49,13 +51,16 @@ def make_weights():
     return weights
 
 
-def make_inputs():
+def make_inputs(config, lengths):
+    """Two images, and a text of each length: start, words, end."""
     torch.manual_seed(8)
-    images = torch.randn(2, 3, 36, 36).to(torch.float16)
-    tokens = torch.zeros(5, 12, dtype=torch.int32)
-    for row, length in zip(tokens, (12, 3, 7, 2, 1)):  # start, words, end; the last text is an end alone
-        row[:length] = torch.randint(1, 94, (length,))
-        row[0], row[length - 1] = 94, 95
+    side, context, vocab = (config["vision_cfg"]["image_size"], config["text_cfg"]["context_length"],
+                            config["text_cfg"]["vocab_size"])
+    images = torch.randn(2, 3, side, side).to(torch.float16)
+    tokens = torch.zeros(len(lengths), context, dtype=torch.int32)
+    for row, length in zip(tokens, lengths):
+        row[:length] = torch.randint(1, vocab - 2, (length,))
+        row[0], row[length - 1] = vocab - 2, vocab - 1
     return images, tokens
 
 
@@ -68,8 +73,8 @@ def watch(transformer, prefix, out):
             lambda _, __, y, i=i: out.__setitem__(f"{prefix}.block.{i}", y.permute(1, 0, 2)))
 
 
-def compute(weights, quick_gelu, images, tokens):
-    model = CLIP(**CONFIG, quick_gelu=quick_gelu)
+def compute(config, weights, images, tokens):
+    model = CLIP(**config)
     model.load_state_dict({name: x.float() for name, x in weights.items()})
     model.eval()
     out = {}
@@ -81,17 +86,24 @@ def compute(weights, quick_gelu, images, tokens):
     return out
 
 
-def main():
-    weights = make_weights()
-    images, tokens = make_inputs()
-    save("tiny_clip.safetensors", weights)
-    expected = {"images": images, "tokens": tokens}
-    for name, quick in (("gelu", False), ("quickgelu", True)):
-        with open(f"tiny_clip_{name}.json", "w") as f:
-            json.dump({**CONFIG, **({"quick_gelu": True} if quick else {})}, f, indent=1)
+def make(folder, config, weights, expected, names):
+    """Files of configurations that differ in their activation, and what is computed with each: "gelu.image.features"."""
+    images, tokens = expected["images"], expected["tokens"]
+    for name in names:
+        model = {**config, **({"quick_gelu": True} if name == "quickgelu" else {})}
+        with open(os.path.join(folder, f"tiny_clip_{name}.json"), "w") as f:
+            json.dump(model, f, indent=1)
             f.write("\n")
-        expected.update({f"{name}.{key}": x for key, x in compute(weights, quick, images, tokens).items()})
-    save("tiny_clip_expected.safetensors", expected)
+        expected.update({f"{name}.{key}": x for key, x in compute(model, weights, images, tokens).items()})
+    save(os.path.join(folder, "tiny_clip.safetensors"), weights)
+    save(os.path.join(folder, "tiny_clip_expected.safetensors"), expected)
 
 
-main()
+def main():
+    images, tokens = make_inputs(CONFIG, (12, 3, 7, 2, 1))
+    make(os.path.dirname(os.path.abspath(__file__)), CONFIG, make_weights(CONFIG), {"images": images, "tokens": tokens},
+         ("gelu", "quickgelu"))
+
+
+if __name__ == "__main__":
+    main()
