@@ -1,24 +1,45 @@
 /* npr-bench - measures the kernels against their peers and the machine's limits. */
+#include <string.h>
+
 #include "job.h"
 #include "npr/bench.h"
 
 static npr_bench_search_job search = {.queries = "1,4,10,100,1000"};
 static const char *what = "search";
-static int64_t rows = 200000, dim = 512, k = 100, threads = 1, repeats = 5;
+static int64_t rows = 200000, dim = 512, k = 100, threads = 1, repeats = 5, classes = 1000, images = 1000;
 
 static npr_opt options[] = {
-    {"what", NPR_OPT_CHOICE, &what, "search", "search: exact nearest rows against FAISS IndexFlatIP", 0, 0, 0,
-     0, 0},
+    {"what", NPR_OPT_CHOICE, &what, "search|transductive|means",
+     "search: exact nearest rows against FAISS IndexFlatIP\ntransductive: the k nearest rows of many images "
+     "(the "
+     "paper's size: --rows=1100000\n--images=10000 --k=10)\nmeans: class sums (the paper's: --rows=1100000)",
+     0, 0, 0, 0, 0},
     {"rows", NPR_OPT_INT, &rows, "N", "made-up rows, in memory", 0, 0, 1, 1e9, 0},
     {"dim", NPR_OPT_INT, &dim, "N", "values of a row", 0, 0, 4, 65536, 0},
-    {"queries", NPR_OPT_TEXT, &search.queries, "A,B,...", "queries per batch", 0, 0, 0, 0, 0},
+    {"queries", NPR_OPT_TEXT, &search.queries, "A,B,...", "search: queries per batch", 0, 0, 0, 0, 0},
+    {"images", NPR_OPT_INT, &images, "N", "transductive: queries in all", 0, 0, 1, 1e7, 0},
+    {"classes", NPR_OPT_INT, &classes, "N", "means: classes", 0, 0, 1, 1 << 20, 0},
     {"k", NPR_OPT_INT, &k, "N", "rows kept per query", 0, 0, 1, 100000, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads, for both", 0, 0, 1, 4096, 0},
     {"repeats", NPR_OPT_INT, &repeats, "N", "runs of each, alternating; the median counts", 0, 0, 1, 99, 0},
 };
 
+static npr_status run_transductive(const npr_job *job)
+{
+    npr_bench_transductive_job bench = {rows, (int)dim, (int)k, (int)threads, (int)images};
+    return npr_bench_transductive(&job->comm, &job->log, job->rec, &bench);
+}
+
+static npr_status run_means(const npr_job *job)
+{
+    npr_bench_means_job bench = {rows, (int)dim, (int)classes, (int)threads, (int)repeats};
+    return npr_bench_means(&job->comm, &job->log, job->rec, &bench);
+}
+
 static npr_status run(const npr_job *job)
 {
+    if (!strcmp(what, "transductive")) return run_transductive(job);
+    if (!strcmp(what, "means")) return run_means(job);
     search.rows = rows;
     search.dim = (int)dim;
     search.k = (int)k;

@@ -20,4 +20,25 @@ typedef struct npr_bench_search_job {
 npr_status npr_bench_search(const npr_comm *comm, const npr_log *log, npr_record *rec,
                             const npr_bench_search_job *job);
 
+/* The transductive filter: the k nearest of made-up rows in memory for each of many queries, as exact search
+ * does it. Seconds, share of this machine's sgemm measured in the same run, memory. On rank 0. Adds
+ * bench.transductive.*. Collective. */
+typedef struct npr_bench_transductive_job {
+    int64_t rows;
+    int dim, k, threads, queries;
+} npr_bench_transductive_job;
+
+npr_status npr_bench_transductive(const npr_comm *comm, const npr_log *log, npr_record *rec,
+                                  const npr_bench_transductive_job *job);
+
+/* Class sums of made-up rows in memory, each thread its own as a rank has them, alternating with reading the
+ * same bytes; medians. On rank 0. Adds bench.means.*. Collective. */
+typedef struct npr_bench_means_job {
+    int64_t rows;
+    int dim, classes, threads, repeats;
+} npr_bench_means_job;
+
+npr_status npr_bench_means(const npr_comm *comm, const npr_log *log, npr_record *rec,
+                           const npr_bench_means_job *job);
+
 #endif

@@ -8,12 +8,12 @@
 #include <string.h>
 
 #include "base/half.h"
-#include "base/linalg.h"
+#include "base/measure.h"
 #include "base/mem.h"
-#include "base/rng.h"
 #include "npr/search.h"
+#include "search/bench.h"
 
-enum { TILE = 16384, CONCEPTS = 1000, REPEATS_MAX = 99 };
+enum { TILE = 16384, REPEATS_MAX = 99 };
 
 typedef struct bench {
     const npr_bench_search_job *job;
@@ -27,20 +27,7 @@ typedef struct bench {
     double bandwidth, gemm; /* bytes/s, flop/s of this machine with these threads */
 } bench;
 
-/* ---- made-up data: a mean direction, concepts, noise; one row in twenty repeats an earlier one ---- */
-
-static void make_vector(uint64_t stream, int64_t concept, int dim, double concept_weight, float *x)
-{
-    npr_rng mean = npr_rng_make(1, 0), group = npr_rng_make(2, (uint64_t) concept),
-            own = npr_rng_make(3, stream);
-    double squares = 0;
-    for (int j = 0; j < dim; j++) {
-        double v = npr_rng_normal(&mean) + concept_weight * npr_rng_normal(&group) + npr_rng_normal(&own);
-        x[j] = (float)v;
-        squares += v * v;
-    }
-    for (int j = 0; j < dim; j++) x[j] = (float)((double)x[j] / sqrt(squares));
-}
+/* ---- made-up data: one row in twenty repeats an earlier one ---- */
 
 static npr_status make_data(bench *b, int nq)
 {
@@ -56,59 +43,24 @@ static npr_status make_data(bench *b, int nq)
     if (!b->emb || !b->wide || !b->id || !b->all.vector || !b->all.label) return npr_last();
 #pragma omp parallel for num_threads(b->job->threads)
     for (int64_t r = 0; r < rows; r++) {
-        int64_t like = r % 20 == 19 ? r / 2 : r;
         float *x = b->wide + r * dim;
-        make_vector((uint64_t)like, (int64_t)(npr_mix64((uint64_t)like) % CONCEPTS), dim, 0.7, x);
+        npr_bench_row(r, dim, x);
         npr_half_from_float(x, b->emb + r * dim, (size_t)dim);
         npr_half_to_float(b->emb + r * dim, x, (size_t)dim);
         b->id[r] = r;
     }
-    for (int q = 0; q < nq; q++)
-        make_vector((uint64_t)q + ((uint64_t)1 << 40), q % CONCEPTS, dim, 1.0,
-                    b->all.vector + (size_t)q * (size_t)dim);
+    for (int q = 0; q < nq; q++) npr_bench_query(q, dim, b->all.vector + (size_t)q * (size_t)dim);
     return NPR_OK;
 }
 
 /* ---- the machine ---- */
 
-/* Four streams at once: one alone does not reach what the memory can deliver. */
-static double read_once(const bench *b)
-{
-    const uint64_t *word = (const uint64_t *)(const void *)b->emb;
-    int64_t quarter = b->job->rows * b->job->dim / 16;
-    uint64_t bits = 0;
-    double start = npr_now();
-#pragma omp parallel for num_threads(b->job->threads) reduction(| : bits) schedule(static)
-    for (int64_t i = 0; i < quarter; i++)
-        bits |= word[i] | word[i + quarter] | word[i + 2 * quarter] | word[i + 3 * quarter];
-    double seconds = npr_now() - start;
-    return bits == 1 ? 0
-                     : 32.0 * (double)quarter / seconds; /* the bits are used, so that they are computed */
-}
-
-static double multiply_once(const bench *b)
-{
-    enum { M = 128, N = 1000 };
-    int dim = b->job->dim, rounds = 8;
-    int rows = b->job->rows < M ? (int)b->job->rows : M;
-    double start = npr_now();
-#pragma omp parallel num_threads(b->job->threads)
-    {
-        float *c = npr_alloc_aligned((size_t)M * N, sizeof *c, "a product");
-        float *q = npr_alloc_aligned((size_t)N * (size_t)dim, sizeof *q, "queries");
-        for (int i = 0; q && i < N * dim; i++) q[i] = (float)(i % 7) - 3;
-        for (int i = 0; c && q && i < rounds; i++) npr_gemm_nt(rows, N, dim, b->wide, q, c, N);
-        free(c);
-        free(q);
-    }
-    return 2.0 * rows * N * dim * rounds * b->job->threads / (npr_now() - start);
-}
-
 static void measure_machine(bench *b)
 {
     for (int i = 0; i < 5; i++) {
-        b->bandwidth = fmax(b->bandwidth, read_once(b));
-        b->gemm = fmax(b->gemm, multiply_once(b));
+        size_t bytes = (size_t)b->job->rows * (size_t)b->job->dim * sizeof *b->emb;
+        b->bandwidth = fmax(b->bandwidth, npr_measure_read(b->emb, bytes, b->job->threads));
+        b->gemm = fmax(b->gemm, npr_measure_gemm(b->job->dim, b->job->threads));
     }
     npr_record_real(b->rec, "bench.read_gb_per_s", b->bandwidth / 1e9);
     npr_record_real(b->rec, "bench.sgemm_gflop_per_s", b->gemm / 1e9);
@@ -144,18 +96,6 @@ static int64_t count_differences(const npr_topk *ours, int nq, int k, const floa
             differ += h->id != id[at] && fabs(h->score - (double)score[at]) > 2e-6;
         }
     return differ;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *v, int n)
-{
-    qsort(v, (size_t)n, sizeof *v, by_value);
-    return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
 static void put(npr_record *rec, int nq, const char *name, double v)
@@ -203,7 +143,9 @@ static npr_status compare(const bench *b, int nq)
     }
     free(score);
     free(id);
-    if (!st) report(b, nq, median(ours, b->job->repeats), median(faiss, b->job->repeats), differ);
+    if (!st)
+        report(b, nq, npr_measure_median(ours, b->job->repeats), npr_measure_median(faiss, b->job->repeats),
+               differ);
     return st;
 }
 

@@ -40,7 +40,7 @@ base   base           status|opt
 par    base           status|comm|log|record|watchdog
 io     base           status|comm|log|record|set|source|image
 search base|io        status|comm|log|record|watchdog|set|source|topk|search|bench
-prime  base|io        status|comm|log|record|set|source|prime
+prime  base|io        status|comm|log|record|set|source|prime|bench
 clip   base|io        status|comm|log|record|set|source|image|clip|sheet
 world  base|io        status|comm|log|record|source|image|minilaion
 RULES

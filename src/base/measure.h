@@ -1,0 +1,22 @@
+/* measure.h - what this machine can do at most, to be put beside what a kernel does. Local. */
+#ifndef NPR_BASE_MEASURE_H
+#define NPR_BASE_MEASURE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes per second read from memory once, by this many threads, four streams each: one stream alone does not
+ * reach what the memory can deliver. n: bytes, at least 64. */
+double npr_measure_read(const void *bytes, size_t n, int threads);
+
+/* Floating-point operations per second of sgemm in blocks of 128 rows against 1000 vectors, on all threads at
+ * once. 0 without memory. */
+double npr_measure_gemm(int dim, int threads);
+
+/* The middle one of n values, which are sorted. */
+double npr_measure_median(double *v, int n);
+
+/* The most memory this process has held so far, in bytes. */
+int64_t npr_measure_memory(void);
+
+#endif

@@ -1,0 +1,111 @@
+/* bench_mpi.c - npr_bench_means(). See include/npr/bench.h. */
+#include "npr/bench.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/measure.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "npr/prime.h"
+#include "prime/mean.h"
+
+enum { REPEATS_MAX = 99 };
+
+typedef struct bench {
+    const npr_bench_means_job *job;
+    uint16_t *emb;    /* [rows][dim] */
+    int32_t *label;   /* [rows] */
+    npr_means *means; /* [threads] each thread's, as if it were a rank */
+} bench;
+
+/* Values as unit vectors of this dimension have them: about +-2/sqrt(dim), a few columns up to 0.9 as CLIP's.
+ */
+static npr_status make_data(bench *b)
+{
+    const npr_bench_means_job *job = b->job;
+    size_t rows = (size_t)job->rows, dim = (size_t)job->dim;
+    b->emb = npr_alloc_aligned(rows * dim, sizeof *b->emb, "rows");
+    b->label = npr_alloc(rows, sizeof *b->label, "labels");
+    if (!b->emb || !b->label) return npr_last();
+    unsigned usual = (unsigned)(15 - ilogb(sqrt(job->dim)) + 1); /* exponent of a binary16 */
+    for (size_t i = 0; i < rows; i++) {
+        npr_rng r = npr_rng_make(1, i);
+        b->label[i] = (int32_t)npr_rng_below(&r, job->classes);
+        for (size_t j = 0; j < dim; j += 4) {
+            uint64_t bits = npr_rng_next(&r);
+            for (size_t k = j; k < j + 4 && k < dim; k++, bits >>= 16) {
+                unsigned exponent = k % 256 == 133 ? 14 : usual - ((unsigned)bits >> 13 & 3);
+                b->emb[i * dim + k] = (uint16_t)((bits & 0x83ff) | exponent << 10);
+            }
+        }
+    }
+    b->means = npr_alloc((size_t)job->threads, sizeof *b->means, "class sums");
+    if (!b->means) return npr_last();
+    for (int t = 0; t < job->threads; t++) NPR_TRY(npr_means_make(job->classes, job->dim, &b->means[t]));
+    return NPR_OK;
+}
+
+/* Every thread sums its share of the rows. */
+static npr_status sum_once(bench *b)
+{
+    const npr_bench_means_job *job = b->job;
+    int failed = 0;
+#pragma omp parallel for num_threads(job->threads) schedule(static, 1)
+    for (int t = 0; t < job->threads; t++) {
+        int64_t from = job->rows * t / job->threads, to = job->rows * (t + 1) / job->threads;
+        if (npr_means_add(&b->means[t], b->emb + from * job->dim, b->label + from, to - from)) {
+#pragma omp atomic write
+            failed = 1;
+        }
+    }
+    return failed ? npr_fail(NPR_EINTERNAL, "class sums failed") : NPR_OK;
+}
+
+static void report(npr_record *rec, const npr_log *log, const npr_bench_means_job *job, double seconds,
+                   double read)
+{
+    const char *kernel;
+    double bytes = 2.0 * (double)job->rows * job->dim, share = bytes / seconds / read;
+    npr_sum_kernel_at(0, &kernel);
+    npr_record_text(rec, "bench.means.kernel", kernel);
+    npr_record_real(rec, "bench.means.ms", 1e3 * seconds);
+    npr_record_real(rec, "bench.means.gb_per_s", bytes / seconds / 1e9);
+    npr_record_real(rec, "bench.means.read_gb_per_s", read / 1e9);
+    npr_record_real(rec, "bench.means.share_of_bandwidth", share);
+    npr_info(log, "class sums of %lld rows: %.1f ms, %.2f GB/s, %.0f %% of what %d threads read (%s)",
+             (long long)job->rows, 1e3 * seconds, bytes / seconds / 1e9, 100 * share, job->threads, kernel);
+}
+
+static npr_status run(bench *b, npr_record *rec, const npr_log *log)
+{
+    double ours[REPEATS_MAX], read[REPEATS_MAX];
+    size_t bytes = (size_t)b->job->rows * (size_t)b->job->dim * sizeof *b->emb;
+    NPR_TRY(make_data(b));
+    for (int i = 0; i < b->job->repeats; i++) {
+        double start = npr_now();
+        NPR_TRY(sum_once(b));
+        ours[i] = npr_now() - start;
+        read[i] = npr_measure_read(b->emb, bytes, b->job->threads);
+    }
+    report(rec, log, b->job, npr_measure_median(ours, b->job->repeats),
+           npr_measure_median(read, b->job->repeats));
+    return NPR_OK;
+}
+
+npr_status npr_bench_means(const npr_comm *comm, const npr_log *log, npr_record *rec,
+                           const npr_bench_means_job *job)
+{
+    bench b = {.job = job};
+    npr_status st = NPR_OK;
+    if (comm->rank == 0)
+        st = job->rows * job->dim < 64 || job->repeats > REPEATS_MAX
+                 ? npr_fail(NPR_EUSAGE, "too few rows, or more than %d repeats", REPEATS_MAX)
+                 : run(&b, rec, log);
+    for (int t = 0; b.means && t < job->threads; t++) npr_means_free(&b.means[t]);
+    free(b.means);
+    free(b.emb);
+    free(b.label);
+    return npr_agree(comm, st, "bench");
+}
