@@ -2,7 +2,7 @@
 # pipeline.sh - submit stages, each waiting for the one before to succeed; all settings come from site.sh.
 #
 #   bash slurm/pipeline.sh                 the stages of NPR_STAGES in site.sh
-#   bash slurm/pipeline.sh search solve    these (of: minilaion ingest index search solve verify)
+#   bash slurm/pipeline.sh search solve    these (of: minilaion metadata ingest index search solve verify)
 #
 # Prints one line per job: stage and job number. Logs go to $NPR_WORK/logs, records to $NPR_WORK/records. Running it again
 # is safe: stages that are complete say so and end.
@@ -20,7 +20,7 @@ for stage in "${stages[@]}"; do
         npr_fail 64 "no stage \"$stage\" (known: $(cd "$NPR_ROOT/slurm" && echo *.sbatch | sed 's/\.sbatch//g'))"
 done
 
-mkdir -p "$NPR_WORK/logs"
+npr_make_work
 common=(--parsable --nodes="$NPR_NODES" --ntasks-per-node="$NPR_RANKS_PER_NODE" --cpus-per-task="$NPR_CORES_PER_RANK"
     --time="$NPR_TIME" --output="$NPR_WORK/logs/%x-%j.log" --export="ALL,NPR_SLURM=$NPR_ROOT/slurm")
 [ -z "$NPR_ACCOUNT" ] || common+=(--account="$NPR_ACCOUNT")
@@ -28,7 +28,9 @@ common=(--parsable --nodes="$NPR_NODES" --ntasks-per-node="$NPR_RANKS_PER_NODE" 
 
 after=()
 for stage in "${stages[@]}"; do
-    job=$(sbatch "${common[@]}" "${NPR_SBATCH[@]}" "${after[@]}" "$NPR_ROOT/slurm/$stage.sbatch")
+    own=()
+    [ "$stage" != metadata ] || own=(--nodes=1 --array="0-$((NPR_NODES - 1))") # a node's share each
+    job=$(sbatch "${common[@]}" "${NPR_SBATCH[@]}" "${own[@]}" "${after[@]}" "$NPR_ROOT/slurm/$stage.sbatch")
     job=${job%%;*} # --parsable adds the cluster's name where there are several
     echo "$stage $job"
     after=(--dependency="afterok:$job" --kill-on-invalid-dep=yes)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TEXT_MAX = 2048 };
 
@@ -95,8 +96,10 @@ npr_status npr_status_from_errno(int err)
 /* ---- injected faults -------------------------------------------------------------------------------------
  */
 
+enum { SLOW = -1 };
+
 static struct {
-    int parsed, rank, at_rank, nth, passed, action; /* action: 0 fail, or a signal */
+    int parsed, rank, at_rank, nth, passed, action; /* action: 0 fail, a signal, or SLOW */
     char point[64];
 } fault;
 
@@ -115,6 +118,7 @@ static void fault_parse(void)
     fault.action = !strcmp(action, "kill")     ? SIGKILL
                    : !strcmp(action, "stop")   ? SIGUSR1
                    : !strcmp(action, "freeze") ? SIGSTOP
+                   : !strcmp(action, "slow")   ? SLOW
                                                : 0;
 }
 
@@ -127,7 +131,11 @@ int npr_fault(const char *point)
 {
     if (!fault.parsed) fault_parse();
     if (!fault.point[0] || fault.rank != fault.at_rank || strcmp(point, fault.point) != 0) return 0;
-    if (++fault.passed != fault.nth) return 0;
+    if (++fault.passed != fault.nth && !(fault.action == SLOW && fault.passed > fault.nth)) return 0;
+    if (fault.action == SLOW) {
+        sleep(1);
+        return 0;
+    }
     if (fault.action) {
         raise(fault.action);
         return 0;

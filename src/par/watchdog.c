@@ -2,6 +2,7 @@
  * error on its own, and it does so once. */
 #include "npr/watchdog.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -102,6 +103,18 @@ static void listen_until(struct watchdog *d, double end)
     }
 }
 
+/* Say why, and leave: MPI_Abort is not for this thread; the launcher ends the others. srun gives its caller
+ * the highest code of all ranks, those it killed too: so scripts name a file for the verdict. */
+static void end_job(const struct watchdog *d)
+{
+    const char *path = getenv("NPR_VERDICT");
+    double now = npr_now();
+    int fd = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+    npr_verdict_print(&d->verdict, now, STDERR_FILENO);
+    if (fd >= 0) npr_verdict_print(&d->verdict, now, fd);
+    _exit(NPR_EINTERNAL);
+}
+
 static void *watch(void *self)
 {
     struct watchdog *d = self;
@@ -116,8 +129,7 @@ static void *watch(void *self)
             npr_verdict_forgive(&d->verdict, npr_now());
             d->answered = npr_now();
         } else if (npr_verdict_stuck(&d->verdict, d->answered, npr_now())) {
-            npr_verdict_print(&d->verdict, npr_now(), STDERR_FILENO);
-            _exit(NPR_EINTERNAL); /* MPI_Abort is not for this thread; the launcher ends the others */
+            end_job(d);
         }
     }
     return NULL;

@@ -1,10 +1,12 @@
-/* topk_mpi.c - the same lists on all ranks, by reduction. See include/npr/topk.h.
+/* topk_mpi.c - the same lists on all ranks. See include/npr/topk.h.
  *
- * The element of the reduction is a whole list. Merging two sorted lists and keeping the k best is
- * commutative and associative, because the order of hits is total; and an element is never split. So the MPI
- * library is free to segment, reorder and pipeline. The lists of a batch are padded to the longest that comes
- * out of it. Several batches are under way at once, and while they are the next one is sorted and packed. */
-#include <math.h>
+ * Recursive halving by blocks of queries, then recursive doubling (Rabenseifner's allreduce, Thakur et al.
+ * 2005, with lists as elements). Ranks pair up at distance P/2, P/4 ... 1; of the block that two have in
+ * common each keeps half, gives the other half away and merges what it gets. After log2 P steps a rank has
+ * the final lists of its own small block, having sent and merged less than one whole set of lists; a binomial
+ * tree moves and merges one in each step. Then blocks travel back. Merging two sorted lists and keeping the k
+ * best is commutative and associative, because the order of hits is total: any tree gives the same bits.
+ * results/README.md has what this saves on 1,024 nodes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,134 +16,187 @@
 #include "search/topk.h"
 
 enum {
-    BATCH_BYTES = 8 << 20, /* of the lists of a batch: enough to fill a network, little to hold */
-    IN_FLIGHT = 4,
+    BATCH_BYTES = 32 << 20, /* of the lists that are merged at a time: a message stays far below 2 GiB */
+    DEPTH = 32,             /* halvings of a number of ranks */
+    TAG_LISTS = 81,
+    TAG_FINAL,
 };
-
-/* Sorts behind every hit: parts and rows of real places are smaller. */
-static const npr_hit PADDING = {-INFINITY, INT64_MAX, INT64_MAX};
-
-/* Lists q0 .. q1-1 under way. */
-typedef struct batch {
-    int q0, q1;
-    int64_t length; /* of each list */
-    npr_hit *hit;   /* [q1 - q0][length] */
-    MPI_Datatype type;
-    MPI_Request request;
-} batch;
 
 typedef struct allmerge {
     const npr_comm *comm;
     npr_topk *t;
-    int64_t *total;  /* [nq] hits of each list in the end, on all ranks */
-    npr_hit *memory; /* [IN_FLIGHT][slot] */
-    size_t slot;     /* hits that a batch may have */
-    MPI_Op op;
-    MPI_Datatype hit;
+    int half;       /* ranks that take part in halving: the largest power of two */
+    int64_t *total; /* [nq] hits of each list in the end, on all ranks */
+    char *out, *in; /* [room] messages: int64 length of each list, then the hits */
+    size_t room;
 } allmerge;
 
-/* b = the k best of a and b, all sorted. Those of b that stay move back, so none is overwritten unread. */
-static void merge_into(const npr_hit *a, npr_hit *b, int64_t k)
+/* ---- lists to messages and back ------------------------------------------------------------------------ */
+
+static size_t pack(const allmerge *m, int q0, int q1)
 {
-    int64_t from_a = 0;
-    while (from_a < k && npr_hit_before(&a[from_a], &b[k - 1 - from_a])) from_a++;
-    for (int64_t i = from_a, j = k - from_a, to = k; i > 0;) {
-        int from_b = j > 0 && npr_hit_before(&a[i - 1], &b[j - 1]);
-        b[--to] = from_b ? b[--j] : a[--i];
+    int64_t *length = (int64_t *)(void *)m->out;
+    char *to = m->out + (size_t)(q1 - q0) * sizeof *length;
+    for (int q = q0; q < q1; q++) {
+        const npr_hits *l = &m->t->list[q];
+        size_t bytes = (size_t)l->n * sizeof *l->hit;
+        length[q - q0] = l->n;
+        if (bytes) memcpy(to, l->hit, bytes);
+        to += bytes;
+    }
+    return (size_t)(to - m->out);
+}
+
+/* b = the k best of a and b, both sorted; there is room in b for what comes out. Those of b that stay move
+ * back, so none is overwritten unread. */
+static void merge_into(const npr_hit *a, int64_t na, npr_hits *b, int64_t k)
+{
+    int64_t m = na + b->n < k ? na + b->n : k, i = 0, j = 0;
+    while (i + j < m) {
+        if (i < na && (j == b->n || npr_hit_before(&a[i], &b->hit[j])))
+            i++;
+        else
+            j++;
+    }
+    b->n = m;
+    while (i > 0) {
+        int from_b = j > 0 && npr_hit_before(&a[i - 1], &b->hit[j - 1]);
+        b->hit[--m] = from_b ? b->hit[--j] : a[--i];
     }
 }
 
-/* What MPI calls: `count` lists, whose length is in the size of their type. */
-static void merge_lists(void *in, void *inout, int *count, MPI_Datatype *type)
+/* Merge the lists of a message into ours, or replace ours with them. */
+static void unpack(const allmerge *m, int q0, int q1, int replace)
 {
-    MPI_Count bytes;
-    MPI_Type_size_x(*type, &bytes);
-    int64_t k = (int64_t)bytes / (int64_t)sizeof(npr_hit);
-    for (int i = 0; i < *count; i++) merge_into((npr_hit *)in + i * k, (npr_hit *)inout + i * k, k);
+    const int64_t *length = (const int64_t *)(const void *)m->in;
+    const npr_hit *hit = (const npr_hit *)(const void *)(m->in + (size_t)(q1 - q0) * sizeof *length);
+    for (int q = q0; q < q1; hit += length[q - q0], q++) {
+        npr_hits *l = &m->t->list[q];
+        if (replace) l->n = 0;
+        merge_into(hit, length[q - q0], l, m->t->k);
+    }
+}
+
+/* ---- communication ------------------------------------------------------------------------------------- */
+
+/* Both ways at once; either may be empty (no partner, or nothing for it). */
+static void exchange(const allmerge *m, int to, size_t bytes, int from, int tag)
+{
+    npr_mark("merge", 1);
+    MPI_Sendrecv(m->out, npr_mpi_count(bytes), MPI_BYTE, to, tag, m->in, npr_mpi_count(m->room), MPI_BYTE,
+                 from, tag, m->comm->mpi, MPI_STATUS_IGNORE);
+    npr_mark("merge", 0);
+}
+
+/* Ranks beyond the power of two give all they have to a partner, */
+static void fold(const allmerge *m, int q0, int q1)
+{
+    int r = m->comm->rank, extra = m->comm->size - m->half;
+    if (r >= m->half) {
+        exchange(m, r - m->half, pack(m, q0, q1), MPI_PROC_NULL, TAG_LISTS);
+    } else if (r < extra) {
+        exchange(m, MPI_PROC_NULL, 0, r + m->half, TAG_LISTS);
+        unpack(m, q0, q1, 0);
+    }
+}
+
+/* and get the result from it. */
+static void unfold(const allmerge *m, int q0, int q1)
+{
+    int r = m->comm->rank, extra = m->comm->size - m->half;
+    if (r >= m->half) {
+        exchange(m, MPI_PROC_NULL, 0, r - m->half, TAG_FINAL);
+        unpack(m, q0, q1, 1);
+    } else if (r < extra) {
+        exchange(m, r + m->half, pack(m, q0, q1), MPI_PROC_NULL, TAG_FINAL);
+    }
+}
+
+/* Where to cut a block: half of the final hits on each side. The same on all ranks. */
+static int middle(const allmerge *m, int q0, int q1)
+{
+    int64_t all = 0, left = 0;
+    for (int q = q0; q < q1; q++) all += m->total[q] + 1; /* empty lists too cost their length */
+    int q = q0;
+    while (q < q1 && left < all / 2) left += m->total[q++] + 1;
+    return q;
+}
+
+static void halve_and_double(const allmerge *m, int q0, int q1)
+{
+    int cut[DEPTH], lo[DEPTH], hi[DEPTH], steps = 0, r = m->comm->rank;
+    for (int d = m->half / 2; d > 0; d /= 2, steps++) {
+        int upper = (r & d) != 0;
+        lo[steps] = q0, hi[steps] = q1, cut[steps] = middle(m, q0, q1);
+        size_t bytes = upper ? pack(m, q0, cut[steps]) : pack(m, cut[steps], q1);
+        exchange(m, r ^ d, bytes, r ^ d, TAG_LISTS);
+        if (upper)
+            q0 = cut[steps];
+        else
+            q1 = cut[steps];
+        unpack(m, q0, q1, 0);
+    }
+    for (int d = 1; steps-- > 0; d *= 2) {
+        exchange(m, r ^ d, pack(m, q0, q1), r ^ d, TAG_FINAL);
+        if (r & d)
+            unpack(m, lo[steps], cut[steps], 1);
+        else
+            unpack(m, cut[steps], hi[steps], 1);
+        q0 = lo[steps], q1 = hi[steps];
+    }
+}
+
+/* ---- all lists ----------------------------------------------------------------------------------------- */
+
+/* As many lists from q0 on as fit; at least one. */
+static int cut_batch(const allmerge *m, int q0, size_t *bytes)
+{
+    int q = q0;
+    for (*bytes = 0; q < m->t->nq; q++) {
+        size_t list = sizeof(int64_t) + (size_t)m->total[q] * sizeof(npr_hit);
+        if (q > q0 && *bytes + list > BATCH_BYTES) break;
+        *bytes += list;
+    }
+    return q;
 }
 
 /* Lengths of the lists in the end, and room for them: after this nothing can fail. */
 static npr_status prepare(allmerge *m)
 {
     npr_topk *t = m->t;
-    int64_t longest = 0;
     m->total = npr_alloc((size_t)t->nq, sizeof *m->total, "merging hits");
     NPR_TRY(npr_agree(m->comm, m->total ? NPR_OK : npr_last(), "merge"));
+    npr_topk_sort(t);
     for (int q = 0; q < t->nq; q++) m->total[q] = t->list[q].n;
     npr_sum_i64(m->comm, m->total, (size_t)t->nq);
     npr_status st = NPR_OK;
     for (int q = 0; q < t->nq; q++) {
         npr_hits *l = &t->list[q];
         if (m->total[q] > t->k) m->total[q] = t->k;
-        if (m->total[q] > longest) longest = m->total[q];
         if (!st) st = npr_grow(&l->hit, &l->cap, (size_t)m->total[q], sizeof *l->hit, "a list of hits");
     }
-    m->slot = BATCH_BYTES / sizeof(npr_hit);
-    if (m->slot < (size_t)longest) m->slot = (size_t)longest;
-    if (!st && !(m->memory = npr_alloc_aligned(IN_FLIGHT * m->slot, sizeof *m->memory, "merging hits")))
-        st = npr_last();
+    size_t bytes;
+    for (int q = 0; q<t->nq; m->room = bytes> m->room ? bytes : m->room) q = cut_batch(m, q, &bytes);
+    if (!st && !(m->out = npr_alloc_aligned(m->room, 1, "merging hits"))) st = npr_last();
+    if (!st && !(m->in = npr_alloc_aligned(m->room, 1, "merging hits"))) st = npr_last();
     return npr_agree(m->comm, st, "merge");
 }
 
-/* As many lists from q0 on as fit. */
-static void cut_batch(const allmerge *m, batch *b, int q0)
+static void merge_all(const allmerge *m)
 {
-    b->q0 = b->q1 = q0;
-    b->length = 0;
-    while (b->q1 < m->t->nq) {
-        int64_t length = m->total[b->q1] > b->length ? m->total[b->q1] : b->length;
-        if ((size_t)length * (size_t)(b->q1 + 1 - q0) > m->slot) break;
-        b->length = length;
-        b->q1++;
+    npr_topk *t = m->t;
+    size_t bytes;
+    for (int q = 0, end; q < t->nq; q = end) {
+        end = cut_batch(m, q, &bytes);
+        fold(m, q, end);
+        if (m->comm->rank < m->half) halve_and_double(m, q, end);
+        unfold(m, q, end);
     }
-}
-
-static void start_batch(const allmerge *m, batch *b)
-{
-    for (int q = b->q0; q < b->q1; q++) {
-        npr_hit *to = b->hit + (q - b->q0) * b->length;
-        npr_topk_sort_list(m->t, q);
-        const npr_hits *l = &m->t->list[q];
-        if (l->n) memcpy(to, l->hit, (size_t)l->n * sizeof *to);
-        for (int64_t i = l->n; i < b->length; i++) to[i] = PADDING;
-    }
-    b->request = MPI_REQUEST_NULL;
-    if (b->length == 0) return;
-    MPI_Type_contiguous(npr_mpi_count((size_t)b->length), m->hit, &b->type);
-    MPI_Type_commit(&b->type);
-    MPI_Iallreduce(MPI_IN_PLACE, b->hit, b->q1 - b->q0, b->type, m->op, m->comm->mpi, &b->request);
-}
-
-static void end_batch(const allmerge *m, batch *b)
-{
-    if (b->length == 0) return;
-    npr_mark("merge", 1);
-    MPI_Wait(&b->request, MPI_STATUS_IGNORE);
-    npr_mark("merge", 0);
-    MPI_Type_free(&b->type);
-    for (int q = b->q0; q < b->q1; q++) {
-        npr_hits *l = &m->t->list[q];
-        l->n = m->total[q];
-        if (l->n) memcpy(l->hit, b->hit + (q - b->q0) * b->length, (size_t)l->n * sizeof *l->hit);
-        l->full = l->n == m->t->k;
+    for (int q = 0; q < t->nq; q++) {
+        npr_hits *l = &t->list[q];
+        l->full = l->n == t->k;
         if (l->full) l->least = l->hit[l->n - 1];
     }
-}
-
-/* Keep IN_FLIGHT batches under way: before a slot is used again, its batch is taken out. */
-static void run(allmerge *m)
-{
-    batch b[IN_FLIGHT] = {0};
-    int started = 0, ended = 0;
-    for (int q = 0; q < m->t->nq; started++) {
-        batch *next = &b[started % IN_FLIGHT];
-        if (started - ended == IN_FLIGHT) end_batch(m, &b[ended++ % IN_FLIGHT]);
-        next->hit = m->memory + (size_t)(started % IN_FLIGHT) * m->slot;
-        cut_batch(m, next, q);
-        start_batch(m, next);
-        q = next->q1;
-    }
-    while (ended < started) end_batch(m, &b[ended++ % IN_FLIGHT]);
 }
 
 npr_status npr_topk_allmerge(const npr_comm *comm, npr_topk *t, double *seconds)
@@ -151,16 +206,12 @@ npr_status npr_topk_allmerge(const npr_comm *comm, npr_topk *t, double *seconds)
     if (comm->size == 1) {
         npr_topk_sort(t);
     } else {
-        allmerge m = {.comm = comm, .t = t};
+        allmerge m = {.comm = comm, .t = t, .half = 1, .room = sizeof(int64_t)};
+        while (m.half <= comm->size / 2) m.half *= 2;
         st = prepare(&m);
-        if (!st) {
-            MPI_Type_contiguous(sizeof(npr_hit), MPI_BYTE, &m.hit);
-            MPI_Op_create(merge_lists, 1, &m.op);
-            run(&m);
-            MPI_Op_free(&m.op);
-            MPI_Type_free(&m.hit);
-        }
-        free(m.memory);
+        if (!st) merge_all(&m);
+        free(m.out);
+        free(m.in);
         free(m.total);
     }
     if (seconds) *seconds = npr_now() - start;
