@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy: one thread for each of the two
 import numpy as np
 
 try:
@@ -42,7 +43,7 @@ def main():
         head = ingest(tmp + "/head", "head", unit(concept + 0.5).astype(np.float32))
         pool, tests = ingest(tmp + "/pool", "pool", x, of), ingest(tmp + "/test", "test", test, tested)
         start = time.time()
-        r = run("npr-solve", 1, head=head, pool=pool, test=tests, method="probe", tolerance=1e-5, threads=2,
+        r = run("npr-solve", 1, head=head, pool=pool, test=tests, method="probe", tolerance=1e-5, threads=1,
                 out=tmp + "/probe")
         ours, w = time.time() - start, head_of(tmp + "/probe").astype(np.float64)
     features, l2 = x.astype(np.float64), float(r["result.training.l2"])

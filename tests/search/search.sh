@@ -290,4 +290,17 @@ printf 'cat\ndog\tcat\n' >shared.txt
 must 2 npr-search --mode=caption --index=index --names=shared.txt --out=shared
 grep -q "more than one class" err || fail "a name of two classes is not warned of"
 
+# ---- class files of other systems, and names with quotes and slashes: the same classes, or said to be none
+printf 'kitten\njack-o'"'"'-lantern\n"T-shirt"\ncaf\303\251/dog\n' >plain.txt
+printf '\357\273\277kitten\r\njack-o'"'"'-lantern\r\n"T-shirt"\r\ncaf\303\251/dog' >windows.txt
+must 2 npr-search --mode=caption --index=index --names=plain.txt --out=plain
+must 3 npr-search --mode=caption --index=index --names=windows.txt --out=windows
+for file in plain/part-*.h5 plain/classes.tsv; do same "$file" "windows/${file##*/}" "a class file with CR LF and a byte order mark"; done
+[ "$(awk -F'\t' 'NR > 1 && $3 > 0' plain/classes.tsv | wc -l)" = 4 ] || fail "quoted names: $(cat plain/classes.tsv)"
+printf 'kitten\nmissile\nmissile\n' >twice.txt
+must 1 npr-search --mode=caption --index=index --names=twice.txt --out=twice
+grep -q '"missile" stands for classes 1 (missile) and 2 (missile)' err || fail "a name given twice is not warned of: $(cat err)"
+printf 'kitten\n""/-\n' >marks.txt
+expect 65 "line 2" 1 npr-search --mode=caption --index=index --names=marks.txt --out=z
+
 done_with search
