@@ -55,7 +55,7 @@ const npr_clip_config *npr_clip_config_of(const npr_clip *m);
 npr_status npr_clip_make_up(const npr_clip_config *config, uint64_t seed, int towers, npr_precision precision,
                             npr_clip **out);
 
-/* What a user should be told about the weights, a sentence, or NULL. At present: they look like OpenAI's, which
+/* What a user should be told about the weights, to follow the name of their file, or NULL. At present: they look like OpenAI's, which
  * want QuickGELU, and the configuration has GELU. It cannot always be told: see src/clip/README.md. */
 const char *npr_clip_warning(const npr_clip *m);
 

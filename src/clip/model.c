@@ -59,13 +59,13 @@ static npr_status check_gelu(npr_clip *m)
                           ? "its matrices hold binary16 values only, as those OpenAI published"
                           : NULL;
     if (!why) return NPR_OK;
-    size_t n = strlen(m->file.path) + 400;
-    if (!(m->warning = npr_alloc(n, 1, "a warning"))) return npr_last();
-    snprintf(m->warning, n,
-             "%s: %s, and OpenAI's weights want \"quick_gelu\": true, but the configuration says GELU: if "
-             "they are "
-             "OpenAI's, the features will be wrong",
-             m->file.path, why);
+    enum { ROOM = 400 };
+    if (!(m->warning = npr_alloc(ROOM, 1, "a warning"))) return npr_last();
+    snprintf(
+        m->warning, ROOM,
+        "%s, and OpenAI's weights want \"quick_gelu\": true, but the configuration says GELU: if they are "
+        "OpenAI's, the features will be wrong",
+        why);
     return NPR_OK;
 }
 
