@@ -2,6 +2,7 @@
 # nightly.sh - the long tests: every fuzz target (tests/fuzz) for many runs, with AddressSanitizer and UBSan, by clang's libFuzzer.
 #
 #   bash tests/nightly.sh [--runs=N] [--seed=N] [NAME...]     10^7 runs of each target, or of those named
+#   bash tests/nightly.sh kill                                100 random kills over all stages, each resumed (tests/jobs/kill.sh)
 #
 # What a target found interesting is kept in build/fuzz/corpus/NAME and used by the next night. An input that fails is
 # kept as build/fuzz/NAME-*: put it into tests/data/fuzz/NAME when what it found is repaired, and the suite replays it.
@@ -22,6 +23,12 @@ for arg in "$@"; do
     *) names+=("$arg") ;;
     esac
 done
+
+if [ "${names[*]}" = kill ]; then
+    npr_prepare --tests
+    npr_build "$ROOT/build/test" -DCMAKE_BUILD_TYPE=Release
+    NPR_BIN=$ROOT/build/test NPR_SOURCE=$ROOT NPR_KILLS=100 NPR_SEED=${seed/#0/$RANDOM} exec bash "$ROOT/tests/jobs/kill.sh"
+fi
 
 folder=$ROOT/build/fuzz
 npr_prepare --fuzz

@@ -5,13 +5,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "npr/plan.h"
 #include "search/search_stage.h"
-
-static const double LISTS_BYTES =
-    1 << 30; /* what the lists of one batch may take, when the batch is ours to choose */
-
-/* Lists grow to twice their k and are copied once for merging. */
-enum { HIT_BYTES = 3 * sizeof(npr_hit) };
 
 typedef struct search_run {
     const npr_comm *comm;
@@ -28,18 +23,25 @@ typedef struct search_run {
     npr_search_times times;
 } search_run;
 
-/* A list cannot hold more than the index has. */
-static int64_t list_room(const search_run *r)
+/* What the formulas of npr/plan.h need to know. */
+static npr_plan_needs needs_of(const search_run *r)
 {
-    return r->job->k < r->in.index->rows ? r->job->k : r->in.index->rows;
+    int caption = !strcmp(r->job->mode, "caption");
+    npr_plan_shape s = {.rows = (double)r->in.index->rows,
+                        .dim = r->in.index->dim,
+                        .lists = r->in.lists,
+                        .k = r->job->k,
+                        .batch = (double)r->job->query_batch,
+                        .tile_rows = (double)r->job->tile_rows,
+                        .caption = caption,
+                        .vectors = !caption || r->job->limits.clip};
+    for (int p = 0; p < r->in.index->parts; p++) s.file += (double)r->in.index->part[p].bytes;
+    return npr_plan_search(&s);
 }
 
 static int batch_size(const search_run *r)
 {
-    int64_t lists = r->job->query_batch;
-    if (lists == 0) lists = (int64_t)(LISTS_BYTES / (HIT_BYTES * (double)(list_room(r) ? list_room(r) : 1)));
-    if (lists < 1) lists = 1;
-    return lists < r->in.lists ? (int)lists : r->in.lists;
+    return (int)needs_of(r).batch;
 }
 
 /* ---- the plan, for --dry-run --------------------------------------------------------------------------- */
@@ -53,35 +55,21 @@ static double gib(double bytes)
 static void say_plan(const search_run *r)
 {
     const npr_set *index = r->in.index;
-    int caption = !strcmp(r->job->mode, "caption"), batch = batch_size(r);
-    int batches = (r->in.lists + batch - 1) / batch;
-    double file = 0, rows = (double)index->rows, lists = (double)r->in.lists, dim = index->dim;
-    for (int p = 0; p < index->parts; p++) file += (double)index->part[p].bytes;
-    /* A pass reads the embeddings, or of the rest at most everything: captions are not counted apart. */
-    double pass = caption && !r->job->limits.clip ? file - rows * dim * 2
-                  : caption                       ? file
-                                                  : rows * (dim * 2 + 24);
-    double row = caption ? 256 : dim * 2 + 24, scores = caption ? 0 : 4.0 * batch;
-    double tiles = 2 * (double)r->job->tile_rows * row + (double)r->job->tile_rows * scores / 8;
-    double held = (double)batch * (double)list_room(r) * HIT_BYTES;
-    double plan = lists * (double)list_room(r) * sizeof(npr_plan_row);
-    double queries = r->in.by ? 3.0 * lists * dim * 4 : 0;
-    double window = SEARCH_WINDOW_MB * 1048576.0;
+    npr_plan_needs n = needs_of(r);
+    int64_t room = r->job->k < index->rows ? r->job->k : index->rows;
     npr_record_int(r->rec, "plan.index_rows", index->rows);
     npr_record_int(r->rec, "plan.index_parts", index->parts);
     npr_record_int(r->rec, "plan.parts_per_rank", (index->parts + r->comm->size - 1) / r->comm->size);
     npr_record_int(r->rec, "plan.lists", r->in.lists);
-    npr_record_int(r->rec, "plan.batches", batches);
-    npr_record_int(r->rec, "plan.pool_rows_most", r->in.lists * list_room(r));
-    npr_record_real(r->rec, "plan.read_gib_most", gib(pass * batches));
-    npr_record_real(r->rec, "plan.memory_gib.tiles", gib(tiles));
-    npr_record_real(r->rec, "plan.memory_gib.lists_most", gib(held));
-    npr_record_real(r->rec, "plan.memory_gib.queries", gib(queries));
-    npr_record_real(r->rec, "plan.memory_gib.pool_plan_most", gib(plan));
-    npr_record_real(r->rec, "plan.memory_gib.pool_window", gib(window));
-    /* The lists of a batch are gone when the pool is written. */
-    double high = tiles + held > window ? tiles + held : window;
-    npr_record_real(r->rec, "plan.memory_gib_per_rank_most", gib(high + queries + plan));
+    npr_record_int(r->rec, "plan.batches", (int64_t)n.batches);
+    npr_record_int(r->rec, "plan.pool_rows_most", r->in.lists * room);
+    npr_record_real(r->rec, "plan.read_gib_most", gib(n.read));
+    npr_record_real(r->rec, "plan.memory_gib.tiles", gib(n.tiles));
+    npr_record_real(r->rec, "plan.memory_gib.lists_most", gib(n.lists));
+    npr_record_real(r->rec, "plan.memory_gib.queries", gib(n.queries));
+    npr_record_real(r->rec, "plan.memory_gib.pool_plan_most", gib(n.plan));
+    npr_record_real(r->rec, "plan.memory_gib.pool_window", gib(n.window));
+    npr_record_real(r->rec, "plan.memory_gib_per_rank_most", gib(n.memory));
 }
 
 /* ---- recall -------------------------------------------------------------------------------------------- */

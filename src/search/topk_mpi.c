@@ -1,12 +1,13 @@
 /* topk_mpi.c - the same lists on all ranks. See include/npr/topk.h.
  *
  * Recursive halving by blocks of queries, then recursive doubling (Rabenseifner's allreduce, Thakur et al.
- * 2005, with lists as elements). Ranks pair up at distance P/2, P/4 ... 1; of the block that two have in
+ * 2005, with lists as elements). Ranks pair up at distance 1, 2, 4 ... P/2; of the block that two have in
  * common each keeps half, gives the other half away and merges what it gets. After log2 P steps a rank has
  * the final lists of its own small block, having sent and merged less than one whole set of lists; a binomial
- * tree moves and merges one in each step. Then blocks travel back. Merging two sorted lists and keeping the k
- * best is commutative and associative, because the order of hits is total: any tree gives the same bits.
- * results/README.md has what this saves on 1,024 nodes. */
+ * tree moves and merges one in each step. The largest messages go to the nearest rank, mostly on the same
+ * node or switch. Then blocks travel back. Merging two sorted lists and keeping the k best is commutative and
+ * associative, because the order of hits is total: any tree gives the same bits. results/README.md has what
+ * this saves on 1,024 nodes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -125,7 +126,7 @@ static int middle(const allmerge *m, int q0, int q1)
 static void halve_and_double(const allmerge *m, int q0, int q1)
 {
     int cut[DEPTH], lo[DEPTH], hi[DEPTH], steps = 0, r = m->comm->rank;
-    for (int d = m->half / 2; d > 0; d /= 2, steps++) {
+    for (int d = 1; d < m->half; d *= 2, steps++) {
         int upper = (r & d) != 0;
         lo[steps] = q0, hi[steps] = q1, cut[steps] = middle(m, q0, q1);
         size_t bytes = upper ? pack(m, q0, cut[steps]) : pack(m, cut[steps], q1);
@@ -136,7 +137,7 @@ static void halve_and_double(const allmerge *m, int q0, int q1)
             q1 = cut[steps];
         unpack(m, q0, q1, 0);
     }
-    for (int d = 1; steps-- > 0; d *= 2) {
+    for (int d = m->half / 2; steps-- > 0; d /= 2) {
         exchange(m, r ^ d, pack(m, q0, q1), r ^ d, TAG_FINAL);
         if (r & d)
             unpack(m, lo[steps], cut[steps], 1);

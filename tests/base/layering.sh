@@ -39,7 +39,7 @@ done <<'RULES'
 base   base           status|opt
 par    base           status|comm|log|record|watchdog
 io     base           status|comm|log|record|set|source|image
-search base|io        status|comm|log|record|watchdog|set|source|topk|search|bench
+search base|io        status|comm|log|record|watchdog|set|source|topk|search|bench|plan
 prime  base|io        status|comm|log|record|set|source|prime|bench
 clip   base|io        status|comm|log|record|set|source|image|clip|sheet
 world  base|io        status|comm|log|record|source|image|minilaion

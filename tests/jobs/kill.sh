@@ -72,21 +72,40 @@ stop() {
 stop ingest index ingest.batch@0:2=stop 2 3
 stop search pool search.part@1=stop 3 2
 
-# SIGKILL of a random rank at a random moment; a run that is over before that is fine
 # Only ranks of this test are meant: their command line begins with the program, mpirun's does not.
 signal_rank() { # SIGNAL PROGRAM: to the newest rank, 0.2 to 0.7 s from now
     sleep "0.$((RANDOM % 6 + 2))"
     pkill "-$1" -n -f "^$BIN/$2 .*--out=$TMP/again" || true
 }
-RANDOM=20261124
-for round in "${rounds[@]}"; do
+
+# A random stage on 2 to 4 ranks; at a random moment SIGKILL of a rank or of mpirun, or SIGUSR1; then the same command on another
+# number of ranks. A run that is over before that is fine. NPR_KILLS=100 (tests/nightly.sh) for more.
+RANDOM=${NPR_SEED:-20261124}
+stages=(ingest search index solve)
+references=(index pool indexed primed)
+victims=("-9 ^$BIN/npr-" "-9 ^$BIN/npr-" "-9 ^mpirun " "-USR1 ^mpirun ")
+hit=0
+kills=${NPR_KILLS:-10}
+((SANITIZED)) && kills=2
+for ((round = 1; round <= kills; round++)); do
+    i=$((RANDOM % 4)) before=$((RANDOM % 3 + 2)) after=$((RANDOM % 4 + 1))
+    read -r signal who <<<"${victims[RANDOM % 4]}"
     rm -rf again
-    signal_rank KILL npr-ingest &
-    ingest ranks 3 "$TMP/again" || true
-    wait
-    ingest must "$((round % 3 + 1))" "$TMP/again"
-    same index again "ingest killed at a random moment, round $round"
+    [ "${stages[i]}" != index ] || cp -r index again
+    "${stages[i]}" ranks "$before" "$TMP/again" &
+    job=$!
+    sleep "0.$((RANDOM % 5 + 2))"
+    mapfile -t pids < <(pgrep -f "$who.*=$TMP/again")
+    if ((${#pids[@]})) && kill "$signal" "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null; then hit=$((hit + 1)); fi
+    wait "$job" || true
+    for _ in {1..100}; do # orphans of a dead mpirun leave by themselves
+        pgrep -f "^$BIN/npr-.*=$TMP/again" >/dev/null || break
+        sleep 0.1
+    done
+    "${stages[i]}" must "$after" "$TMP/again"
+    same "${references[i]}" again "round $round: ${stages[i]}, $signal of $who, $before then $after ranks"
 done
+echo "$hit of $((round - 1)) signals hit a running job" >&2
 
 # SIGUSR1 at a random moment: exit code 75 from where a rank listens (before MPI is up the signal just ends it)
 for round in "${rounds[@]}"; do

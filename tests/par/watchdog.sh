@@ -21,7 +21,7 @@ grep -q "rank 1 ($(hostname), process [0-9]*): last phase: counting" "$TMP/err" 
 hangs 15 "rank 2: waiting for the others in: a sum" ranks 4 tests/test_par_watchdog deaf
 grep -q "ranks 0-1: silent" "$TMP/err" || fail "deaf: $(cat "$TMP/err")"
 
-must 2 npr-minilaion --out=world --rows=6000 --dim=64 --classes=20 --rows-per-file=2500
+must 2 npr-minilaion --embeddings --out=world --rows=6000 --dim=64 --classes=20 --rows-per-file=2500
 ingest() { "$1" 3 npr-ingest --emb=world/img_emb --meta=world/metadata --out="$2" --part-rows=1024 --watchdog=2; }
 index() { "$1" 3 npr-index --set="$2" --factory=IVF8,SQ8 --sample=2000 --watchdog=2; }
 search() {

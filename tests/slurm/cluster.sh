@@ -15,9 +15,9 @@ mkdir clone
 cp -r "${NPR_SOURCE:?}/slurm" clone/
 {
     cat "$NPR_SOURCE/slurm/site.sh.in"
-    printf '%s\n' "NPR_BIN=$BIN" "NPR_WORK=$PWD/work" "NPR_INPUT=$PWD/work/world" NPR_NODES=4 NPR_RANKS_PER_NODE=1 \
+    printf '%s\n' "NPR_BIN=$BIN" "NPR_WORK=$TMP/work" "NPR_INPUT=$TMP/input" NPR_NODES=4 NPR_RANKS_PER_NODE=1 \
         NPR_CORES_PER_RANK=1 NPR_TIME=5 NPR_NODE_WAIT=60 'NPR_WATCHDOG=${TEST_WATCHDOG:-1800}' \
-        'NPR_MINILAION_OPTIONS=(--rows=12000 --dim=64 --classes=20 --rows-per-file=5000)' \
+        'NPR_MINILAION_OPTIONS=(--embeddings --rows=12000 --dim=64 --classes=20 --rows-per-file=5000)' \
         'NPR_INGEST_OPTIONS=(--part-rows=512)' 'NPR_SEARCH_OPTIONS=(--mode=caption --clip-filter --k=40 --part-rows=256)' \
         'NPR_SOLVE_OPTIONS=(--alpha=0.5)'
     # On one host all "nodes" and jobs, and mpirun too, would share Open MPI's folder and remove it under one another.
@@ -35,7 +35,7 @@ mapfile -t chain < <(cut -d' ' -f2 jobs)
 [[ $(field "${chain[3]}" Dependency) == afterok:${chain[2]}* ]] || fail "solve waits for: $(field "${chain[3]}" Dependency)"
 
 # meanwhile, the same without Slurm, on another number of ranks
-must 2 npr-minilaion --out=world --rows=12000 --dim=64 --classes=20 --rows-per-file=5000
+must 2 npr-minilaion --embeddings --out=world --rows=12000 --dim=64 --classes=20 --rows-per-file=5000
 must 3 npr-ingest --emb=world/img_emb --meta=world/metadata --model=npr-minilaion --out=index --part-rows=512
 must 1 npr-ingest --emb=world/text/head.npy --meta=world/text/head.tsv --kind=head --model=npr-minilaion --out=head --part-rows=512
 must 1 npr-ingest --emb=world/test/test.npy --labels=world/test/test_labels.txt --kind=test --model=npr-minilaion --out=test \
