@@ -5,14 +5,16 @@
 #include "npr/bench.h"
 
 static npr_bench_search_job search = {.queries = "1,4,10,100,1000"};
-static const char *what = "search";
+static npr_bench_extract_job extract;
+static const char *what = "search", *precision = "fp32";
 static int64_t rows = 200000, dim = 512, k = 100, threads = 1, repeats = 5, classes = 1000, images = 1000;
 
 static npr_opt options[] = {
-    {"what", NPR_OPT_CHOICE, &what, "search|transductive|means",
+    {"what", NPR_OPT_CHOICE, &what, "search|transductive|means|extract",
      "search: exact nearest rows against FAISS IndexFlatIP\ntransductive: the k nearest rows of many images "
      "(the "
-     "paper's size: --rows=1100000\n--images=10000 --k=10)\nmeans: class sums (the paper's: --rows=1100000)",
+     "paper's size: --rows=1100000\n--images=10000 --k=10)\nmeans: class sums (the paper's: --rows=1100000)\n"
+     "extract: JPEG decoding with preprocessing, and CLIP's image tower",
      0, 0, 0, 0, 0},
     {"rows", NPR_OPT_INT, &rows, "N", "made-up rows, in memory", 0, 0, 1, 1e9, 0},
     {"dim", NPR_OPT_INT, &dim, "N", "values of a row", 0, 0, 4, 65536, 0},
@@ -20,6 +22,11 @@ static npr_opt options[] = {
     {"images", NPR_OPT_INT, &images, "N", "transductive: queries in all", 0, 0, 1, 1e7, 0},
     {"classes", NPR_OPT_INT, &classes, "N", "means: classes", 0, 0, 1, 1 << 20, 0},
     {"k", NPR_OPT_INT, &k, "N", "rows kept per query", 0, 0, 1, 100000, 0},
+    {"config", NPR_OPT_TEXT, &extract.config, "FILE",
+     "extract: open_clip's JSON of the model; weights are made up", 0, 0, 0, 0, 0},
+    {"jpegs", NPR_OPT_TEXT, &extract.images, "FILES",
+     "extract: JPEG files; without them made-up ones of 640 x 480", 0, 0, 0, 0, 0},
+    {"precision", NPR_OPT_CHOICE, &precision, "fp32|bf16", "extract: of the tower", 0, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads, for both", 0, 0, 1, 4096, 0},
     {"repeats", NPR_OPT_INT, &repeats, "N", "runs of each, alternating; the median counts", 0, 0, 1, 99, 0},
 };
@@ -36,10 +43,19 @@ static npr_status run_means(const npr_job *job)
     return npr_bench_means(&job->comm, &job->log, job->rec, &bench);
 }
 
+static npr_status run_extract(const npr_job *job)
+{
+    extract.threads = (int)threads;
+    extract.repeats = (int)repeats;
+    extract.bf16 = !strcmp(precision, "bf16");
+    return npr_bench_extract(&job->comm, &job->log, job->rec, &extract);
+}
+
 static npr_status run(const npr_job *job)
 {
     if (!strcmp(what, "transductive")) return run_transductive(job);
     if (!strcmp(what, "means")) return run_means(job);
+    if (!strcmp(what, "extract")) return run_extract(job);
     search.rows = rows;
     search.dim = (int)dim;
     search.k = (int)k;

@@ -1,9 +1,10 @@
-/* npr-extract - turns images into features. */
+/* npr-extract - turns images into features, and prompts into a text head. */
 #include "job.h"
 #include "npr/clip.h"
 #include "npr/set.h"
 
 static npr_extract_job extract = {.kind = "features", .max_bad = 0.01, .gflops = 40};
+static npr_text_job text;
 static npr_extract_model model = {.precision = "auto"};
 static const char *out;
 static int64_t part_rows, threads = 1;
@@ -15,13 +16,20 @@ static npr_opt options[] = {
      "images: a folder (a sub-folder per class, or images alone); @LIST of files, one a\n"
      "line, with a tab and a label or class name behind each or none; webdataset tars (a\n"
      "pattern, a folder, or @LIST of .tar); or a set, whose `source` says where they lie",
-     1, 0, 0, 0, 0},
+     0, 0, 0, 0, 0},
     {"root", NPR_OPT_TEXT, &extract.root, "FOLDER",
      "where the files lie that a set names, and those of a list that have no whole path", 0, 0, 0, 0, 0},
     {"id-field", NPR_OPT_TEXT, &extract.id_field, "NAME",
      "an integer of the JSON members of tars that becomes the id; else ids are row numbers", 0, ALL, 0, 0, 0},
     {"kind", NPR_OPT_CHOICE, &extract.kind, "features|test|index", "what the set of images is", 0, ALL, 0, 0,
      0},
+    {"classes", NPR_OPT_TEXT, &text.classes, "FILE", "a text head: names of classes, one a line", 0, 0, 0, 0,
+     0},
+    {"templates", NPR_OPT_TEXT, &text.templates, "FILE", "sentences with {} for the name, one a line", 0, 0,
+     0, 0, 0},
+    {"prompts", NPR_OPT_TEXT, &text.prompts, "FILE",
+     "CuPL's JSON, name to sentences; with --templates too, the head is the average of both", 0, 0, 0, 0, 0},
+    {"vocab", NPR_OPT_TEXT, &text.vocab, "FILE", "bpe_simple_vocab_16e6.txt.gz", 0, 0, 0, 0, 0},
     {"model", NPR_OPT_TEXT, &model.weights, "FILE", "weights: open_clip's .safetensors", 1, 0, 0, 0, 0},
     {"config", NPR_OPT_TEXT, &model.config, "FILE", "open_clip's JSON of the model", 1, 0, 0, 0, 0},
     {"model-name", NPR_OPT_TEXT, &model.name, "NAME",
@@ -32,7 +40,8 @@ static npr_opt options[] = {
      "auto: bf16 where library and CPUs have it; the record says which, and what it costs", 0, 0, 0, 0, 0},
     {"out", NPR_OPT_TEXT, &out, "SET", "the set to write", 1, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
-    {"part-rows", NPR_OPT_INT, &part_rows, "N", "images per part, default 4096. Ranks take parts", 0, ALL, 0,
+    {"part-rows", NPR_OPT_INT, &part_rows, "N",
+     "images per part, default 4096; classes per part of a head, default 64. Ranks take parts", 0, ALL, 0,
      NPR_PART_ROWS, 0},
     {"max-bad", NPR_OPT_REAL, &extract.max_bad, "SHARE",
      "images that may be left out (unreadable, not JPEG, truncated, too large, damaged,\n"
@@ -48,8 +57,26 @@ static npr_opt options[] = {
      1e6, 0},
 };
 
+static npr_status run_text(const npr_job *job)
+{
+    text.model = model;
+    text.out = out;
+    text.identity = job->identity;
+    text.dry_run = job->dry_run;
+    text.part_rows = part_rows ? part_rows : 64;
+    text.threads = (int)threads;
+    text.gflops = extract.gflops;
+    return npr_text_run(&job->comm, &job->log, job->rec, &text);
+}
+
 static npr_status run(const npr_job *job)
 {
+    if (!extract.images == !text.classes)
+        return npr_fail(NPR_EUSAGE, "wanted either --images, for features, or --classes, for a text head");
+    if (text.classes) return run_text(job);
+    if (text.templates || text.prompts || text.vocab)
+        return npr_fail(NPR_EUSAGE,
+                        "--templates, --prompts and --vocab go with --classes, not with --images");
     extract.model = model;
     extract.out = out;
     extract.identity = job->identity;
@@ -63,7 +90,7 @@ int main(int argc, char **argv)
 {
     npr_program program = {
         .name = "npr-extract",
-        .purpose = "turn images into features, with CLIP",
+        .purpose = "turn images into features, and prompts into a text head, with CLIP",
         .notes =
             "Rows stand in the order of the images: folders and tars by name, lists as they are. Parts are "
             "dealt\n"
@@ -72,8 +99,9 @@ int main(int argc, char **argv)
             "number of ranks.\n\n"
             "  mpirun -n 8 npr-extract --images='shards/*.tar' --model=w.safetensors --config=ViT-B-16.json "
             "--out=feat\n"
-            "  npr-extract --images=val --kind=test --model=w.safetensors --config=ViT-B-16.json "
-            "--out=test\n",
+            "  npr-extract --images=val --kind=test --model=w.safetensors --config=ViT-B-16.json --out=test\n"
+            "  npr-extract --classes=names.txt --templates=t.txt --vocab=bpe_simple_vocab_16e6.txt.gz\n"
+            "      --model=w.safetensors --config=ViT-B-16.json --out=head\n",
         .options = options,
         .option_count = NPR_COUNT(options),
         .run = run};

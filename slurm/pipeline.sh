@@ -2,7 +2,7 @@
 # pipeline.sh - submit stages, each waiting for the one before to succeed; all settings come from site.sh.
 #
 #   bash slurm/pipeline.sh                 the stages of NPR_STAGES in site.sh
-#   bash slurm/pipeline.sh search solve    these (of: minilaion metadata ingest index search solve verify)
+#   bash slurm/pipeline.sh search solve    these (of: minilaion metadata ingest extract index search solve verify)
 #
 # Prints one line per job: stage and job number. Logs go to $NPR_WORK/logs, records to $NPR_WORK/records. Running it again
 # is safe: stages that are complete say so and end.

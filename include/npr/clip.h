@@ -155,4 +155,19 @@ typedef struct npr_extract_job {
 npr_status npr_extract_run(const npr_comm *comm, const npr_log *log, npr_record *rec,
                            const npr_extract_job *job);
 
+typedef struct npr_text_job {
+    npr_extract_model model;
+    const char *classes, *templates, *prompts; /* names; {} sentences, and/or CuPL's JSON */
+    const char *vocab;
+    const char *out, *identity;
+    int64_t part_rows;
+    int threads, dry_run;
+    double gflops;
+} npr_text_job;
+
+/* Turn prompts into a text head: per class the mean of its prompts' unit features, to unit norm again; with
+ * both templates and JSON the plain average of the two (a weight that is not of unit norm), as Neural
+ * Priming's reference does. Resumable. Collective. */
+npr_status npr_text_run(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_text_job *job);
+
 #endif

@@ -55,7 +55,7 @@ npr_status npr_extract_open(const npr_comm *comm, const npr_log *log, const npr_
     if (!st) st = npr_clip_open(model->weights, &config, towers, t->precision, &t->clip);
     st = npr_agree(comm, st, "model");
     if (!st) st = digest(comm, model, t);
-    if (!st && npr_clip_warning(t->clip)) npr_warn(log, "%s: %s", model->weights, npr_clip_warning(t->clip));
+    if (!st && npr_clip_warning(t->clip)) npr_warn(log, "%s", npr_clip_warning(t->clip));
     if (st) npr_extract_close(t);
     return st;
 }

@@ -41,7 +41,7 @@ par    base           status|comm|log|record|watchdog
 io     base           status|comm|log|record|set|source|image
 search base|io        status|comm|log|record|watchdog|set|source|topk|search|bench|plan
 prime  base|io        status|comm|log|record|set|source|prime|bench
-clip   base|io        status|comm|log|record|set|source|image|clip|sheet
+clip   base|io        status|comm|log|record|set|source|image|clip|sheet|bench
 world  base|io        status|comm|log|record|source|image|minilaion
 RULES
 

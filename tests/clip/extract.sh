@@ -215,6 +215,8 @@ refuse() { # CODE WORDS OPTIONS...
     expect "$code" "$words" 2 npr-extract --out=refused "$@"
     [ ! -e refused/manifest.json ] || fail "a manifest in spite of: $words"
 }
+refuse 64 "either --images, for features, or --classes" "${cut[@]}"
+refuse 64 "go with --classes" --images=photos --vocab=x "${cut[@]}"
 refuse 64 "only the JSON members of tars" --images=photos --id-field=id "${cut[@]}"
 refuse 64 "is no tar: images are given as" --images=truth.json "${cut[@]}"
 refuse 64 "precision" --images=photos --precision=fp8 "${cut[@]}"

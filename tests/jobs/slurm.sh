@@ -40,6 +40,20 @@ solve() {
 solve 0
 [ "$got" = 0 ] && grep -q "solve is done" "$TMP/said" || fail "a stage that ends well: $got $(cat "$TMP/said")"
 grep -qF -- "--record=$TMP/a work/records/solve.txt|--watchdog=1800|--head=$TMP/a work/head|" "$NOTES" || fail "options: $(cat "$NOTES")"
+
+# extract: what site.sh names, and nothing else
+cp "$TMP/bin/npr-solve" "$TMP/bin/npr-extract"
+: >"$NOTES"
+CODE=0 timeout 60 bash "$NPR_SLURM/extract.sbatch" >"$TMP/said" 2>&1 && fail "extract of nothing"
+grep -q "nothing to extract" "$TMP/said" || fail "extract of nothing: $(cat "$TMP/said")"
+printf '%s\n' NPR_CLIP_WEIGHTS=w NPR_CLIP_CONFIG=c NPR_CLIP_TEMPLATES=t NPR_TEST_IMAGES='"two words"' NPR_MODEL= >>"$NPR_SLURM/site.sh"
+CODE=0 timeout 60 bash "$NPR_SLURM/extract.sbatch" >"$TMP/said" 2>&1 || fail "extract: $(cat "$TMP/said")"
+[ "$(wc -l <"$NOTES")" = 2 ] || fail "extract runs $(cat "$NOTES")"
+grep -q -- '|--threads=8|--classes=.*|--templates=t|--out=.*/head|' "$NOTES" || fail "the head's options: $(cat "$NOTES")"
+grep -q -- '|--images=two words|--kind=test|' "$NOTES" || fail "the test's options: $(cat "$NOTES")"
+grep -q -- '--model-name\|--prompts\|kind=index' "$NOTES" && fail "options of what is not there: $(cat "$NOTES")"
+sed -i '/^NPR_MODEL=$/d' "$NPR_SLURM/site.sh"
+
 solve 65
 [ "$got" = 65 ] && grep -q "input is damaged" "$TMP/said" || fail "a stage that fails: $got $(cat "$TMP/said")"
 solve 75
