@@ -77,7 +77,7 @@ npr_holder() {
         for lock in "${BASH_REMATCH[2]}"/.{work,index}/lock; do
             [ -r "$lock" ] || continue
             job=$(sed -n 's/.*, job \([0-9]*\)$/\1/p' "$lock")
-            [ -n "$job" ] && [ "$job" != "${SLURM_JOB_ID:-}" ] || continue
+            if [ -z "$job" ] || [ "$job" = "${SLURM_JOB_ID:-}" ]; then continue; fi
             if [ "$(squeue -h -o %T -j "$job" 2>/dev/null)" = RUNNING ]; then echo "$job"; fi
         done
     done
