@@ -1,12 +1,14 @@
 #!/bin/bash
-# quickstart.sh - from a clone to a primed classifier on one Debian 12 machine, in one command.
+# quickstart.sh - from a clone to primed classifiers on one Debian 12 machine, in one command.
 #
 #   bash jobs/quickstart.sh
 #
-# Installs what is missing, builds into build/, writes the embedded world (SYNTHETIC, see npr-minilaion --help), turns it
-# into sets, recalls a priming pool from its captions and primes the text head with it, all on 4 ranks. What it made
-# stays in build/quickstart. Running it again only does what is not done. ROWS=1000000 RANKS=8 bash jobs/quickstart.sh
-# makes another world, in its own folder.
+# Installs what is missing, builds into build/, paints a world of pictures and captions (SYNTHETIC, see npr-minilaion
+# --help), turns it into features with the small CLIP in jobs/minilaion, recalls priming pools by caption, filters them,
+# primes the text heads of two families of classes and says what that does on four test sets, beside what else one can
+# do. What it made stays in build/quickstart: world, sets, records, logs, table.tsv, plot.png, sheet.png. Running it
+# again only does what is not done. Environment: RANKS of the long stages (4); OUT, where to work; WORLD_OPTIONS, more options
+# of npr-minilaion; BUILD, a folder with npr's programs: then nothing is installed or built.
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=slurm/env/local.sh
@@ -17,20 +19,24 @@ case ${1:-} in
 *) npr_die 64 "unknown option $1 (it takes none; see --help)" ;;
 esac
 
-RANKS=${RANKS:-4} ROWS=${ROWS:-200000}
-OUT=$ROOT/build/quickstart
-[ "$ROWS" = 200000 ] || OUT+=-$ROWS
-stages=()
+RANKS=${RANKS:-4}
+OUT=${OUT:-$ROOT/build/quickstart} BIN=${BUILD:-$ROOT/build}
+read -ra WORLD <<<"${WORLD_OPTIONS:-}"
+TESTS=(test sketch dusk smear)
+KEEP=(10 15 20 25 30) # per class: which is best is chosen on the validation set
+model=(--model="$ROOT/jobs/minilaion/model.safetensors" --config="$ROOT/jobs/minilaion/config.json")
 
-# stage NAME PROGRAM OPTIONS...: run it on all ranks. The record of the run that did the work is kept: a run that finds
-# all done gives the same results but no times worth telling.
+# stage RANKS NAME PROGRAM OPTIONS...: run it. The record of the run that did the work is kept: a run that finds all done
+# gives the same results but no times worth telling. One rank needs no mpirun.
 stage() {
-    local name=$1 program=$2 code=0 record=$OUT/records/$1.txt log=$OUT/logs/$1.log
-    shift 2
-    stages+=("$name")
-    echo "== $name: $program" >&2
-    mpirun -n "$RANKS" "$ROOT/build/$program" "$@" --record="$record.new" 2> >(tee "$log" >&2) || code=$?
-    ((code == 0)) || npr_die "$code" "$name failed with exit code $code; what it said is in $log"
+    local ranks=$1 name=$2 program=$3 code=0 record=$OUT/records/$2.txt log=$OUT/logs/$2.log run=()
+    shift 3
+    mkdir -p "${record%/*}" "${log%/*}"
+    [ "$ranks" = 1 ] || run=(mpirun -n "$ranks")
+    [ "$ranks" = 1 ] || echo "== $name: $program" >&2
+    "${run[@]}" "$BIN/$program" "$@" --record="$record.new" 2> >(if [ "$ranks" = 1 ]; then cat >"$log"; else tee "$log" >&2; fi) ||
+        code=$?
+    ((code == 0)) || npr_die "$code" "$name failed with exit code $code: $(tail -n 2 "$log")"
     if cmp -s <(facts "$record") <(facts "$record.new"); then
         rm "$record.new"
     else
@@ -41,52 +47,206 @@ stage() {
 facts() { grep -E '^(option|result|check)\.' "$1" 2>/dev/null || true; }
 value() { sed -n "s/^$2=//p" "$OUT/records/$1.txt"; }
 
-echo "== machine: packages and FAISS" >&2
-# shellcheck disable=SC2119 # it is called without options
-npr_prepare
-echo "== build in build/ (a minute or two the first time)" >&2
-npr_build "$ROOT/build"
-mkdir -p "$OUT/records" "$OUT/logs"
+# ---- the chain, for one family of classes -------------------------------------------------------------------------
 
-stage world npr-minilaion --embeddings --out="$OUT/world" --rows="$ROWS" --tests=50
-made_by=(--model=npr-minilaion) # sets of different models are refused
-stage index npr-ingest --kind=index --emb="$OUT/world/img_emb" --meta="$OUT/world/metadata" --part-rows=16384 \
-    "${made_by[@]}" --out="$OUT/index"
-stage head npr-ingest --kind=head --emb="$OUT/world/text/head.npy" --meta="$OUT/world/text/head.tsv" \
-    "${made_by[@]}" --out="$OUT/head"
-stage test npr-ingest --kind=test --emb="$OUT/world/test/test.npy" --labels="$OUT/world/test/test_labels.txt" \
-    "${made_by[@]}" --out="$OUT/test"
-stage search npr-search --mode=caption --index="$OUT/index" --head="$OUT/head" --names="$OUT/world/text/classes.txt" \
-    --clip-filter --k=100 --out="$OUT/pool"
-stage solve npr-solve --head="$OUT/head" --pool="$OUT/pool" --test="$OUT/test" --alpha=0.5 --sweep \
-    --out="$OUT/primed"
+# text FAMILY NAME SOURCE...: a text head
+text() {
+    local f=$1 name=$2
+    shift 2
+    stage 1 "$f/$name" npr-extract --classes="$OUT/world/$f/classes.txt" "$@" "${model[@]}" \
+        --vocab="$ROOT/jobs/minilaion/vocab.txt.gz" --out="$OUT/$f/$name"
+}
+
+# recall FAMILY NAME FILTER...: a pool of the rows whose captions name a class
+recall() {
+    local f=$1 name=$2
+    shift 2
+    stage 1 "$f/$name" npr-search --mode=caption --index="$OUT/index" --head="$OUT/$f/text" --k=1000000 \
+        --names="$OUT/world/$f/classes.txt" "$@" --out="$OUT/$f/$name"
+}
+
+# prime FAMILY NAME POOL TEST OPTIONS...: a head from the pool, with the alpha that is best on the validation set, tried on
+# a test set
+prime() {
+    local f=$1 name=$2 pool=$3 test=$4
+    shift 4
+    stage 1 "$f/$name-$test" npr-solve --head="$OUT/$f/text" --pool="$OUT/$f/$pool" --test="$OUT/$f/$test" --alpha=val \
+        --validation="$OUT/$f/val" "$@" --out="$OUT/$f/$name"
+}
+
+# nearest FAMILY NAME FILTER...: transductive priming: for each test set a pool of the rows nearest to its images, of which
+# no label is known. alpha is the one that does best when the validation set's images are used in the same way.
+nearest() {
+    local f=$1 name=$2 t alpha solve
+    shift 2
+    solve=(npr-solve --head="$OUT/$f/text" --weight=count)
+    for t in val "${TESTS[@]}"; do
+        stage 1 "$f/$name-$t" npr-search --mode=exact --index="$OUT/$f/all" --queries="$OUT/$f/$t" --pool=row --k=10 \
+            --head="$OUT/$f/text" "$@" --out="$OUT/$f/$name-$t"
+    done
+    stage 1 "$f/$name-primed-val" "${solve[@]}" --pool="$OUT/$f/$name-val" --alpha=val --validation="$OUT/$f/val" \
+        --out="$OUT/$f/$name-primed-val"
+    alpha=$(value "$f/$name-primed-val" result.alpha)
+    for t in "${TESTS[@]}"; do
+        stage 1 "$f/$name-primed-$t" "${solve[@]}" --pool="$OUT/$f/$name-$t" --alpha="$alpha" --test="$OUT/$f/$t" \
+            --out="$OUT/$f/$name-primed-$t"
+    done
+}
+
+# Which number of rows per class did best on the validation set, with its best alpha; ties to the larger.
+best_keep() {
+    local k
+    for k in "${KEEP[@]}"; do
+        sed -n "s/^result\.validation\.[0-9.]*=/$k /p" "$OUT/records/$1/top$k-primed-test.txt"
+    done | sort -k2,2gr -k1,1gr | sed -n '1s/ .*//p'
+}
+
+family() {
+    local f=$1 k t templates=$OUT/world/templates.txt
+    text "$f" one --templates="$OUT/one.txt"
+    text "$f" text --templates="$templates"
+    text "$f" cupl --prompts="$OUT/world/$f/prompts.json"
+    text "$f" both --templates="$templates" --prompts="$OUT/world/$f/prompts.json"
+    for t in val shots "${TESTS[@]}"; do
+        stage 1 "$f/$t" npr-extract --kind=test --images="$OUT/world/$f/$t" "${model[@]}" --out="$OUT/$f/$t"
+    done
+    recall "$f" all
+    recall "$f" argmax --clip-filter
+    for k in "${KEEP[@]}"; do
+        recall "$f" "top$k" --keep-per-class="$k"
+        prime "$f" "top$k-primed" "top$k" test
+    done
+    k=$(best_keep "$f")
+    echo "$k" >"$OUT/$f/keep.txt"
+    for t in "${TESTS[@]}"; do
+        prime "$f" all-primed all "$t" --baseline="$OUT/$f/one,$OUT/$f/cupl,$OUT/$f/both"
+        prime "$f" argmax-primed argmax "$t"
+        prime "$f" "top$k-primed" "top$k" "$t"
+        prime "$f" few "top$k" "$t" --shots="$OUT/$f/shots" --shots-per-class=1,2,5,10 --seeds=5
+    done
+    nearest "$f" near
+    nearest "$f" near-argmax --clip-filter
+}
 
 # ---- what came out ------------------------------------------------------------------------------------------------
 
-# accuracy LABEL KEY FORMAT: a row of the table, shares as per cent
-accuracy() {
-    awk -v label="$1" -v format="$3" -v top="$(value solve "result.$2.top1")" -v low="$(value solve "result.$2.low")" \
-        -v high="$(value solve "result.$2.high")" \
-        'BEGIN { printf "  %-32s" format "   " format " to " format "\n", label, 100 * top, 100 * low, 100 * high }'
+# cells FAMILY ROW RECORD KEY GAIN: a line of table.tsv per test set, in per cent
+cells() {
+    local f=$1 row=$2 record=$3 key=$4 gain=$5 t r
+    for t in "${TESTS[@]}"; do
+        r=${record//TEST/$t}
+        awk -v family="$f" -v row="$row" -v t="$t" -v key="result.$key." -v gain="result.$gain." -F= '
+            index($1, key) == 1 { v[substr($1, length(key) + 1)] = 100 * $2 }
+            index($1, gain) == 1 { g[substr($1, length(gain) + 1)] = 100 * $2 }
+            END { if ("low" in v) { low = v["low"]; high = v["high"] } else { low = v["top1"] - v["top1_sd"]; high = v["top1"] + v["top1_sd"] }
+                  printf "%s\t%s\t%s\t%.2f\t%.2f\t%.2f", family, row, t, v["top1"], low, high
+                  if ("top1" in g) printf "\t%.2f\t%.2f\t%.2f", g["top1"], g["low"], g["high"]
+                  print "" }' "$OUT/records/$f/$r.txt"
+    done
 }
 
+table() {
+    local f k n
+    for f in phrases coined; do
+        k=$(cat "$OUT/$f/keep.txt")
+        cells "$f" "zero-shot, 1 template" all-primed-TEST baseline.1 none
+        cells "$f" "zero-shot, 20 templates" all-primed-TEST zero_shot none
+        cells "$f" "CuPL-like" all-primed-TEST baseline.2 none
+        cells "$f" "templates + CuPL-like" all-primed-TEST baseline.3 none
+        cells "$f" "primed, no filter" all-primed-TEST primed gain
+        cells "$f" "primed, argmax filter" argmax-primed-TEST primed gain
+        cells "$f" "primed, top $k of each class" "top$k-primed-TEST" primed gain
+        cells "$f" "transductive, 10 nearest" near-primed-TEST primed gain
+        cells "$f" "transductive, argmax filter" near-argmax-primed-TEST primed gain
+        for n in 1 2 5 10; do
+            cells "$f" "$n shots" few-TEST "fewshot.$n.alone" none
+            cells "$f" "$n shots and the pool" few-TEST "fewshot.$n.pool" none
+        done
+    done
+}
+
+print_table() {
+    awk -F'\t' '
+        $1 != family { family = $1; printf "\n%-32s%18s%18s%18s%18s\n", family, "test", "sketch", "dusk", "smear" }
+        $3 == "test" { printf "  %-30s", $2; gains = "" }
+        { printf "  %5.1f %4.1f to %4.1f", $4, $5, $6
+          if (NF > 6) gains = gains sprintf("  %+5.1f %+4.1f to %+4.1f", $7, $8, $9) }
+        $3 == "smear" { print ""; if (gains != "") printf "  %-30s%s\n", "    against 20 templates", gains }' "$OUT/table.tsv"
+}
+
+# plot.png: top-1 of some rows on all test sets, with intervals.
+plot() {
+    gnuplot -e "table='$OUT/table.tsv'; image='$OUT/plot.png'" /dev/stdin <<'PLOT'
+set terminal pngcairo size 1200,480 font "sans,11"
+set output image
+set multiplot layout 1,2
+set datafile separator "\t"
+set xrange [-0.5:3.5]
+set yrange [0:*]
+set xtics ("test" 0, "sketch" 1, "dusk" 2, "smear" 3)
+set ylabel "top-1, per cent, with its 95 % interval"
+set key top right samplen 1
+at(t) = t eq "test" ? 0 : t eq "sketch" ? 1 : t eq "dusk" ? 2 : 3
+of(f, r) = sprintf("< awk -F'\\t' '$1 == \"%s\" && index($2, \"%s\") == 1' '%s'", f, r, table)
+rows = "'zero-shot, 20' 'primed, top' 'transductive, 10' '10 shots and'"
+do for [f in "phrases coined"] {
+    set title f
+    plot for [i=1:4] of(f, word(rows, i)) using (at(strcol(3)) + 0.14 * i - 0.35):4:5:6 with yerrorbars pt 7 title word(rows, i)." ..."
+}
+PLOT
+}
+
+# sheet.png: what captions recalled for three classes, and what the filter kept, least common class last.
+sheet() {
+    local f=coined k classes=3,42,77 names
+    k=$(cat "$OUT/$f/keep.txt")
+    names=$(sed -n '4p;43p;78p' "$OUT/world/$f/classes.txt" | paste -sd,)
+    for pool in all "top$k"; do
+        stage 1 "sheet-$pool" npr-sheet --set="$OUT/$f/$pool" --root="$OUT/world/pictures" --classes=$classes \
+            --columns=24 --out="$OUT/$pool.jpg"
+    done
+    gnuplot -e "all='$OUT/all.jpg'; kept='$OUT/top$k.jpg'; names='$names'; image='$OUT/sheet.png'" /dev/stdin <<'PLOT'
+set terminal pngcairo size 1240,420 font "sans,11"
+set output image
+set multiplot layout 2,1 margins 0.01,0.99,0.01,0.94 spacing 0.01,0.08
+unset xtics
+unset ytics
+unset border
+unset key
+set size ratio -1
+set autoscale fix
+set title "recalled by caption: ".names
+plot all binary filetype=jpg with rgbimage
+set title "kept: the most similar to the class's text"
+plot kept binary filetype=jpg with rgbimage
+PLOT
+}
+
+if [ -z "${BUILD:-}" ]; then
+    echo "== machine: packages and FAISS" >&2
+    npr_prepare --plots
+    echo "== build in build/ (a minute or two the first time)" >&2
+    npr_build "$ROOT/build"
+fi
+mkdir -p "$OUT"
+echo 'a photo of a {}' >"$OUT/one.txt"
+begun=$(date +%s)
+stage "$RANKS" world npr-minilaion "${WORLD[@]}" --out="$OUT/world"
+stage "$RANKS" index npr-extract --kind=index --images="$OUT/world/pictures" --id-field=id "${model[@]}" --out="$OUT/index"
+echo "== phrases, coined: heads, test sets, pools, priming (one rank each; logs in $OUT/logs)" >&2
+family phrases &
+phrases=$!
+family coined
+wait "$phrases"
+table >"$OUT/table.tsv"
 echo
-echo "A SYNTHETIC world of $(value world result.rows) image-text pairs; $(value solve result.classes) classes," \
-    "$(value solve result.test_rows) test images of other styles"
+echo "A SYNTHETIC world of $(value world result.rows) image-text pairs. Top-1 accuracy in per cent with its 95 % interval; of few shots" \
+    "mean and standard deviation over 5 draws. k and alpha were chosen on validation sets."
+print_table
 echo
-echo "                                  top-1 %   95 % interval"
-accuracy "text head (zero-shot)" zero_shot "%6.2f"
-accuracy "primed, alpha $(value solve result.alpha)" primed "%6.2f"
-accuracy "gain" gain "%+6.2f"
-echo
-echo "  pool: $(value search result.pool_rows) rows out of $(value search result.matched) captions that name a class;" \
-    "classes without any: $(value search result.classes_empty)"
-printf '  seconds:'
-total=0
-for name in "${stages[@]}"; do
-    seconds=$(value "$name" time.total.max)
-    printf ' %s %.1f' "$name" "$seconds"
-    total=$(awk "BEGIN { print $total + $seconds }")
-done
-printf '; together %.1f on %s ranks and %s cores\n' "$total" "$(value solve run.ranks)" "$(nproc)"
-echo "  sets, records and logs: ${OUT#"$PWD"/}; the reference's alpha 0.9 and others: result.sweep.* in records/solve.txt"
+if command -v gnuplot >/dev/null; then
+    plot
+    sheet
+    echo "  plot.png, sheet.png, table.tsv, records and logs: ${OUT#"$PWD"/}"
+fi
+echo "  $(($(date +%s) - begun)) seconds since the build, on $(nproc) cores"
