@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "search/screen.h"
+#include "search/screen_fetch.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -179,25 +180,6 @@ AVX512_BF16 static void convert_bf16(const uint16_t *row, int dim, uint32_t *out
     *residual = npr_norm_above(_mm512_reduce_add_ps(_mm512_add_ps(ra, rb)), dim);
 }
 
-/* Rows to be fetched into the second cache, some lines at a time. */
-typedef struct fetcher {
-    const uint16_t *emb;
-    const uint32_t *row;
-    int n, i, dim, j;
-} fetcher;
-
-static void fetch_lines(fetcher *f, int lines)
-{
-    enum { LINE = 32 }; /* values */
-    for (; lines > 0 && f->i < f->n; lines--) {
-        _mm_prefetch((const char *)(f->emb + (size_t)f->row[f->i] * (size_t)f->dim + f->j), _MM_HINT_T1);
-        f->j += LINE;
-        if (f->j < f->dim) continue;
-        f->j = 0;
-        f->i++;
-    }
-}
-
 /* ---- the kernels -------------------------------------------------------------------------------------- */
 
 #define KERNEL(name, target, registers, multiply)                                                            \
@@ -271,16 +253,10 @@ AVX512 static void sift(npr_sieve *v, const block *b, int i0, int q0, int regist
     }
 }
 
-static int lines_per_call(const npr_packed *p, int n, int ahead)
-{
-    int lines = (p->dim + 31) / 32 + 1, calls = (p->padded + PANEL - 1) / PANEL * ((n + ROWS - 1) / ROWS);
-    return (ahead * lines + calls - 1) / calls;
-}
-
 AVX512 static void scan(const form *f, const npr_packed *p, npr_sieve *v, const uint16_t *emb,
                         const uint32_t *row, int n, int ahead)
 {
-    int steps = steps_of(p, f->values), lines = lines_per_call(p, n, ahead);
+    int steps = steps_of(p, f->values);
     size_t stride = stride_of(p, f->values), rows = (size_t)p->block_rows;
     block b = {.row = row, .n = n, .x = v->scratch};
     b.norm = (float *)(b.x + rows * stride);
@@ -288,15 +264,15 @@ AVX512 static void scan(const form *f, const npr_packed *p, npr_sieve *v, const 
     for (int i = 0; i < n; i++)
         f->convert(emb + (size_t)row[i] * (size_t)p->dim, p->dim, b.x + (size_t)i * stride, &b.norm[i],
                    &b.residual[i]);
-    int whole = (n + ROWS - 1) / ROWS * ROWS; /* the kernel reads rows that are not there: finite ones */
-    memset(b.x + (size_t)n * stride, 0, (size_t)(whole - n) * stride * sizeof *b.x);
-    fetcher next = {.emb = emb, .row = row + n, .n = ahead, .dim = p->dim};
+    int tiles = (n + ROWS - 1) / ROWS; /* the kernel reads rows that are not there: finite ones */
+    memset(b.x + (size_t)n * stride, 0, (size_t)(tiles * ROWS - n) * stride * sizeof *b.x);
+    npr_fetch next = npr_fetch_make(emb, row + n, ahead, p->dim, (p->padded + PANEL - 1) / PANEL * tiles);
     __m512 t[ROWS * 2];
     for (int q0 = 0; q0 < p->padded; q0 += PANEL) {
         int width = panel_width(p, q0);
         const uint32_t *panel = p->values + (size_t)q0 * (size_t)steps;
         for (int i = 0; i < n; i += ROWS) {
-            fetch_lines(&next, lines);
+            npr_fetch_step(&next);
             (width == PANEL ? f->wide : f->half)(b.x + (size_t)i * stride, stride, panel, steps, t);
             sift(v, &b, i, q0, width / LANES, t);
         }
