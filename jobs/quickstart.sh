@@ -184,14 +184,15 @@ set datafile separator "\t"
 set xrange [-0.5:3.5]
 set yrange [0:*]
 set xtics ("test" 0, "sketch" 1, "dusk" 2, "smear" 3)
-set ylabel "top-1, per cent, with its 95 % interval"
-set key top right samplen 1
+set ylabel "top-1, per cent; bars: 95 % interval (shots: sd)"
+set key bmargin center horizontal maxcols 2 samplen 1
 at(t) = t eq "test" ? 0 : t eq "sketch" ? 1 : t eq "dusk" ? 2 : 3
 of(f, r) = sprintf("< awk -F'\\t' '$1 == \"%s\" && index($2, \"%s\") == 1' '%s'", f, r, table)
 rows = "'zero-shot, 20' 'primed, top' 'transductive, 10' '10 shots and'"
+names = "'zero-shot, 20 templates' 'primed, top k of each class' 'transductive, 10 nearest' '10 shots and the pool'"
 do for [f in "phrases coined"] {
     set title f
-    plot for [i=1:4] of(f, word(rows, i)) using (at(strcol(3)) + 0.14 * i - 0.35):4:5:6 with yerrorbars pt 7 title word(rows, i)." ..."
+    plot for [i=1:4] of(f, word(rows, i)) using (at(strcol(3)) + 0.14 * i - 0.35):4:5:6 with yerrorbars pt 7 title word(names, i)
 }
 PLOT
 }
