@@ -60,7 +60,8 @@ npr_step() {
         wait "$step" || code=$?
         kill -0 "$step" 2>/dev/null || break # else only a trap ended the wait
     done
-    trap - USR1 TERM
+    trap - TERM
+    trap : USR1 # a warning that comes now must not end this script: what the step's end means is still to be said
     [ ! -s "$NPR_VERDICT" ] || code=70
     if ((asked && (code == 138 || code == 143))); then
         code=75 # the signal came before the program was ready for it: nothing is lost either

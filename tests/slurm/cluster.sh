@@ -16,7 +16,7 @@ cp -r "${NPR_SOURCE:?}/slurm" clone/
 {
     cat "$NPR_SOURCE/slurm/site.sh.in"
     printf '%s\n' "NPR_BIN=$BIN" "NPR_WORK=$TMP/work" "NPR_INPUT=$TMP/input" NPR_NODES=4 NPR_RANKS_PER_NODE=1 \
-        NPR_CORES_PER_RANK=1 NPR_TIME=5 NPR_NODE_WAIT=60 'NPR_WATCHDOG=${TEST_WATCHDOG:-1800}' \
+        NPR_CORES_PER_RANK=1 NPR_TIME=30 NPR_NODE_WAIT=60 'NPR_WATCHDOG=${TEST_WATCHDOG:-1800}' \
         'NPR_MINILAION_OPTIONS=(--embeddings --rows=12000 --dim=64 --classes=20 --rows-per-file=5000)' \
         'NPR_INGEST_OPTIONS=(--part-rows=512)' 'NPR_SEARCH_OPTIONS=(--mode=caption --clip-filter --k=40 --part-rows=256)' \
         'NPR_SOLVE_OPTIONS=(--alpha=0.5)'
@@ -66,7 +66,7 @@ grep -q "asked to stop: passing it on" <(log "$job") && grep -q "stopped early, 
     grep -q "restart 1" <(log "$job") || fail "asked to stop: $(log "$job")"
 same index work/index "stopped before the time limit, queued again"
 sed -i 's/^NPR_TIME=.*//; s/^NPR_SBATCH=(--signal.*//' clone/slurm/site.sh
-printf '%s\n' NPR_TIME=5 'NPR_SBATCH=()' >>clone/slurm/site.sh
+printf '%s\n' NPR_TIME=30 'NPR_SBATCH=()' >>clone/slurm/site.sh
 
 # ---- a node is lost
 rm -rf work/pool
