@@ -235,16 +235,24 @@ begun=$(date +%s)
 stage "$RANKS" world npr-minilaion "${WORLD[@]}" --out="$OUT/world"
 stage "$RANKS" index npr-extract --kind=index --images="$OUT/world/pictures" --id-field=id "${model[@]}" --out="$OUT/index"
 echo "== phrases, coined: heads, test sets, pools, priming (one rank each; logs in $OUT/logs)" >&2
+families=$(date +%s)
 family phrases &
 phrases=$!
 family coined
 wait "$phrases"
+families=$(($(date +%s) - families))
 table >"$OUT/table.tsv"
 echo
 echo "A SYNTHETIC world of $(value world result.rows) image-text pairs. Top-1 accuracy in per cent with its 95 % interval; of few shots" \
     "mean and standard deviation over 5 draws. k and alpha were chosen on validation sets."
 print_table
 echo
+for f in phrases coined; do
+    k=$(cat "$OUT/$f/keep.txt")
+    echo "  pool of $f: $(value "$f/all" result.pool_rows) rows recalled by caption, $(value "$f/argmax" result.pool_rows) after the argmax filter," \
+        "$(value "$f/top$k" result.pool_rows) most similar"
+done
+printf '  seconds: world %.0f, index %.0f, both families %d\n' "$(value world time.total.max)" "$(value index time.total.max)" "$families"
 if command -v gnuplot >/dev/null; then
     plot
     sheet

@@ -3,6 +3,7 @@
 # allow. The study on up to 1,024 nodes is slurm/simulate.sh; its results are in results/.
 # shellcheck source=tests/lib.sh
 source "$(dirname "$0")/../lib.sh"
+((!SANITIZED)) || { echo "collectives: smpicc builds them anew, without sanitizers" && exit 77; }
 command -v smpicc >/dev/null || { echo "skipped: SimGrid is not installed (slurm/env/debian.sh --tests)" && exit 77; }
 # shellcheck source=tests/simgrid/lib_simgrid.sh
 source "${NPR_SOURCE:?}/tests/simgrid/lib_simgrid.sh"

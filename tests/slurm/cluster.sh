@@ -3,6 +3,7 @@
 # second writer and a hang end as slurm/README.md says.
 # shellcheck source=tests/lib.sh
 source "$(dirname "$0")/../lib.sh"
+((!SANITIZED)) || { echo "cluster: it tests scripts; the programs have sanitized tests of their own" && exit 77; }
 # shellcheck source=tests/slurm/lib_cluster.sh
 source "$(dirname "$0")/lib_cluster.sh"
 cluster_needs
