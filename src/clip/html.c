@@ -112,12 +112,14 @@ static size_t read_reference(const uint32_t *c, size_t n, reference *to)
     return 0;
 }
 
-void npr_html_unescape(npr_ucs *t)
+/* Replace what `read` takes for a reference behind each '&': it returns how many code points of c belong to it, 0 for
+ * none. */
+static void replace_references(npr_ucs *t, size_t (*read)(const uint32_t *c, size_t n, reference *to))
 {
     size_t out = 0;
     for (size_t i = 0; i < t->n;) {
         reference to;
-        size_t taken = t->c[i] == '&' ? read_reference(t->c + i + 1, t->n - i - 1, &to) : 0;
+        size_t taken = t->c[i] == '&' ? read(t->c + i + 1, t->n - i - 1, &to) : 0;
         if (taken == 0) {
             t->c[out++] = t->c[i++];
             continue;
@@ -126,6 +128,11 @@ void npr_html_unescape(npr_ucs *t)
         i += 1 + taken;
     }
     t->n = out;
+}
+
+void npr_html_unescape(npr_ucs *t)
+{
+    replace_references(t, read_reference);
 }
 
 /* ---- carefully ----------------------------------------------------------------------------------------- */
@@ -178,16 +185,5 @@ static size_t read_carefully(const uint32_t *c, size_t n, reference *to)
 
 void npr_html_unescape_carefully(npr_ucs *t)
 {
-    size_t out = 0;
-    for (size_t i = 0; i < t->n;) {
-        reference to;
-        size_t taken = t->c[i] == '&' ? read_carefully(t->c + i + 1, t->n - i - 1, &to) : 0;
-        if (taken == 0) {
-            t->c[out++] = t->c[i++];
-            continue;
-        }
-        for (size_t k = 0; k < to.n; k++) t->c[out++] = to.c[k];
-        i += 1 + taken;
-    }
-    t->n = out;
+    replace_references(t, read_carefully);
 }
