@@ -30,6 +30,11 @@ fail() {
     FAILURES=$((FAILURES + 1))
 }
 
+# once WORDS: is this in one line, and only one, of what our program said? Open MPI's own lines hold numbers of any kind.
+once() {
+    [ "$(grep '^npr-' "$TMP/err" | grep -cF -- "$1")" = 1 ]
+}
+
 # expect CODE WORDS N PROGRAM ARGS...: it must end with this code and say these words, once, on standard error.
 expect() {
     local want=$1 words=$2 got=0
@@ -38,7 +43,7 @@ expect() {
     shift 2
     ranks "$@" || got=$?
     [ "$got" = "$want" ] || fail "exit code $got, wanted $want: $*: $(grep -v '^--' "$TMP/err" | head -3)"
-    [ "$(grep -cF -- "$words" "$TMP/err")" = 1 ] || fail "wanted \"$words\" once: $*: $(head -5 "$TMP/err")"
+    once "$words" || fail "wanted \"$words\" once: $*: $(head -5 "$TMP/err")"
 }
 
 # facts FILE: the lines of a record that must not depend on how a job was run.

@@ -114,7 +114,7 @@ refused() { # refused CODE WORDS OPTIONS...
     shift 2
     timeout 60 "$BIN/npr-solve" "$@" --out="$TMP/refused" >"$TMP/out" 2>"$TMP/err" || got=$?
     [ "$got" = "$want" ] || fail "exit code $got, wanted $want: $*"
-    [ "$(grep -cF -- "$words" "$TMP/err")" = 1 ] || fail "wanted \"$words\" once: $*: $(head -5 "$TMP/err")"
+    once "$words" || fail "wanted \"$words\" once: $*: $(head -5 "$TMP/err")"
     [ ! -e "$TMP/refused/manifest.json" ] || fail "a refused head was written: $*"
     rm -rf "$TMP/refused"
 }
