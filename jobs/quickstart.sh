@@ -8,7 +8,8 @@
 # primes the text heads of two families of classes and says what that does on four test sets, beside what else one can
 # do. What it made stays in build/quickstart: world, sets, records, logs, table.tsv, plot.png, sheet.png. Running it
 # again only does what is not done. Environment: RANKS of the long stages (4); OUT, where to work; WORLD_OPTIONS, more options
-# of npr-minilaion; BUILD, a folder with npr's programs: then nothing is installed or built.
+# of npr-minilaion; MODEL, a folder with the CLIP of that world (model.safetensors, config.json, vocab.txt.gz); BUILD, a folder
+# with npr's programs: then nothing is installed or built.
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=slurm/env/local.sh
@@ -24,7 +25,8 @@ OUT=${OUT:-$ROOT/build/quickstart} BIN=${BUILD:-$ROOT/build}
 read -ra WORLD <<<"${WORLD_OPTIONS:-}"
 TESTS=(test sketch dusk smear)
 KEEP=(10 15 20 25 30) # per class: which is best is chosen on the validation set
-model=(--model="$ROOT/jobs/minilaion/model.safetensors" --config="$ROOT/jobs/minilaion/config.json")
+MODEL=${MODEL:-$ROOT/jobs/minilaion}
+model=(--model="$MODEL/model.safetensors" --config="$MODEL/config.json")
 
 # stage RANKS NAME PROGRAM OPTIONS...: run it. The record of the run that did the work is kept: a run that finds all done
 # gives the same results but no times worth telling. One rank needs no mpirun.
@@ -54,7 +56,7 @@ text() {
     local f=$1 name=$2
     shift 2
     stage 1 "$f/$name" npr-extract --classes="$OUT/world/$f/classes.txt" "$@" "${model[@]}" \
-        --vocab="$ROOT/jobs/minilaion/vocab.txt.gz" --out="$OUT/$f/$name"
+        --vocab="$MODEL/vocab.txt.gz" --out="$OUT/$f/$name"
 }
 
 # recall FAMILY NAME FILTER...: a pool of the rows whose captions name a class

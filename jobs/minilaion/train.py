@@ -91,7 +91,8 @@ def make_optimizer(model):
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("world", type=pathlib.Path)
-    arguments.add_argument("--out", type=pathlib.Path, required=True, help="checkpoint, loss.csv, model.safetensors")
+    arguments.add_argument("--out", type=pathlib.Path, required=True, help="checkpoint, loss.csv, model.safetensors, config.json")
+    arguments.add_argument("--vocab", type=pathlib.Path, default=HERE / "vocab.txt.gz", help="of this world, by vocabulary.py")
     arguments.add_argument("--steps", type=int, required=True)
     arguments.add_argument("--whole", type=int, default=0, help="last steps that see whole pictures")
     arguments.add_argument("--drop", type=float, default=0.0, help="share of patches dropped in the steps before")
@@ -104,9 +105,10 @@ def main():
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
     config = json.loads((HERE / "config.json").read_text())
-    tokenizer = Tokenizer(read_vocabulary(HERE / "vocab.txt.gz"))
+    tokenizer = Tokenizer(read_vocabulary(a.vocab))
     cfg = config["model_cfg"]
-    assert tokenizer.size == cfg["text_cfg"]["vocab_size"]
+    cfg["text_cfg"]["vocab_size"] = tokenizer.size
+    (a.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     model = Clip(cfg)
     optimizer = make_optimizer(model)
     pictures, captions = read_world(a.world)
