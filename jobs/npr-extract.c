@@ -13,7 +13,8 @@ enum { ALL = 1 }; /* shapes the result */
 
 static npr_opt options[] = {
     {"images", NPR_OPT_TEXT, &extract.images, "WHERE",
-     "images: a folder (a sub-folder per class, or images alone); @LIST of files, one a\n"
+     "images: a folder (a sub-folder per class, or images alone; sub-folders called 0, 1, 2,\n"
+     "10 are labels, else labels count their names, sorted); @LIST of files, one a\n"
      "line, with a tab and a label or class name behind each or none; webdataset tars (a\n"
      "pattern, a folder, or @LIST of .tar); or a set, whose `source` says where they lie",
      0, 0, 0, 0, 0},

@@ -40,11 +40,11 @@ npr_status npr_extract_refuse(const npr_extract *x, const int64_t *bad, const ch
 
 /* ---- what stands beside the parts ---- */
 
-/* Names of the classes that labels count: classes.txt, a name a line. */
+/* Names of the classes that labels count: classes.txt, a name a line. Numbers need none. */
 static npr_status write_classes(const npr_extract *x)
 {
     const npr_paths *class = &x->images.class;
-    if (!class->count) return NPR_OK;
+    if (!class->count || x->images.numbered) return NPR_OK;
     char *text = NULL, *path = npr_path("%s/classes.txt", x->job->out);
     size_t n;
     FILE *f = path ? open_memstream(&text, &n) : NULL;

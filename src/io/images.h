@@ -48,7 +48,8 @@ typedef struct npr_images_plan {
     npr_images_kind kind;
     npr_paths file;
     npr_images_file *facts; /* [file.count] */
-    npr_paths class;        /* names of the classes, sorted, if labels have names */
+    npr_paths class;        /* names of the classes, sorted, if labels have names; of class folders always */
+    int numbered;           /* class folders are called 0, 1, 2, 10: those numbers are the labels */
     npr_set *set;           /* the set, or NULL */
     int labelled;           /* of a list: its lines have labels */
     int same_names;         /* tars of one base name are there: `source` has whole paths */

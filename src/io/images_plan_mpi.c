@@ -221,6 +221,19 @@ static npr_status compare_names(npr_images_plan *plan)
     return NPR_OK;
 }
 
+/* Folders called 0, 1, 10, 2, as ImageNet-V2's: sorted as texts their places are not their numbers, which are
+ * what was meant. As in a list, labels that are numbers need no names. Numbers filled up with zeros are
+ * names. */
+static int are_numbers(const npr_paths *class)
+{
+    for (size_t i = 0; i < class->count; i++) {
+        const char *name = class->path[i];
+        size_t digits = strspn(name, "0123456789");
+        if (name[digits] || digits == 0 || digits > 9 || (name[0] == '0' && digits > 1)) return 0;
+    }
+    return class->count > 0;
+}
+
 static uint32_t settle_columns(const npr_images_plan *plan, uint32_t columns)
 {
     uint32_t always = NPR_COL(NPR_ID) | NPR_COL(NPR_SOURCE);
@@ -268,6 +281,7 @@ npr_status npr_images_plan_make(const npr_comm *comm, const npr_log *log, const 
     }
     if (!st && plan->kind != NPR_IMAGES_SET) st = npr_share_paths(comm, &plan->file);
     if (!st) st = npr_share_paths(comm, &plan->class);
+    if (!st && plan->kind == NPR_IMAGES_FOLDER) plan->numbered = are_numbers(&plan->class);
     if (!st) {
         plan->facts = npr_alloc(plan->file.count, sizeof *plan->facts, "a list of images");
         st = npr_agree(comm, plan->facts ? NPR_OK : npr_last(), "images");

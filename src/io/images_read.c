@@ -119,7 +119,9 @@ static npr_status read_folder(npr_images *s, int64_t row, npr_images_rows *b)
     npr_image_at *at = &b->at[b->rows.n];
     at->name = plan->class.count ? npr_path("%s/%s", plan->class.path[s->file], file) : npr_strdup(file);
     if (!at->name) return npr_last();
-    if (plan->class.count) b->rows.label[b->rows.n] = (int32_t)s->file;
+    if (plan->class.count)
+        b->rows.label[b->rows.n] =
+            plan->numbered ? (int32_t)strtol(plan->class.path[s->file], NULL, 10) : (int32_t)s->file;
     return put_place(b, npr_path("%s/%s", plan->file.path[s->file], file), at->name, 0, -1);
 }
 
