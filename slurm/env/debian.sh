@@ -17,7 +17,7 @@ PACKAGES=(build-essential dpkg-dev cmake ninja-build pkg-config git libopenmpi-d
   libarchive-dev libdnnl-dev)
 FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev)
 PLOT_PACKAGES=(gnuplot-nox)
-TEST_PACKAGES=(python3-numpy python3-h5py python3-pil sqlite3 xxhash shellcheck slurm-wlm munge procps libsimgrid-dev gnuplot-nox)
+TEST_PACKAGES=(python3-numpy python3-h5py python3-pil python3-scipy sqlite3 xxhash shellcheck slurm-wlm munge procps libsimgrid-dev gnuplot-nox)
 VERSION=1.7.3
 
 say() { echo "debian.sh: $*" >&2; }
