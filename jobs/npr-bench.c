@@ -26,6 +26,11 @@ static npr_opt options[] = {
      "extract: open_clip's JSON of the model; weights are made up", 0, 0, 0, 0, 0},
     {"jpegs", NPR_OPT_TEXT, &extract.images, "FILES",
      "extract: JPEG files; without them made-up ones of 640 x 480", 0, 0, 0, 0, 0},
+    {"peer", NPR_OPT_TEXT, &extract.peer, "COMMAND",
+     "extract: a program that does the same in turn, for the ratio to it:\n\"PYTHON jobs/openclip_peer.py\", "
+     "with "
+     "open_clip (tests/oracles.sh)",
+     0, 0, 0, 0, 0},
     {"precision", NPR_OPT_CHOICE, &precision, "fp32|bf16", "extract: of the tower", 0, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads, for both", 0, 0, 1, 4096, 0},
     {"repeats", NPR_OPT_INT, &repeats, "N", "runs of each, alternating; the median counts", 0, 0, 1, 99, 0},

@@ -44,13 +44,15 @@ npr_status npr_bench_means(const npr_comm *comm, const npr_log *log, npr_record 
 typedef struct npr_bench_extract_job {
     const char *config; /* open_clip's JSON; the weights are made up */
     const char *images; /* JPEG files: a pattern, a folder, @LIST; NULL: made up, 640 x 480 */
+    const char *peer;   /* a command that does the same, see jobs/openclip_peer.py; NULL: none */
     int bf16;           /* 1: bf16, 0: fp32 */
     int threads, repeats;
 } npr_bench_extract_job;
 
-/* Images per second of decoding with preprocessing and of the image tower, GFLOP/s of the tower, and its share of the
- * GFLOP/s that OpenBLAS's sgemm reaches in the same run on the product of its hidden layer; all alternating, median and
- * best. Runs on rank 0; the other ranks wait. Adds bench.* lines. Collective. */
+/* Images per second of decoding with preprocessing and of the image tower, GFLOP/s of the tower, and its
+ * share of the GFLOP/s that OpenBLAS's sgemm reaches in the same run on the product of its hidden layer; all
+ * alternating, median and best. With a peer, its figures and the ratios of ours to them, too. Runs on rank 0;
+ * the other ranks wait. Adds bench.* lines. Collective. */
 npr_status npr_bench_extract(const npr_comm *comm, const npr_log *log, npr_record *rec,
                              const npr_bench_extract_job *job);
 

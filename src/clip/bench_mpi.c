@@ -8,6 +8,7 @@
 
 #include "base/linalg.h"
 #include "base/mem.h"
+#include "base/peer.h"
 #include "base/rng.h"
 #include "clip/extract.h"
 
@@ -32,6 +33,7 @@ typedef struct bench {
     size_t bytes[MADE_UP];
     int images;
     worker *worker;
+    npr_peer *peer; /* NULL: none */
 } bench;
 
 /* ---- images: made up, with the detail of a photo ---- */
@@ -85,13 +87,19 @@ static npr_status decode(const bench *b, worker *w, npr_jpeg *jpeg, int n)
     return NPR_OK;
 }
 
-enum { EXACT, FAST, VIT, GEMM, TASKS };
-static const char *const names[TASKS] = {"decode", "fast_decode", "vit", "sgemm"};
+/* The peer's tasks are the last: without one they are left out. */
+enum { EXACT, FAST, VIT, GEMM, PEER_DECODE, PEER_VIT, TASKS };
+static const char *const names[TASKS] = {"decode", "fast_decode", "vit", "sgemm", "peer_decode", "peer_vit"};
+
+static int tasks(const bench *b)
+{
+    return b->peer ? TASKS : PEER_DECODE;
+}
 
 /* The units of work a thread does of a task in one turn. */
 static int units(const bench *b, int task)
 {
-    return task == VIT || task == GEMM ? ROUND : 2 * b->images;
+    return task == VIT || task == PEER_VIT || task == GEMM ? ROUND : 2 * b->images;
 }
 
 static npr_status work(const bench *b, worker *w, int task)
@@ -106,9 +114,19 @@ static npr_status work(const bench *b, worker *w, int task)
     return NPR_OK;
 }
 
+/* The same number of pictures or batches, by the peer. */
+static npr_status ask(const bench *b, int task, double *seconds)
+{
+    char request[64];
+    snprintf(request, sizeof request, "%s %d", task == PEER_VIT ? "vit" : "decode",
+             units(b, task) * b->job->threads);
+    return npr_peer_ask(b->peer, request, NULL, 0, seconds);
+}
+
 /* Seconds of one turn of a task on all threads. */
 static npr_status turn(bench *b, int task, double *seconds)
 {
+    if (task >= PEER_DECODE) return ask(b, task, seconds);
     npr_status st = NPR_OK;
     double start = npr_now();
 #pragma omp parallel num_threads(b->job->threads)
@@ -122,6 +140,21 @@ static npr_status turn(bench *b, int task, double *seconds)
 }
 
 /* ---- the run ---- */
+
+static npr_status start_peer(bench *b)
+{
+    char request[4096];
+    double seconds;
+    int n = snprintf(request, sizeof request, "model %s %d %d", b->job->config, b->batch, b->job->threads);
+    if (n >= (int)sizeof request) return npr_fail(NPR_EUSAGE, "--config: the path is too long");
+    NPR_TRY(npr_peer_start(b->job->peer, &b->peer));
+    NPR_TRY(npr_peer_ask(b->peer, request, NULL, 0, &seconds));
+    for (int i = 0; i < b->images; i++) {
+        snprintf(request, sizeof request, "jpeg %zu", b->bytes[i]);
+        NPR_TRY(npr_peer_ask(b->peer, request, b->jpeg[i], b->bytes[i], &seconds));
+    }
+    return NPR_OK;
+}
 
 static npr_status make_worker(const bench *b, worker *w)
 {
@@ -174,9 +207,9 @@ static void record(const bench *b, npr_record *rec, double rate[TASKS][2])
     double image = npr_clip_image_flops(&b->config) * b->batch;
     double product = 2.0 * b->batch * b->tokens * t->mlp * t->width;
     char key[64];
-    for (int task = 0; task < TASKS; task++)
+    for (int task = 0; task < tasks(b); task++)
         for (int k = 0; k < 2; k++) {
-            double per_s = rate[task][k] * (task == VIT ? b->batch : 1);
+            double per_s = rate[task][k] * (task == VIT || task == PEER_VIT ? b->batch : 1);
             snprintf(key, sizeof key, "bench.%s.%s.%s", names[task], task == GEMM ? "gflops" : "images_per_s",
                      which[k]);
             npr_record_real(rec, key, task == GEMM ? per_s * product / 1e9 : per_s);
@@ -186,6 +219,11 @@ static void record(const bench *b, npr_record *rec, double rate[TASKS][2])
         npr_record_real(rec, key, rate[VIT][k] * image / 1e9);
         snprintf(key, sizeof key, "bench.vit.share_of_sgemm.%s", which[k]);
         npr_record_real(rec, key, rate[VIT][k] * image / (rate[GEMM][k] * product));
+        if (!b->peer) continue;
+        snprintf(key, sizeof key, "bench.decode.ratio_to_peer.%s", which[k]);
+        npr_record_real(rec, key, rate[EXACT][k] / rate[PEER_DECODE][k]);
+        snprintf(key, sizeof key, "bench.vit.ratio_to_peer.%s", which[k]);
+        npr_record_real(rec, key, rate[VIT][k] / rate[PEER_VIT][k]);
     }
 }
 
@@ -194,11 +232,11 @@ static npr_status measure(bench *b, npr_record *rec)
 {
     double seconds[TASKS][REPEATS_MAX], rate[TASKS][2], once;
     int repeats = b->job->repeats;
-    for (int task = 0; task < TASKS; task++)
+    for (int task = 0; task < tasks(b); task++)
         NPR_TRY(turn(b, task, &once)); /* memory is touched, pages are there */
     for (int r = 0; r < repeats; r++)
-        for (int task = 0; task < TASKS; task++) NPR_TRY(turn(b, task, &seconds[task][r]));
-    for (int task = 0; task < TASKS; task++) {
+        for (int task = 0; task < tasks(b); task++) NPR_TRY(turn(b, task, &seconds[task][r]));
+    for (int task = 0; task < tasks(b); task++) {
         qsort(seconds[task], (size_t)repeats, sizeof(double), by_value);
         double n = units(b, task) * (double)b->job->threads;
         rate[task][0] = n / seconds[task][repeats / 2];
@@ -220,6 +258,7 @@ static npr_status run(bench *b, npr_record *rec)
     NPR_TRY(make_images(b));
     if (!(b->worker = npr_alloc((size_t)job->threads, sizeof *b->worker, "threads"))) return npr_last();
     for (int i = 0; i < job->threads; i++) NPR_TRY(make_worker(b, &b->worker[i]));
+    if (job->peer) NPR_TRY(start_peer(b));
     npr_record_int(rec, "bench.batch", b->batch);
     npr_record_real(rec, "bench.gflop_per_image", npr_clip_image_flops(&b->config) / 1e9);
     npr_record_text(rec, "bench.precision", npr_precision_name(job->bf16 ? NPR_BF16 : NPR_FP32));
@@ -236,5 +275,6 @@ npr_status npr_bench_extract(const npr_comm *comm, const npr_log *log, npr_recor
     free(b.worker);
     for (int i = 0; i < MADE_UP; i++) free(b.jpeg[i]);
     npr_clip_close(b.clip);
+    npr_peer_end(b.peer);
     return npr_agree(comm, st, "bench");
 }
