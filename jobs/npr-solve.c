@@ -9,7 +9,7 @@ static npr_solve_job job = {
     .weight = "rows",
     .sigma = 1000,
     .step = 0.05,
-    .training = {.tolerance = 1e-6, .rate = 0.001, .momentum = 0.9, .decay = 1e-4, .scale = 100}};
+    .training = {.tolerance = 1e-6, .rate = 0.001, .momentum = 0.9, .decay = 1e-4, .scale = 100, .keep = 60}};
 static int64_t threads = 1, tile_rows = 16384, seeds = 3, seed = 0, iterations = 500, epochs = 10,
                batch = 512;
 
@@ -74,6 +74,10 @@ static npr_opt options[] = {
     {"decay", NPR_OPT_REAL, &job.training.decay, "X", "finetune: weight decay", 0, 1, 0, 1, 0},
     {"logit-scale", NPR_OPT_REAL, &job.training.scale, "X", "finetune: logits are X times cosines", 0, 1,
      1e-3, 1e4, 0},
+    {"checkpoint", NPR_OPT_REAL, &job.training.keep, "SECONDS",
+     "probe, finetune: keep the training's state so often (and when stopped): the\nsame command goes on from "
+     "there",
+     0, 0, 0, 1e9, 0},
     {"baseline", NPR_OPT_TEXT, &job.baseline, "SET,...", "other heads of the same classes, to compare with",
      0, 0, 0, 0, 0},
     {"classes-subset", NPR_OPT_TEXT, &job.classes_subset, "FILE",

@@ -155,6 +155,7 @@ typedef struct npr_training {
     int epochs, batch;             /* finetune: passes over the rows; rows of a step, about */
     double rate;                   /* finetune: learning rate at the start; a cosine brings it to 0 */
     double momentum, decay, scale; /* finetune: of SGD; factor of cosines to logits (CLIP's is 100) */
+    double keep;                   /* seconds between two times the state is kept, for a run that goes on */
 } npr_training;
 
 /* ---- the collective stage ---------------------------------------------------------------------------- */

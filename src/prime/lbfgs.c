@@ -1,18 +1,19 @@
 /* lbfgs.c - L-BFGS. See train.h. All sums run in one fixed order: the same bits on every rank. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "prime/train.h"
 
-enum { KEPT = 10, STEPS = 30 }; /* pairs remembered; evaluations of a line search at most */
+enum { KEPT = NPR_LBFGS_KEPT, STEPS = 30 }; /* evaluations of a line search at most */
 
 typedef struct descent {
     npr_lbfgs *o;
-    double *x, *g, *d, *x_next, *g_next; /* [n] */
-    double *s, *y;                       /* [KEPT][n] steps and changes of the gradient */
-    double rho[KEPT];
-    int held, newest;
+    npr_lbfgs_state *state;
+    double *x, *g;               /* [n] in the state */
+    double *s, *y;               /* [KEPT][n] in the state: steps and changes of the gradient */
+    double *d, *x_next, *g_next; /* [n] */
 } descent;
 
 static double dot(const double *a, const double *b, size_t n)
@@ -43,23 +44,32 @@ static void add(double *to, double factor, const double *a, size_t n)
 static void direction(descent *p)
 {
     size_t n = p->o->n;
+    const double *rho = p->state->rho;
+    int held = (int)p->state->held, newest = (int)p->state->newest;
     double a[KEPT];
     for (size_t i = 0; i < n; i++) p->d[i] = -p->g[i];
-    for (int k = 0; k < p->held; k++) {
-        int i = (p->newest - k + KEPT) % KEPT;
-        a[i] = p->rho[i] * dot(p->s + (size_t)i * n, p->d, n);
+    for (int k = 0; k < held; k++) {
+        int i = (newest - k + KEPT) % KEPT;
+        a[i] = rho[i] * dot(p->s + (size_t)i * n, p->d, n);
         add(p->d, -a[i], p->y + (size_t)i * n, n);
     }
-    if (p->held) {
-        const double *y = p->y + (size_t)p->newest * n;
-        double gamma = 1 / (p->rho[p->newest] * dot(y, y, n));
+    if (held) {
+        const double *y = p->y + (size_t)newest * n;
+        double gamma = 1 / (rho[newest] * dot(y, y, n));
         for (size_t i = 0; i < n; i++) p->d[i] *= gamma;
     }
-    for (int k = p->held - 1; k >= 0; k--) {
-        int i = (p->newest - k + KEPT) % KEPT;
-        double b = p->rho[i] * dot(p->y + (size_t)i * n, p->d, n);
+    for (int k = held - 1; k >= 0; k--) {
+        int i = (newest - k + KEPT) % KEPT;
+        double b = rho[i] * dot(p->y + (size_t)i * n, p->d, n);
         add(p->d, a[i] - b, p->s + (size_t)i * n, n);
     }
+}
+
+static npr_status value(descent *p, const double *x, double *f, double *gradient)
+{
+    NPR_TRY(p->o->value(p->o->self, x, f, gradient));
+    p->state->evaluations++;
+    return NPR_OK;
 }
 
 /* *found = 0: no step downhill is left within rounding. */
@@ -70,8 +80,8 @@ static npr_status search_line(descent *p, double step, double *f_next, int *foun
     *found = 0;
     for (int i = 0; i < STEPS && slope < 0; i++) {
         for (size_t j = 0; j < n; j++) p->x_next[j] = p->x[j] + step * p->d[j];
-        NPR_TRY(p->o->value(p->o->self, p->x_next, f_next, p->g_next));
-        if (!(*f_next <= p->o->f + 1e-4 * step * slope))
+        NPR_TRY(value(p, p->x_next, f_next, p->g_next));
+        if (!(*f_next <= p->state->f + 1e-4 * step * slope))
             high = step;
         else if (dot(p->g_next, p->d, n) < 0.9 * slope)
             low = step;
@@ -82,15 +92,16 @@ static npr_status search_line(descent *p, double step, double *f_next, int *foun
         step = high < INFINITY ? (low + high) / 2 : 2 * step;
     }
     /* the last point is taken if it is lower: a flat function ends here */
-    *found = slope < 0 && *f_next < p->o->f;
+    *found = slope < 0 && *f_next < p->state->f;
     return NPR_OK;
 }
 
 /* Remember the step, if the function curves along it, and go there. */
 static void go(descent *p, double f_next)
 {
+    npr_lbfgs_state *state = p->state;
     size_t n = p->o->n;
-    int i = (p->newest + 1) % KEPT;
+    int64_t i = (state->newest + 1) % KEPT;
     double *s = p->s + (size_t)i * n, *y = p->y + (size_t)i * n;
     for (size_t j = 0; j < n; j++) {
         s[j] = p->x_next[j] - p->x[j];
@@ -98,28 +109,31 @@ static void go(descent *p, double f_next)
     }
     double curve = dot(s, y, n);
     if (curve > 1e-14 * dot(y, y, n)) {
-        p->rho[i] = 1 / curve;
-        p->newest = i;
-        if (p->held < KEPT) p->held++;
+        state->rho[i] = 1 / curve;
+        state->newest = i;
+        if (state->held < KEPT) state->held++;
     }
     memcpy(p->x, p->x_next, n * sizeof *p->x);
     memcpy(p->g, p->g_next, n * sizeof *p->g);
-    p->o->f = f_next;
+    state->f = f_next;
+    state->done++;
 }
 
 static npr_status descend(descent *p)
 {
     npr_lbfgs *o = p->o;
-    NPR_TRY(o->value(o->self, p->x, &o->f, p->g));
-    for (o->done = 0; o->done < o->iterations; o->done++) {
+    npr_lbfgs_state *state = p->state;
+    if (!state->evaluations) NPR_TRY(value(p, p->x, &state->f, p->g));
+    while (state->done < o->iterations) {
         double f_next = INFINITY, first = 1 / sqrt(dot(p->g, p->g, o->n));
         int found;
         o->largest = largest(p->g, o->n);
         if (o->largest <= o->tolerance) return NPR_OK;
         direction(p);
-        NPR_TRY(search_line(p, p->held ? 1 : first, &f_next, &found));
+        NPR_TRY(search_line(p, state->held ? 1 : first, &f_next, &found));
         if (!found) return NPR_OK;
         go(p, f_next);
+        if (o->step) NPR_TRY(o->step(o->self));
     }
     o->largest = largest(p->g, o->n);
     return NPR_OK;
@@ -127,20 +141,29 @@ static npr_status descend(descent *p)
 
 npr_status npr_lbfgs_make(npr_lbfgs *o)
 {
-    o->work = npr_alloc_aligned((4 + 2 * KEPT) * o->n, sizeof *o->work, "L-BFGS");
-    return o->work ? NPR_OK : npr_last();
+    o->bytes = sizeof *o->state + (2 + 2 * KEPT) * o->n * sizeof(double);
+    o->state = npr_alloc(o->bytes, 1, "L-BFGS");
+    o->work = npr_alloc_aligned(3 * o->n, sizeof *o->work, "L-BFGS");
+    if (!o->state || !o->work) return npr_last();
+    o->state->newest = KEPT - 1;
+    o->x = (double *)(o->state + 1);
+    return NPR_OK;
 }
 
-npr_status npr_lbfgs_run(npr_lbfgs *o, double *x)
+void npr_lbfgs_free(npr_lbfgs *o)
+{
+    free(o->state);
+    free(o->work);
+}
+
+npr_status npr_lbfgs_run(npr_lbfgs *o)
 {
     size_t n = o->n;
-    double *w = o->work;
-    descent p = {.o = o, .x = x, .newest = KEPT - 1};
-    p.g = w;
-    p.d = w + n;
-    p.x_next = w + 2 * n;
-    p.g_next = w + 3 * n;
-    p.s = w + 4 * n;
+    descent p = {.o = o, .state = o->state, .x = o->x, .d = o->work};
+    p.g = p.x + n;
+    p.s = p.g + n;
     p.y = p.s + KEPT * n;
+    p.x_next = p.d + n;
+    p.g_next = p.x_next + n;
     return descend(&p);
 }

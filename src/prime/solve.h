@@ -6,6 +6,7 @@
  *   learn_mpi.c        a head from rows: means or a trained head, alpha, the blend
  *   fewshot_mpi.c      the same for several numbers of shots and several draws
  *   eval_mpi.c         heads side by side on labelled rows
+ *   train.h            heads trained by gradients, and its files
  *   predictions_mpi.c  predictions of all ranks in row order
  *   report.c           accuracies into the record and into tables
  *   head_mpi.c         the head written as a set */
@@ -49,6 +50,7 @@ typedef struct npr_solve {
     const npr_log *log;
     npr_record *rec;
     const npr_solve_job *job;
+    const char *scratch; /* folder of unfinished work; NULL: the head is complete */
     npr_set *head, *pool, *shots, *test, *validation, *exclude; /* NULL where there is none */
     int baselines;
     npr_set **baseline; /* [baselines] */

@@ -182,6 +182,7 @@ static npr_status solve(const npr_comm *comm, npr_solve *s)
     npr_status st = npr_agree(comm, identity ? NPR_OK : NPR_EINTERNAL, "start");
     if (!st) st = npr_set_begin(comm, &plan, &writer, &complete);
     if (!st && complete) npr_info(s->log, "%s is complete; computing its record again", s->job->out);
+    if (!st && !complete) s->scratch = npr_set_scratch(writer);
     if (!st) st = compute(comm, s, &tables);
     if (!st && !complete) st = npr_solve_write(comm, s, &plan, writer);
     if (!st) st = write_tables(comm, s, &tables);

@@ -52,31 +52,68 @@ void npr_gradient_reduce(const npr_comm *comm, npr_gradient *g);
 /* Logits [n][classes] become p - y; the sum of -log p[label] is returned. */
 double npr_softmax_rows(float *logits, const int32_t *label, int n, int classes, double *work);
 
+/* ---- going on -------------------------------------------------------------------------------------------
+ */
+
+/* The state of a training, the same bytes on every rank; rank 0 keeps it. */
+typedef struct npr_checkpoint {
+    const npr_log *log;
+    char *path;   /* NULL: nothing is kept */
+    double every; /* seconds between two times it is kept */
+    double saved; /* when it last was */
+    void *state;  /* the caller's */
+    size_t bytes;
+} npr_checkpoint;
+
+/* *found = 1: the state is what an earlier run kept. Collective. */
+npr_status npr_checkpoint_read(const npr_comm *comm, npr_checkpoint *c, int *found);
+
+/* Keep it now; keep it if it is time. On rank 0, elsewhere nothing: the caller must agree on what they
+ * return. */
+npr_status npr_checkpoint_write(npr_checkpoint *c);
+npr_status npr_checkpoint_keep(npr_checkpoint *c);
+
 /* ---- downhill -------------------------------------------------------------------------------------------
  */
 
 /* Minimise a function of n variables by L-BFGS (Nocedal and Wright, Numerical Optimization, 7.2) with a line
  * search that brackets the weak Wolfe conditions (Lewis and Overton, Math. Program. 141, 2013). */
+enum { NPR_LBFGS_KEPT = 10 }; /* steps remembered */
+
+/* All that the next iteration depends on; behind it in memory x, the gradient there, steps and changes of the
+ * gradient. */
+typedef struct npr_lbfgs_state {
+    int64_t done, held, newest; /* iterations made; steps held, the newest one */
+    int64_t evaluations;        /* of the function */
+    double f, rho[NPR_LBFGS_KEPT];
+} npr_lbfgs_state;
+
 typedef struct npr_lbfgs {
     size_t n;
     int iterations;   /* at most */
     double tolerance; /* ends when no value of the gradient is larger */
     npr_status (*value)(void *self, const double *x, double *f, double *gradient);
+    npr_status (*step)(void *self); /* told after each iteration, the state being whole; NULL: nobody is */
     void *self;
-    int done;          /* out: iterations made */
-    double f, largest; /* out: value, largest value of the gradient */
-    double *work;      /* of make, released with free() */
+    double largest;         /* out: largest value of the gradient */
+    npr_lbfgs_state *state; /* of make, as are the others; release with npr_lbfgs_free() */
+    size_t bytes;           /* of the state with all that is behind it */
+    double *x, *work;       /* [n] the point, in the state: the start before run, the result after it */
 } npr_lbfgs;
 
-npr_status npr_lbfgs_make(npr_lbfgs *o); /* memory for n variables */
-npr_status npr_lbfgs_run(npr_lbfgs *o, double *x);
+npr_status npr_lbfgs_make(npr_lbfgs *o); /* memory for n variables; x = 0 */
+void npr_lbfgs_free(npr_lbfgs *o);
 
-/* The methods behind --method=probe and finetune: out [classes][dim]. told: say in the record what was found.
- * Collective. */
+/* From the state as it is: new, or an earlier run's. */
+npr_status npr_lbfgs_run(npr_lbfgs *o);
+
+/* The methods behind --method=probe and finetune: out [classes][dim]. told: say in the record what was found,
+ * and keep the state of the training in the solve's scratch folder. Collective. */
 npr_status npr_train_head(const npr_comm *comm, const npr_solve *s, const npr_material *m, int told,
                           float *out);
-npr_status npr_train_probe(const npr_comm *comm, const npr_solve *s, npr_gradient *g, int told, float *out);
+npr_status npr_train_probe(const npr_comm *comm, const npr_solve *s, npr_gradient *g, int told,
+                           npr_checkpoint *checkpoint, float *out);
 npr_status npr_train_finetune(const npr_comm *comm, const npr_solve *s, npr_gradient *g, int told,
-                              float *out);
+                              npr_checkpoint *checkpoint, float *out);
 
 #endif

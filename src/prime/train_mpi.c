@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
@@ -230,17 +231,22 @@ npr_status npr_train_head(const npr_comm *comm, const npr_solve *s, const npr_ma
     npr_train t = {0};
     npr_gradient g = {0};
     int probe = s->method == NPR_METHOD_PROBE;
+    npr_checkpoint checkpoint = {.log = s->log, .every = s->job->training.keep};
     double start = npr_now(), scale = probe ? 1 : s->job->training.scale;
     npr_status st = npr_train_load(comm, s->log, m, s->job->seed, &t);
     if (!st && !t.rows) st = npr_fail(NPR_EDATA, "no row has a label: there is nothing to train on");
     if (!st)
         st = npr_agree(comm, npr_gradient_make(&t, s->text.classes, s->job->threads, scale, &g), "training");
-    if (!st)
-        st = probe ? npr_train_probe(comm, s, &g, told, out) : npr_train_finetune(comm, s, &g, told, out);
+    if (!st && told && s->scratch) {
+        checkpoint.path = npr_path("%s/training", s->scratch);
+        st = npr_agree(comm, checkpoint.path ? NPR_OK : npr_last(), "training");
+    }
+    if (!st) st = (probe ? npr_train_probe : npr_train_finetune)(comm, s, &g, told, &checkpoint, out);
     if (!st && told) {
         npr_record_int(s->rec, "result.training.rows", t.rows);
         npr_record_time(comm, s->rec, "training", npr_now() - start);
     }
+    free(checkpoint.path);
     npr_gradient_free(&g);
     npr_train_free(&t);
     return st;

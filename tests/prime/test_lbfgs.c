@@ -39,49 +39,83 @@ static npr_status failing(void *self, const double *x, double *f, double *g)
     return bowl(self, x, f, g);
 }
 
+static const double start[4] = {-1.2, 1, 3, -2};
+
 static void test_minima(void)
 {
     npr_lbfgs o = {.n = 4, .iterations = 200, .tolerance = 1e-9, .value = valley};
-    double x[4] = {-1.2, 1, 3, -2};
     CHECK_OK(npr_lbfgs_make(&o));
-    CHECK_OK(npr_lbfgs_run(&o, x));
-    for (int i = 0; i < 4; i++) CHECK_NEAR(x[i], 1, 1e-8);
-    CHECK(o.largest <= 1e-9 && o.f < 1e-15 && o.done < 200);
-    free(o.work);
+    memcpy(o.x, start, sizeof start);
+    CHECK_OK(npr_lbfgs_run(&o));
+    for (int i = 0; i < 4; i++) CHECK_NEAR(o.x[i], 1, 1e-8);
+    CHECK(o.largest <= 1e-9 && o.state->f < 1e-15 && o.state->done < 200);
+    npr_lbfgs_free(&o);
     npr_lbfgs b = {.n = 300, .iterations = 500, .tolerance = 1e-7, .value = bowl};
-    double y[300] = {0};
     b.self = &b;
     CHECK_OK(npr_lbfgs_make(&b));
-    CHECK_OK(npr_lbfgs_run(&b, y));
-    for (int i = 0; i < 300; i++) CHECK_NEAR(y[i], i, 1e-6);
-    int done = b.done;
-    CHECK_OK(npr_lbfgs_run(&b, y)); /* from the minimum: nothing left to do */
-    CHECK_INT(b.done, 0);
+    CHECK_OK(npr_lbfgs_run(&b));
+    for (int i = 0; i < 300; i++) CHECK_NEAR(b.x[i], i, 1e-6);
+    int64_t done = b.state->done;
+    CHECK_OK(npr_lbfgs_run(&b)); /* from the minimum: nothing left to do */
+    CHECK_INT(b.state->done, done);
     CHECK(done > 5);
-    free(b.work);
+    npr_lbfgs_free(&b);
 }
 
 static void test_ends(void)
 {
     npr_lbfgs o = {.n = 4, .iterations = 3, .tolerance = 1e-9, .value = valley};
-    double x[4] = {-1.2, 1, 3, -2};
     CHECK_OK(npr_lbfgs_make(&o));
-    CHECK_OK(npr_lbfgs_run(&o, x));
-    CHECK_INT(o.done, 3);
+    memcpy(o.x, start, sizeof start);
+    CHECK_OK(npr_lbfgs_run(&o));
+    CHECK_INT(o.state->done, 3);
     CHECK(o.largest > 1e-9);
-    free(o.work);
+    npr_lbfgs_free(&o);
     npr_lbfgs b = {.n = 5, .iterations = 100, .tolerance = 1e-9, .value = failing};
-    double y[5] = {0};
     b.self = &b;
     calls = 0;
     CHECK_OK(npr_lbfgs_make(&b));
-    CHECK_FAILS(npr_lbfgs_run(&b, y), NPR_ESTOP, "enough");
-    free(b.work);
+    CHECK_FAILS(npr_lbfgs_run(&b), NPR_ESTOP, "enough");
+    npr_lbfgs_free(&b);
+}
+
+static npr_status count(void *self)
+{
+    (void)self;
+    calls++;
+    return NPR_OK;
+}
+
+/* Ended after any iteration and gone on with from its state alone, a run comes to the same bits. */
+static void test_goes_on(void)
+{
+    npr_lbfgs whole = {.n = 4, .iterations = 25, .tolerance = 1e-9, .value = valley, .step = count};
+    CHECK_OK(npr_lbfgs_make(&whole));
+    memcpy(whole.x, start, sizeof start);
+    calls = 0;
+    CHECK_OK(npr_lbfgs_run(&whole));
+    CHECK_INT(calls, whole.state->evaluations + 25);
+    for (int n = 0; n < 25; n++) {
+        npr_lbfgs first = {.n = 4, .iterations = n, .tolerance = 1e-9, .value = valley};
+        npr_lbfgs second = {.n = 4, .iterations = 25, .tolerance = 1e-9, .value = valley};
+        CHECK_OK(npr_lbfgs_make(&first));
+        CHECK_OK(npr_lbfgs_make(&second));
+        memcpy(first.x, start, sizeof start);
+        CHECK_OK(npr_lbfgs_run(&first));
+        CHECK_INT(first.bytes, second.bytes);
+        memcpy(second.state, first.state, first.bytes);
+        CHECK_OK(npr_lbfgs_run(&second));
+        CHECK(!memcmp(second.state, whole.state, whole.bytes));
+        npr_lbfgs_free(&first);
+        npr_lbfgs_free(&second);
+    }
+    npr_lbfgs_free(&whole);
 }
 
 int main(void)
 {
     test_minima();
     test_ends();
+    test_goes_on();
     return TEST_END();
 }

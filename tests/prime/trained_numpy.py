@@ -98,5 +98,40 @@ def test_finetune(w, tmp):
     check(failed.returncode == 74 and "rank 1" in failed.stderr, f"a fault in training: {failed.stderr}")
 
 
+def test_goes_on(w, tmp):
+    """Killed or stopped in training, the same command goes on, on another number of ranks, and ends with the same bytes."""
+    options = dict(head=w["head"], pool=w["pool"], test=w["test"], epochs=3, batch=32, checkpoint=0)
+
+    def said(r):
+        return facts(dict(line.split("=", 1) for line in r.stdout.splitlines() if "=" in line))
+
+    def ended(out, ranks, fault, **more):
+        command = ["mpirun", "-n", str(ranks), f"{BIN}/npr-solve", f"--out={out}"]
+        command += [f"--{k}={v}" for k, v in {**options, **more}.items()]
+        return subprocess.run(command, capture_output=True, text=True, env=dict(os.environ, NPR_FAULT=fault), timeout=100)
+
+    for method, words in (("probe", "the probe goes on after"), ("finetune", "fine-tuning goes on after")):
+        whole = facts(run("npr-solve", 2, method=method, out=f"{tmp}/whole-{method}", **options))
+        for how, code in (("kill", None), ("stop", 75), ("fail", 74)):
+            out = f"{tmp}/{method}-{how}"
+            r = ended(out, 3, f"solve.train@1:6={how}", method=method)
+            check(r.returncode == code or (code is None and r.returncode), f"{method}, {how}: {r.returncode}: {r.stderr}")
+            r = ended(out, 2, "", method=method)
+            check(r.returncode == 0 and words in r.stderr, f"{method} after {how}: {r.stderr}")
+            check(said(r) == whole, f"{method} after {how}: another record")
+            for part in sorted(os.listdir(out)):
+                check(open(f"{out}/{part}", "rb").read() == open(f"{tmp}/whole-{method}/{part}", "rb").read(), f"{method} after {how}: {part}")
+            check(not os.path.exists(f"{out}/.work"), "the state is removed with the rest of unfinished work")
+        # a state that is damaged is as good as none
+        out = f"{tmp}/{method}-damaged"
+        ended(out, 1, "solve.train@0:6=fail", method=method)
+        with open(f"{out}/.work/training", "r+b") as f:
+            f.seek(200)
+            f.write(b"!")
+        r = ended(out, 1, "", method=method)
+        check(r.returncode == 0 and "is damaged: the training begins anew" in r.stderr, f"{method}, damaged: {r.stderr}")
+        check(said(r) == whole, f"{method}, damaged: another record")
+
+
 if __name__ == "__main__":
-    run_tests("trained_numpy", test_probe, test_finetune)
+    run_tests("trained_numpy", test_probe, test_finetune, test_goes_on)
