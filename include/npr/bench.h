@@ -31,8 +31,8 @@ typedef struct npr_bench_transductive_job {
 npr_status npr_bench_transductive(const npr_comm *comm, const npr_log *log, npr_record *rec,
                                   const npr_bench_transductive_job *job);
 
-/* Class sums of made-up rows in memory, each thread its own as a rank has them, alternating with reading the
- * same bytes; medians. On rank 0. Adds bench.means.*. Collective. */
+/* Class sums of made-up rows in memory, labels at random and in order, each thread its own as a rank has
+ * them, alternating with reading the same bytes; medians. On rank 0. Adds bench.means.*. Collective. */
 typedef struct npr_bench_means_job {
     int64_t rows;
     int dim, classes, threads, repeats;

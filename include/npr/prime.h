@@ -21,6 +21,9 @@ typedef struct npr_means {
     double *sum;     /* [classes][dim] */
     int64_t *count;  /* [classes] rows */
     int64_t *weight; /* [classes] rows, each as often as its count says */
+    int32_t *part;   /* [classes][stride] sums of the last few rows, in units of 2^-24; all 0 between calls */
+    uint8_t *held;   /* [classes] rows in part */
+    int stride;
 } npr_means;
 
 npr_status npr_means_make(int classes, int dim, npr_means *m);

@@ -1,62 +1,63 @@
-/* kernel.c - sums of binary16 rows of one class in double: portable, AVX2 (a few rows at a time in floats, as long
- * as that is exact) and AVX-512. No addition rounds
- * (see mean.c), so all kernels give the same bits. */
-#include <stddef.h>
-
-#include "base/half.h"
+/* kernel.c - sums of labelled binary16 rows: plain C, AVX2 and AVX-512. No addition rounds (see mean.c), so
+ * all kernels give the same bits. */
 #include "prime/mean.h"
 
-/* Columns from `column` on: all of them, or what is left of a row behind the last whole slice. */
-static unsigned sum_columns(const npr_batch *b, int from, int to, int column, double *sum)
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "base/mem.h"
+
+/* Row x, `times` times, from `column` on: all of it, or what is left behind the last whole slice. Returns the
+ * largest magnitude met. 29 and 11 bits: the product is exact. */
+static unsigned add_columns(const uint16_t *x, int column, int dim, double times, double *sum)
 {
     enum { BLOCK = 64 };
     unsigned most = 0;
-    float x[BLOCK];
-    for (int i = from; i < to && column < b->dim; i++) {
-        const uint16_t *row = b->emb + (size_t)b->order[i] * (size_t)b->dim;
-        for (int j = column; j < b->dim; j += BLOCK) {
-            int m = b->dim - j < BLOCK ? b->dim - j : BLOCK;
-            npr_half_to_float(row + j, x, (size_t)m);
-            for (int u = 0; u < m; u++) {
-                unsigned magnitude = row[j + u] & 0x7fffu;
-                most = magnitude > most ? magnitude : most;
-                sum[j + u] += (double)x[u];
-            }
+    float f[BLOCK];
+    for (int j = column; j < dim; j += BLOCK) {
+        int m = dim - j < BLOCK ? dim - j : BLOCK;
+        npr_half_to_float(x + j, f, (size_t)m);
+        for (int u = 0; u < m; u++) {
+            unsigned magnitude = x[j + u] & 0x7fffu;
+            most = magnitude > most ? magnitude : most;
+            sum[j + u] += times * (double)f[u];
         }
     }
     return most;
 }
 
-static unsigned sum_portable(const npr_batch *b, int from, int to, double *sum)
+static double *sum_of(npr_means *m, int32_t label)
 {
-    return sum_columns(b, from, to, 0, sum);
+    return m->sum + (size_t)label * (size_t)m->dim;
 }
 
-unsigned npr_sum_counted(const npr_batch *b, const int32_t *count, int from, int to, double *sum)
+static unsigned larger(unsigned a, unsigned b)
 {
-    enum { BLOCK = 64 };
+    return a > b ? a : b;
+}
+
+unsigned npr_sum_counted(npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
+                         int64_t n)
+{
     unsigned most = 0;
-    float x[BLOCK];
-    for (int i = from; i < to; i++) {
-        const uint16_t *row = b->emb + (size_t)b->order[i] * (size_t)b->dim;
-        double times = count[b->order[i]];
-        for (int j = 0; j < b->dim; j += BLOCK) {
-            int m = b->dim - j < BLOCK ? b->dim - j : BLOCK;
-            npr_half_to_float(row + j, x, (size_t)m);
-            for (int u = 0; u < m; u++) {
-                unsigned magnitude = row[j + u] & 0x7fffu;
-                most = magnitude > most ? magnitude : most;
-                sum[j + u] += times * (double)x[u]; /* 29 and 11 bits: exact */
-            }
-        }
-    }
+    for (int64_t i = 0; i < n; i++)
+        if (label[i] >= 0)
+            most = larger(
+                most, add_columns(emb + i * m->dim, 0, m->dim, count ? count[i] : 1, sum_of(m, label[i])));
     return most;
+}
+
+static npr_status sum_portable(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n,
+                               unsigned *most)
+{
+    *most = npr_sum_counted(m, emb, label, NULL, n);
+    return NPR_OK;
 }
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-
-enum { AHEAD = 16 }; /* rows fetched ahead: sorted rows lie anywhere in the batch */
 
 /* Of eight unsigned values, by the instruction that finds the least. */
 __attribute__((target("sse4.1"))) static inline unsigned largest(__m128i magnitude)
@@ -65,22 +66,45 @@ __attribute__((target("sse4.1"))) static inline unsigned largest(__m128i magnitu
     return 0xffffu & ~(unsigned)_mm_cvtsi128_si32(least);
 }
 
+/* ---- AVX-512: rows sorted by class, a batch at a time
+ * ------------------------------------------------------ */
+
+enum { BATCH = 16384, AHEAD = 16 }; /* rows; sorted rows lie anywhere in the batch and are fetched ahead */
+
+/* A batch of rows and the order to take them in. */
+typedef struct batch {
+    const uint16_t *emb;
+    int dim, rows;        /* rows = length of order */
+    const int32_t *order; /* [rows] row numbers */
+} batch;
+
+/* Counting sort: order[start[c] .. start[c + 1]) = rows of class c, ascending. */
+static void sort_by_class(const int32_t *label, int n, int classes, int32_t *start, int32_t *order)
+{
+    memset(start, 0, ((size_t)classes + 2) * sizeof *start);
+    for (int i = 0; i < n; i++)
+        if (label[i] >= 0) start[label[i] + 2]++;
+    for (int c = 0; c < classes; c++) start[c + 2] += start[c + 1];
+    for (int i = 0; i < n; i++)
+        if (label[i] >= 0) order[start[label[i] + 1]++] = i;
+}
+
 /* Always inlined: GCC takes a function that only prefetches for one without effect and drops the call. */
-__attribute__((always_inline)) static inline void fetch_ahead(const npr_batch *b, int i, int column,
-                                                              int bytes)
+__attribute__((always_inline)) static inline void fetch_ahead(const batch *b, int i, int column, int bytes)
 {
     if (i + AHEAD >= b->rows) return;
     const char *p = (const char *)(b->emb + (size_t)b->order[i + AHEAD] * (size_t)b->dim + column);
     for (int line = 0; line < bytes; line += 64) _mm_prefetch(p + line, _MM_HINT_T0);
 }
 
-/* The sums of a slice of columns stay in 16 registers over all rows of the class. */
-__attribute__((target("avx512f,f16c"))) static unsigned sum_avx512(const npr_batch *b, int from, int to,
-                                                                   double *sum)
+/* Rows order[from .. to) of a class: the sums of a slice of columns stay in 16 registers over all of them. */
+__attribute__((target("avx512f,f16c"))) static unsigned add_class(const batch *b, int from, int to,
+                                                                  double *sum)
 {
     enum { LANES = 8, REGISTERS = 16, SLICE = LANES * REGISTERS };
     const __m128i mask = _mm_set1_epi16(0x7fff);
     __m128i worst = _mm_setzero_si128();
+    unsigned most = 0;
     int j = 0;
     for (; j + SLICE <= b->dim; j += SLICE) {
         __m512d s[REGISTERS];
@@ -97,109 +121,131 @@ __attribute__((target("avx512f,f16c"))) static unsigned sum_avx512(const npr_bat
         }
         for (int u = 0; u < REGISTERS; u++) _mm512_storeu_pd(sum + j + LANES * u, s[u]);
     }
-    unsigned rest = sum_columns(b, from, to, j, sum), most = largest(worst);
-    return most > rest ? most : rest;
+    for (int i = from; i < to && j < b->dim; i++)
+        most = larger(most, add_columns(b->emb + (size_t)b->order[i] * (size_t)b->dim, j, b->dim, 1, sum));
+    return larger(most, largest(worst));
 }
 
-/* ---- AVX2 -----------------------------------------------------------------------------------------------
- */
-
-enum { TOGETHER = 8, SLICE = 64, EIGHTS = SLICE / 8 }; /* rows added as floats; columns at a time */
-enum { INEXACT = 0x20 };                               /* of MXCSR: some result was rounded */
-
-/* Bring in the same columns of the next group. Always inlined, as fetch_ahead(). */
-__attribute__((always_inline)) static inline void fetch_slice(const npr_batch *b, int i, int n, int column)
+static npr_status sum_avx512(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n,
+                             unsigned *most)
 {
-    for (int k = i + n; k < i + 2 * n && k < b->rows; k++) {
-        const char *p = (const char *)(b->emb + (size_t)b->order[k] * (size_t)b->dim + column);
-        for (int line = 0; line < 2 * SLICE; line += 64) _mm_prefetch(p + line, _MM_HINT_T0);
+    int32_t *start = npr_alloc((size_t)m->classes + 2, sizeof *start, "sorting rows by class");
+    int32_t *order = npr_alloc(BATCH, sizeof *order, "sorting rows by class");
+    npr_status st = start && order ? NPR_OK : npr_last();
+    *most = 0;
+    for (int64_t row0 = 0; row0 < n && !st; row0 += BATCH) {
+        int rows = (int)(n - row0 < BATCH ? n - row0 : BATCH);
+        sort_by_class(label + row0, rows, m->classes, start, order);
+        batch b = {emb + row0 * m->dim, m->dim, start[m->classes], order};
+        for (int c = 0; c < m->classes; c++)
+            if (start[c] < start[c + 1])
+                *most = larger(*most, add_class(&b, start[c], start[c + 1], sum_of(m, c)));
     }
+    free(start);
+    free(order);
+    return st;
 }
 
-__attribute__((target("avx2,f16c"), always_inline)) static inline void add_to_doubles(double *sum, __m256 x)
+/* ---- AVX2: rows as they lie ------------------------------------------------------------------------------
+ * Rows taken in any but their own order reach only half of the memory's speed on the machine this was
+ * measured on (Zen 3: 7 to 8 GB/s of 16, whatever is fetched ahead), so rows are not sorted: two streams of
+ * them, the first half and the second, are read side by side, a cache line of each in turn, and added to the
+ * class they belong to. What is read and written beside each row must then be small. It is the class's sum of
+ * at most HELD rows in 32-bit integers of 2^-24: a value is at most 2^24 of them, so 127 values stay below
+ * 2^31. A binary16 is made one by four instructions without rounding: to a float (11 bits), times 2^24 by
+ * adding to its exponent (zero becomes 2^-103, which converts to 0), to an integer. Full sums, and all at the
+ * end, are added to the doubles, exactly as well. */
+
+enum { LINE = 32, HELD = 127, FETCH = 1024 }; /* values of a cache line; rows; bytes a stream is read ahead */
+
+__attribute__((target("avx2"))) static void release(npr_means *m, int c)
 {
-    __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(x)),
-            high = _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1));
-    _mm256_storeu_pd(sum, _mm256_add_pd(_mm256_loadu_pd(sum), low));
-    _mm256_storeu_pd(sum + 4, _mm256_add_pd(_mm256_loadu_pd(sum + 4), high));
+    int32_t *part = m->part + (size_t)c * (size_t)m->stride;
+    double *sum = sum_of(m, c);
+    int end = m->dim / LINE * LINE;
+    for (int j = 0; j < end; j += 4) {
+        __m256d v = _mm256_cvtepi32_pd(_mm_load_si128((const __m128i *)(const void *)(part + j)));
+        v = _mm256_mul_pd(v, _mm256_set1_pd(0x1p-24));
+        _mm256_storeu_pd(sum + j, _mm256_add_pd(_mm256_loadu_pd(sum + j), v));
+        _mm_store_si128((__m128i *)(void *)(part + j), _mm_setzero_si128());
+    }
+    m->held[c] = 0;
 }
 
-/* A slice in doubles, row by row: where a sum of floats was rounded. */
-__attribute__((target("avx2,f16c"))) static void add_singly(const uint16_t *const *row, int n, int j,
-                                                            double *sum)
+/* The integers of a class, with room for two rows more: the two at hand may be of the same class. */
+static int32_t *hold(npr_means *m, int c)
 {
-    for (int k = 0; k < n; k++)
-        for (int u = 0; u < SLICE; u += 8)
-            add_to_doubles(sum + j + u,
-                           _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row[k] + j + u))));
+    if (m->held[c] + 2 > HELD) release(m, c);
+    m->held[c]++;
+    return m->part + (size_t)c * (size_t)m->stride;
 }
 
-/* The accumulators pass through the reading of the flag, so that no addition moves across it. */
-#define PIN(f)                                                                                               \
-    "+x"((f)[0]), "+x"((f)[1]), "+x"((f)[2]), "+x"((f)[3]), "+x"((f)[4]), "+x"((f)[5]), "+x"((f)[6]),        \
-        "+x"((f)[7])
-
-/* A float has 24 bits for values of 11, so it holds the sum of a few of them exactly, but where very large
- * and very small ones meet. The processor keeps a flag for that; only if it is up are the rows added as
- * doubles, whose conversion is what costs. *worst takes the largest magnitudes in. */
-__attribute__((target("avx2,f16c"), always_inline)) static inline void
-add_together(const uint16_t *const *row, int n, int j, double *sum, __m256i *worst)
+__attribute__((target("avx2,f16c"), always_inline)) static inline __m256i
+add_line(const uint16_t *x, int32_t *part, __m256i worst)
 {
-    const __m256i mask = _mm256_set1_epi16(0x7fff);
-    __m256i most = *worst;
-    __m256 f[EIGHTS];
-    unsigned before, clear, after;
-    for (int u = 0; u < EIGHTS; u++) f[u] = _mm256_setzero_ps();
-    __asm__ volatile("vstmxcsr %0" : "=m"(before), PIN(f));
-    clear = before & ~(unsigned)INEXACT;
-    __asm__ volatile("vldmxcsr %8" : PIN(f) : "m"(clear));
-    for (int k = 0; k < n; k++) {
-        const __m128i *x = (const __m128i *)(const void *)(row[k] + j);
-#pragma GCC unroll 8
-        for (int u = 0; u < EIGHTS; u++) f[u] = _mm256_add_ps(f[u], _mm256_cvtph_ps(_mm_loadu_si128(x + u)));
+    const __m256i mask = _mm256_set1_epi16(0x7fff), scale = _mm256_set1_epi32(24 << 23);
+    _mm_prefetch((const char *)x + FETCH, _MM_HINT_T0);
 #pragma GCC unroll 4
-        for (int u = 0; u < EIGHTS; u += 2) {
-            __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)(x + u));
-            most = _mm256_max_epu16(most, _mm256_and_si256(h, mask));
-        }
+    for (int u = 0; u < LINE; u += 8) {
+        __m256 f = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(x + u)));
+        __m256i v = _mm256_cvtps_epi32(_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(f), scale)));
+        __m256i *p = (__m256i *)(void *)(part + u);
+        _mm256_store_si256(p, _mm256_add_epi32(_mm256_load_si256(p), v));
     }
-    *worst = most;
-    __asm__ volatile("vstmxcsr %0" : "=m"(after), PIN(f));
-    __asm__ volatile("vldmxcsr %0" : : "m"(before));
-    if (after & INEXACT) {
-        add_singly(row, n, j, sum);
-        return;
+#pragma GCC unroll 2
+    for (int u = 0; u < LINE; u += 16) {
+        __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)(x + u));
+        worst = _mm256_max_epu16(worst, _mm256_and_si256(h, mask));
     }
-#pragma GCC unroll 8
-    for (int u = 0; u < EIGHTS; u++) add_to_doubles(sum + j + 8 * u, f[u]);
+    return worst;
 }
 
-/* Rows of a class, so many at a time that they stay in the first cache, a slice of columns after the other.
- */
-__attribute__((target("avx2,f16c"))) static unsigned sum_avx2(const npr_batch *b, int from, int to,
-                                                              double *sum)
+/* The row at x of class a and the one at y of class b; either may be of none (< 0). */
+__attribute__((target("avx2,f16c"))) static __m256i add_rows(npr_means *m, const uint16_t *x, int a,
+                                                             const uint16_t *y, int b, __m256i worst)
+{
+    int end = m->dim / LINE * LINE;
+    if (a >= 0 && b >= 0) {
+        int32_t *p = hold(m, a), *q = hold(m, b);
+        for (int j = 0; j < end; j += LINE) {
+            worst = add_line(x + j, p + j, worst);
+            worst = add_line(y + j, q + j, worst);
+        }
+    } else if (a >= 0 || b >= 0) {
+        int32_t *p = hold(m, a >= 0 ? a : b);
+        const uint16_t *one = a >= 0 ? x : y;
+        for (int j = 0; j < end; j += LINE) worst = add_line(one + j, p + j, worst);
+    }
+    return worst;
+}
+
+__attribute__((target("avx2,f16c"))) static npr_status
+sum_avx2(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n, unsigned *most)
 {
     __m256i worst = _mm256_setzero_si256();
-    int end = b->dim / SLICE * SLICE;
-    for (int i = from; i < to; i += TOGETHER) {
-        const uint16_t *row[TOGETHER];
-        int n = to - i < TOGETHER ? to - i : TOGETHER;
-        for (int k = 0; k < n; k++) row[k] = b->emb + (size_t)b->order[i + k] * (size_t)b->dim;
-        for (int j = 0; j < end; j += SLICE) {
-            fetch_slice(b, i, n, j);
-            add_together(row, n, j, sum, &worst);
-        }
+    int64_t half = (n + 1) / 2;
+    int end = m->dim / LINE * LINE;
+    unsigned rest = 0;
+    for (int64_t i = 0; i < half; i++) {
+        int64_t other = half + i < n ? half + i : i; /* an odd number: the last row is alone */
+        worst = add_rows(m, emb + i * m->dim, label[i], emb + other * m->dim, other > i ? label[other] : -1,
+                         worst);
     }
-    unsigned rest = sum_columns(b, from, to, end, sum);
-    unsigned most = largest(_mm_max_epu16(_mm256_castsi256_si128(worst), _mm256_extracti128_si256(worst, 1)));
-    return most > rest ? most : rest;
+    for (int c = 0; c < m->classes; c++)
+        if (m->held[c]) release(m, c);
+    for (int64_t i = 0; i < n && end < m->dim; i++)
+        if (label[i] >= 0)
+            rest = larger(rest, add_columns(emb + i * m->dim, end, m->dim, 1, sum_of(m, label[i])));
+    *most = larger(rest,
+                   largest(_mm_max_epu16(_mm256_castsi256_si128(worst), _mm256_extracti128_si256(worst, 1))));
+    return NPR_OK;
 }
 #endif
 
 npr_sum_kernel npr_sum_kernel_at(int i, const char **name)
 {
 #if defined(__x86_64__)
-    int f16c = __builtin_cpu_supports("f16c");
+    int f16c = npr_half_in_hardware();
     if (f16c && __builtin_cpu_supports("avx512f") && i-- == 0) return *name = "avx512", sum_avx512;
     if (f16c && __builtin_cpu_supports("avx2") && i-- == 0) return *name = "avx2", sum_avx2;
 #endif

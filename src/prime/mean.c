@@ -16,7 +16,6 @@
 #include "prime/mean.h"
 
 enum {
-    BATCH = 16384,      /* rows sorted at a time: their sums stay in registers, the rows in the caches */
     HALF_ONE = 0x3c00,  /* 1.0 as binary16; larger magnitudes, infinities and NaN lie above */
     MOST_ROWS = 1 << 29 /* weight of a class: the proof's limit */
 };
@@ -29,11 +28,17 @@ npr_status npr_means_make(int classes, int dim, npr_means *m)
     m->sum = npr_alloc_aligned(n, sizeof *m->sum, "the class sums");
     m->count = npr_alloc((size_t)classes, sizeof *m->count, "the class counts");
     m->weight = npr_alloc((size_t)classes, sizeof *m->weight, "the class counts");
-    if (!m->sum || !m->count || !m->weight) {
+    m->stride = (dim + 15) / 16 * 16 +
+                16; /* a line more: rows of 2^n values do not all start in the same cache sets */
+    size_t parts = (size_t)classes * (size_t)m->stride;
+    m->part = npr_alloc_aligned(parts, sizeof *m->part, "the class sums");
+    m->held = npr_alloc((size_t)classes, sizeof *m->held, "the class counts");
+    if (!m->sum || !m->count || !m->weight || !m->part || !m->held) {
         npr_means_free(m);
         return NPR_EINTERNAL;
     }
     memset(m->sum, 0, n * sizeof *m->sum);
+    memset(m->part, 0, parts * sizeof *m->part);
     return NPR_OK;
 }
 
@@ -42,15 +47,19 @@ void npr_means_free(npr_means *m)
     free(m->sum);
     free(m->count);
     free(m->weight);
+    free(m->part);
+    free(m->held);
     m->sum = NULL;
+    m->part = NULL;
+    m->held = NULL;
     m->count = m->weight = NULL;
 }
 
 /* A value outside [-1, 1] was met: say where. */
-static npr_status refuse_value(const uint16_t *emb, int dim, int64_t n)
+static npr_status refuse_value(const uint16_t *emb, const int32_t *label, int dim, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
-        for (int j = 0; j < dim; j++)
+        for (int j = 0; j < dim && label[i] >= 0; j++)
             if ((emb[i * dim + j] & 0x7fff) > HALF_ONE)
                 return npr_fail(NPR_EDATA,
                                 "row %lld has the value %g in column %d; unit vectors lie within [-1, 1]",
@@ -76,31 +85,6 @@ npr_status npr_means_check(const npr_means *m)
     return NPR_OK;
 }
 
-/* Counting sort: order[start[c] .. start[c + 1]) = rows of class c, ascending. */
-static void sort_by_class(const int32_t *label, int n, int classes, int32_t *start, int32_t *order)
-{
-    memset(start, 0, ((size_t)classes + 2) * sizeof *start);
-    for (int i = 0; i < n; i++)
-        if (label[i] >= 0) start[label[i] + 2]++;
-    for (int c = 0; c < classes; c++) start[c + 2] += start[c + 1];
-    for (int i = 0; i < n; i++)
-        if (label[i] >= 0) order[start[label[i] + 1]++] = i;
-}
-
-/* Rows order[from .. to) of a batch, all of class c. Returns the largest magnitude met. */
-static unsigned add_class(npr_means *m, const npr_batch *b, const int32_t *count, int from, int to, int c)
-{
-    const char *name;
-    double *sum = m->sum + (size_t)c * (size_t)m->dim;
-    m->count[c] += to - from;
-    if (!count) {
-        m->weight[c] += to - from;
-        return npr_sum_kernel_at(0, &name)(b, from, to, sum);
-    }
-    for (int i = from; i < to; i++) m->weight[c] += count[b->order[i]];
-    return npr_sum_counted(b, count, from, to, sum);
-}
-
 static npr_status check_counts(const int32_t *label, const int32_t *count, int64_t n)
 {
     for (int64_t i = 0; count && i < n; i++)
@@ -118,26 +102,20 @@ npr_status npr_means_add(npr_means *m, const uint16_t *emb, const int32_t *label
 npr_status npr_means_add_counted(npr_means *m, const uint16_t *emb, const int32_t *label,
                                  const int32_t *count, int64_t n)
 {
+    const char *name;
+    unsigned most;
     NPR_TRY(check_labels(m, label, n));
     NPR_TRY(check_counts(label, count, n));
-    int32_t *start = npr_alloc((size_t)m->classes + 2, sizeof *start, "sorting rows by class");
-    int32_t *order = npr_alloc(BATCH, sizeof *order, "sorting rows by class");
-    npr_status st = start && order ? NPR_OK : NPR_EINTERNAL;
-    for (int64_t row0 = 0; row0 < n && !st; row0 += BATCH) {
-        int rows = (int)(n - row0 < BATCH ? n - row0 : BATCH);
-        sort_by_class(label + row0, rows, m->classes, start, order);
-        npr_batch batch = {emb + row0 * m->dim, m->dim, start[m->classes], order};
-        unsigned most = 0;
-        for (int c = 0; c < m->classes; c++) {
-            if (start[c] == start[c + 1]) continue;
-            unsigned magnitude = add_class(m, &batch, count ? count + row0 : NULL, start[c], start[c + 1], c);
-            most = magnitude > most ? magnitude : most;
+    if (count)
+        most = npr_sum_counted(m, emb, label, count, n);
+    else
+        NPR_TRY(npr_sum_kernel_at(0, &name)(m, emb, label, n, &most));
+    for (int64_t i = 0; i < n; i++)
+        if (label[i] >= 0) {
+            m->count[label[i]]++;
+            m->weight[label[i]] += count ? count[i] : 1;
         }
-        if (most > HALF_ONE) st = refuse_value(emb, m->dim, n);
-    }
-    free(start);
-    free(order);
-    return st ? st : npr_means_check(m);
+    return most > HALF_ONE ? refuse_value(emb, label, m->dim, n) : npr_means_check(m);
 }
 
 void npr_means_unit(const npr_means *m, float *out)

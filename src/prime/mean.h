@@ -6,18 +6,14 @@
 
 #include "npr/prime.h"
 
-/* A batch of rows and the order to take them in (sorted by class). */
-typedef struct npr_batch {
-    const uint16_t *emb;  /* binary16 rows of dim values */
-    int dim, rows;        /* rows = length of order */
-    const int32_t *order; /* [rows] row numbers */
-} npr_batch;
+/* Add n rows of m->dim values to m->sum; those labelled < 0 are skipped. *most: the largest magnitude met, as
+ * the bits of a binary16; above 1 the sums are spoiled. */
+typedef npr_status (*npr_sum_kernel)(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n,
+                                     unsigned *most);
 
-/* Add rows order[from .. to) to sum [dim]. Returns the largest magnitude met, as the bits of a binary16. */
-typedef unsigned (*npr_sum_kernel)(const npr_batch *b, int from, int to, double *sum);
-
-/* The same with row i taken count[i] times; portable. */
-unsigned npr_sum_counted(const npr_batch *b, const int32_t *count, int from, int to, double *sum);
+/* The same in plain C with row i taken count[i] times (NULL: once). Returns the largest magnitude. */
+unsigned npr_sum_counted(npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
+                         int64_t n);
 
 /* Kernels this machine can run, best first: i = 0, 1, ... until NULL. All give the same bits. */
 npr_sum_kernel npr_sum_kernel_at(int i, const char **name);

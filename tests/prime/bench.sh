@@ -8,7 +8,10 @@ number() { # KEY: its value is a number above 0
     grep -Eq "^bench\.$1=[0-9.e+-]*[1-9]" out || fail "no number for $1: $(grep "$1" out)"
 }
 must 2 npr-bench --what=means --rows=3001 --dim=70 --classes=9 --threads=2 --repeats=3
-for key in ms gb_per_s read_gb_per_s share_of_bandwidth; do number "means.$key"; done
+number means.read_gb_per_s
+for order in random sorted; do
+    for key in ms gb_per_s share_of_bandwidth; do number "means.$order.$key"; done
+done
 must 1 npr-bench --what=transductive --rows=2000 --images=30 --dim=64 --k=10
 for key in kept seconds gflop_per_s share_of_sgemm peak_memory_gib; do number "transductive.$key"; done
 kept=$(sed -n 's/^bench.transductive.kept=//p' out)

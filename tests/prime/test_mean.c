@@ -81,63 +81,104 @@ static void test_any_cut_gives_the_same_bits(void)
     npr_means_free(&whole);
 }
 
-/* Each kernel on each width around its slices: same sums, same largest magnitude. */
-static void test_kernels_agree(void)
+/* Sums by one kernel from n rows of x, from sums that are j in column j. Returns the largest magnitude met.
+ */
+static unsigned sums_by(npr_sum_kernel kernel, const uint16_t *x, const int32_t *l, int n, int classes,
+                        int dim, double *sum)
 {
-    enum { WIDEST = 300, N = 23 };
-    static const int dims[] = {1, 7, 31, 32, 33, 127, 128, 129, 160, 256, WIDEST};
-    int32_t order[N];
-    for (int i = 0; i < N; i++) order[i] = (i * 17) % 50;
-    for (size_t d = 0; d < sizeof dims / sizeof *dims; d++) {
-        npr_batch b = {emb, dims[d], N, order};
-        double first[WIDEST], sum[WIDEST];
-        unsigned first_most = 0;
-        const char *name;
-        npr_sum_kernel kernel;
-        for (int k = 0; (kernel = npr_sum_kernel_at(k, &name)); k++) {
-            for (int j = 0; j < dims[d]; j++) sum[j] = j;
-            unsigned most = kernel(&b, 3, N - 1, sum);
-            if (k == 0) {
-                memcpy(first, sum, sizeof sum);
-                first_most = most;
-            }
-            if (memcmp(first, sum, (size_t)dims[d] * sizeof *sum))
-                fprintf(stderr, "kernel %s, dim %d\n", name, dims[d]);
-            CHECK(memcmp(first, sum, (size_t)dims[d] * sizeof *sum) == 0);
-            CHECK_INT(most, first_most);
-        }
-        CHECK(first_most <= 0x3c00);
-    }
+    npr_means m;
+    unsigned most = 0;
+    CHECK_OK(npr_means_make(classes, dim, &m));
+    for (int c = 0; c < classes; c++)
+        for (int j = 0; j < dim; j++) m.sum[c * dim + j] = j;
+    CHECK_OK(kernel(&m, x, l, n, &most));
+    memcpy(sum, m.sum, (size_t)classes * (size_t)dim * sizeof *sum);
+    for (int c = 0; c < classes; c++) CHECK_INT(m.held[c], 0);
+    npr_means_free(&m);
+    return most;
 }
 
-/* Many rows of one class, all values 1 or -1. */
+/* Each kernel on each width around its slices and on odd and even numbers of rows: same sums, same largest
+ * magnitude. Plain C, the last kernel, is the reference; test_sums_equal_integers() has the one for the
+ * first. */
+static void test_kernels_agree(void)
+{
+    enum { WIDEST = 300, K = 4 };
+    static const int dims[] = {1, 7, 31, 32, 33, 63, 64, 65, 127, 128, 129, 160, 256, WIDEST};
+    static const int32_t l[] = {3, 1, 1, -1, 0, 0, 1, 3, -1, 1, 1, 1, -1, -1, 3, 1, 0, 3, 3, 1, -1, 2, 2};
+    static double want[K * WIDEST], sum[K * WIDEST];
+    for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
+        for (int n = 1; n <= (int)(sizeof l / sizeof *l); n++) {
+            const char *name;
+            npr_sum_kernel kernel;
+            unsigned most = sums_by(npr_sum_kernel_at(0, &name), emb, l, n, K, dims[d], want);
+            CHECK(most <= 0x3c00);
+            for (int k = 1; (kernel = npr_sum_kernel_at(k, &name)); k++) {
+                CHECK_INT(sums_by(kernel, emb, l, n, K, dims[d], sum), most);
+                int equal = memcmp(want, sum, (size_t)K * (size_t)dims[d] * sizeof *sum) == 0;
+                if (!equal) fprintf(stderr, "kernel %s, dim %d, %d rows\n", name, dims[d], n);
+                CHECK(equal);
+            }
+        }
+}
+
+/* Many rows of one class, all 1, all -1, or mixed: more than 32 bits hold of them, on both sides of that.
+ * Beside them the least value there is, which a float would lose. */
 static void test_long_runs(void)
 {
     enum { N = 1000, D = 200 };
     static uint16_t x[N * D];
-    static int32_t order[N];
-    for (int i = 0; i < N; i++) order[i] = i;
-    for (int j = 0; j < N * D; j++)
-        x[j] = j % 3 ? 0x3c00 : 0xbc00; /* 200 columns: the pattern moves from row to row */
-    npr_batch b = {x, D, N, order};
+    static int32_t l[N];
+    static const int sizes[] = {125, 126, 127, 128, 129, 251, 252, 253, 254, 255, 256, 257, 381, N};
     const char *name;
     npr_sum_kernel kernel;
-    for (int k = 0; (kernel = npr_sum_kernel_at(k, &name)); k++)
-        for (int n = 126; n <= N; n += n == 128 ? 872 : 1) {
-            double sum[D] = {0};
-            CHECK_INT(kernel(&b, 0, n, sum), 0x3c00);
-            for (int j = 0; j < D; j++) {
-                int want = 0;
-                for (int i = 0; i < n; i++) want += (i * D + j) % 3 ? 1 : -1;
-                CHECK(sum[j] == want);
+    for (int turn = 0; turn < 3; turn++) {
+        for (int j = 0; j < N * D; j++)
+            x[j] = turn == 0   ? 0x3c00
+                   : turn == 1 ? 0xbc00
+                   : j % 3     ? 0x3c00
+                               : 0xbc00; /* 200 columns: the pattern moves */
+        for (int i = 0; i < N; i++) x[i * D] = i % 50 ? 0x0001 : 0x3c00;
+        for (int k = 0; (kernel = npr_sum_kernel_at(k, &name)); k++)
+            for (size_t z = 0; z < sizeof sizes / sizeof *sizes; z++) {
+                double sum[D], units = 0;
+                int n = sizes[z], wrong = 0;
+                CHECK_INT(sums_by(kernel, x, l, n, 1, D, sum), 0x3c00);
+                for (int i = 0; i < n; i++) units += i % 50 ? 1 : 0x1p24;
+                wrong += sum[0] * 0x1p24 != units;
+                for (int j = 1; j < D; j++) {
+                    int want = j;
+                    for (int i = 0; i < n; i++) want += x[i * D + j] == 0x3c00 ? 1 : -1;
+                    wrong += sum[j] != want;
+                }
+                if (wrong) fprintf(stderr, "kernel %s, %d rows, turn %d\n", name, n, turn);
+                CHECK_INT(wrong, 0);
             }
-        }
-    for (int j = 0; j < N * D; j++) x[j] = 0x3c00;
-    for (int k = 0; (kernel = npr_sum_kernel_at(k, &name)); k++) {
-        double sum[D] = {0};
-        kernel(&b, 0, N, sum);
-        for (int j = 0; j < D; j++) CHECK(sum[j] == N);
     }
+}
+
+/* Every value there is from -1 to 1, each kernel, in each place of a line. */
+static void test_every_value(void)
+{
+    enum { ALL = 2 * 0x3c01, D = 96 };
+    enum { TAKEN = ALL / D + 1 };
+    static uint16_t x[(TAKEN + 1) * D]; /* the last row is room for the shift */
+    static int32_t l[TAKEN];
+    int rows = TAKEN;
+    const char *name;
+    npr_sum_kernel kernel;
+    for (int i = 0; i < ALL; i++) x[i] = (uint16_t)(i / 2 | (i % 2) << 15);
+    for (int i = 0; i < rows; i++) l[i] = i;
+    double *sum = npr_alloc((size_t)rows * D, sizeof *sum, "sums");
+    for (int k = 0; (kernel = npr_sum_kernel_at(k, &name)); k++)
+        for (int shift = 0; shift < 3; shift++) { /* another row's line, another half of the rows */
+            int wrong = 0;
+            CHECK_INT(sums_by(kernel, x + 31 * shift, l, rows, rows, D, sum), 0x3c00);
+            for (int i = 0; i < rows * D; i++)
+                wrong += sum[i] - i % D != (double)npr_half_value(x[31 * shift + i]);
+            CHECK_INT(wrong, 0);
+        }
+    free(sum);
 }
 
 static void test_refusals(void)
@@ -168,6 +209,7 @@ static void test_refusals(void)
     memset(x, 0, sizeof x);
     CHECK_FAILS(npr_means_add(&m, x, l, 10), NPR_EDATA, "row 2 has label 2; the head has classes 0 to 1");
     l[2] = l[5] = l[8] = -1;
+    x[5 * D + 3] = 0x7e00; /* of a row that is left out */
     m.weight[1] = (1 << 29) - 3;
     CHECK_OK(npr_means_add(&m, x, l, 10)); /* the last that fit */
     CHECK_INT(m.weight[1], 1 << 29);
@@ -237,6 +279,7 @@ int main(void)
     test_any_cut_gives_the_same_bits();
     test_kernels_agree();
     test_long_runs();
+    test_every_value();
     test_refusals();
     test_counted_rows_are_repeated_rows();
     test_limit();
