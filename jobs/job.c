@@ -192,7 +192,7 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     }
     npr_stop_install();
     int provided;
-    MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+    MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
     npr_comm comm = npr_comm_make(MPI_COMM_WORLD);
     npr_fault_rank(comm.rank);
     st = run(p, table, &c, &comm);

@@ -303,6 +303,17 @@ npr_status npr_search_inputs_read(const npr_comm *comm, const npr_log *log, cons
     return npr_agree(comm, st, "options");
 }
 
+npr_queries npr_search_queries_view(const npr_queries *q, int q0, int q1)
+{
+    npr_queries v = *q;
+    v.nq = q1 - q0;
+    v.vector += (size_t)q0 * (size_t)q->dim;
+    v.label += q0;
+    v.id += q0;
+    if (v.name) v.name += q0;
+    return v;
+}
+
 void npr_search_inputs_free(npr_search_inputs *in)
 {
     npr_set_free(in->index);

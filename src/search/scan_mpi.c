@@ -12,11 +12,14 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "io/journal.h"
+#include "search/beside.h"
 #include "search/search_stage.h"
 
 enum {
     FORMAT = 1,
-    AGREE_PARTS = 8, /* parts a rank scans before it asks how the others are */
+    ROUND_PARTS = 8,       /* parts a rank scans, at most, before it asks how the others are */
+    ROUNDS = 8,            /* but it asks about so often: the last round's hits are merged after the scan */
+    ROUND_ROWS = 64 << 10, /* and not after fewer rows than this */
 };
 
 /* A record: this head, the counts of the tally, hits per list, the hits. */
@@ -31,8 +34,9 @@ typedef struct scan {
     const npr_search_pass *pass;
     const npr_set_writer *w;
     npr_scanner *scanner;
-    npr_topk *lists;
-    npr_tally *tally; /* of the parts this rank answers for: scanned now, or read from a journal */
+    npr_topk *lists;    /* hits that are not being merged yet */
+    npr_beside *beside; /* the others */
+    npr_tally *tally;   /* of the parts this rank answers for: scanned now, or read from a journal */
     npr_tally of_part;
     npr_journal *journal;
     char *record; /* the one being made */
@@ -40,6 +44,7 @@ typedef struct scan {
     int64_t *owner;    /* [parts] size - rank of the rank that has read its record, 0 = no record */
     int64_t *accepted; /* [parts] 1: this rank has taken the record in */
     int64_t bytes;     /* read in this run */
+    double waited;     /* seconds, for the other ranks at the end of rounds */
     int filling;       /* reading journals: 0 = which records are there, 1 = take them in */
 } scan;
 
@@ -68,17 +73,6 @@ static void tally_add(npr_tally *to, const npr_tally *from)
     to->non_finite += from->non_finite;
     to->rows += from->rows;
     to->bytes += from->bytes;
-}
-
-npr_queries npr_search_queries_view(const npr_queries *q, int q0, int q1)
-{
-    npr_queries v = *q;
-    v.nq = q1 - q0;
-    v.vector += (size_t)q0 * (size_t)q->dim;
-    v.label += q0;
-    v.id += q0;
-    if (v.name) v.name += q0;
-    return v;
 }
 
 /* ---- the journal ------------------------------------------------------------------------------------- */
@@ -242,17 +236,40 @@ static npr_status scan_part(scan *s, int part)
     return NPR_OK;
 }
 
-/* The next AGREE_PARTS parts of every rank; *part and *turn are the same on all. Local. */
-static npr_status scan_round(scan *s, npr_progress *progress, int *part, int64_t *turn)
+/* The next `most` parts of every rank; *part and *turn are the same on all. Local. */
+static npr_status scan_round(scan *s, npr_progress *progress, int64_t most, int *part, int64_t *turn)
 {
     npr_status st = NPR_OK;
-    int64_t end = *turn + (int64_t)AGREE_PARTS * s->comm->size;
+    int64_t end = *turn + most * s->comm->size;
     for (; *part < s->index->parts && *turn < end; ++*part) {
         if (s->owner[*part] || !npr_owns(s->comm, (*turn)++) || st) continue;
         st = scan_part(s, *part);
-        if (!st) npr_progress_add(progress, s->index->part[*part].rows);
+        if (st) continue;
+        npr_beside_enter(s->beside);
+        npr_progress_add(progress, s->index->part[*part].rows);
+        npr_beside_leave(s->beside);
     }
     return st;
+}
+
+/* How the others are, after a round; then what it has found is merged while the next one is scanned. */
+static npr_status end_round(scan *s, npr_status st, const char *what, int last)
+{
+    npr_status merged = npr_beside_finish(s->beside, s->lists);
+    double start = npr_now();
+    st = npr_agree(s->comm, st ? st : merged, what);
+    int worth = !st && !last && npr_beside_worth(s->comm, s->beside);
+    s->waited += npr_now() - start;
+    if (worth) npr_beside_start(s->beside, &s->lists);
+    return st;
+}
+
+/* Parts of a rank in a round, of so many parts and rows in all. */
+static int64_t parts_of_round(int size, int64_t parts, int64_t rows)
+{
+    int64_t most = parts / size / ROUNDS, least = rows ? parts * ROUND_ROWS / rows : 1;
+    if (most < least) most = least;
+    return most < 1 ? 1 : most > ROUND_PARTS ? ROUND_PARTS : most;
 }
 
 /* Scan the parts without a record, dealt out in turn. All ranks agree now and then, so that one that fails
@@ -270,8 +287,11 @@ static npr_status scan_parts(scan *s, const npr_log *log)
     const char *what = s->pass->kind == SEARCH_TRUTH ? "recall" : "scan";
     npr_progress *progress = npr_progress_start(s->comm, log, what, "rows", rows);
     npr_status st = NPR_OK;
-    for (int part = 0; !st && part < s->index->parts;)
-        st = npr_agree(s->comm, scan_round(s, progress, &part, &turn), what);
+    int64_t most = parts_of_round(s->comm->size, left, rows);
+    for (int part = 0; !st && part < s->index->parts;) {
+        st = scan_round(s, progress, most, &part, &turn);
+        st = end_round(s, st, what, turn == left);
+    }
     npr_progress_end(s->comm, progress);
     return st;
 }
@@ -321,6 +341,7 @@ static npr_status prepare(scan *s, int k)
     s->accepted = npr_alloc(parts, sizeof *s->accepted, "records of parts");
     if (!s->lists) return npr_fail(NPR_EINTERNAL, "out of memory for %d lists", lists);
     if (!s->owner || !s->accepted) return npr_last();
+    NPR_TRY(npr_beside_make(s->comm, s->lists, &s->beside));
     NPR_TRY(npr_search_tally_make(lists, s->tally));
     return npr_search_tally_make(lists, &s->of_part);
 }
@@ -345,21 +366,28 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     scan s = {.comm = comm, .index = in->index, .pass = pass, .w = w, .tally = tally};
     npr_queries view;
     char *names = NULL;
-    double start = npr_now(), merge = 0;
+    double start = npr_now();
+    npr_beside_times took = {0};
     npr_status st = prepare(&s, job->k);
     if (!st) st = make_scanner(job, in, pass, &view, &names, &s.scanner);
     st = npr_agree(comm, st, "scan");
     if (!st) st = scan_all(&s, log);
-    times->scan += npr_now() - start;
+    if (s.beside) took = npr_beside_took(s.beside);
+    times->scan += npr_now() - start - took.exposed;
     times->bytes += s.bytes;
-    if (!st) st = npr_topk_allmerge(comm, s.lists, &merge);
-    times->merge += merge;
+    times->waited += s.waited;
+    if (!st) st = npr_beside_all(comm, s.beside, &s.lists);
+    if (s.beside) took = npr_beside_took(s.beside);
+    times->merge += took.merge;
+    times->exposed += took.exposed;
+    times->beside += took.started;
     if (!st) {
         npr_sum_i64(comm, tally->count, (size_t)tally->lists * NPR_TALLY_FIELDS);
         npr_sum_i64(comm, &tally->non_finite, 1);
     }
     *lists = s.lists;
     if (s.scanner) s.scanner->free(s.scanner);
+    npr_beside_free(s.beside);
     npr_search_tally_free(&s.of_part);
     free(s.owner);
     free(s.accepted);

@@ -117,7 +117,7 @@ static npr_status measure_recall(search_run *r)
         if (!st)
             st =
                 npr_agree(r->comm, npr_search_recall_measure(&r->plan, truth, &sample, &r->recall), "recall");
-        if (!st) npr_record_time(r->comm, r->rec, "recall", apart.scan + apart.merge);
+        if (!st) npr_record_time(r->comm, r->rec, "recall", apart.scan + apart.exposed);
     }
     npr_topk_free(truth);
     npr_search_tally_free(&tally);
@@ -133,8 +133,11 @@ static void say_times(search_run *r, double pool)
     npr_max_f64(r->comm, &slowest, 1);
     npr_record_int(r->rec, "run.bytes_scanned", bytes);
     npr_record_real(r->rec, "run.scan_gb_per_s", slowest > 0 ? (double)bytes / slowest / 1e9 : 0);
+    npr_record_int(r->rec, "run.merges_beside", r->times.beside);
     npr_record_time(r->comm, r->rec, "scan", r->times.scan);
+    npr_record_time(r->comm, r->rec, "scan_waited", r->times.waited);
     npr_record_time(r->comm, r->rec, "merge", r->times.merge);
+    npr_record_time(r->comm, r->rec, "merge_exposed", r->times.exposed);
     npr_record_time(r->comm, r->rec, "pool", pool);
 }
 

@@ -48,8 +48,11 @@ typedef struct npr_search_pass {
 enum { SEARCH_MAIN, SEARCH_TRUTH }; /* the search itself; the exact answers that recall is measured against */
 
 typedef struct npr_search_times {
-    double scan, merge;
-    int64_t bytes; /* read by this rank in this run */
+    double scan;
+    double merge, exposed; /* merging; that part of it in which this rank did not scan */
+    int beside;            /* merges started beside the scan */
+    double waited;         /* for the other ranks between rounds of parts; within scan */
+    int64_t bytes;         /* read by this rank in this run */
 } npr_search_times;
 
 /* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks.

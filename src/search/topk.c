@@ -114,6 +114,35 @@ double npr_topk_floor(const npr_topk *t, int q)
     return l->full ? l->least.score : -INFINITY;
 }
 
+double npr_topk_nth(npr_topk *t, int q, int64_t m)
+{
+    npr_hits *l = &t->list[q];
+    if (m < 1 || l->n < m) return -INFINITY;
+    select_best(l->hit, l->n, m);
+    return l->hit[m - 1].score;
+}
+
+void npr_topk_drop_below(npr_topk *t, int q, double score)
+{
+    npr_hits *l = &t->list[q];
+    int64_t n = 0;
+    for (int64_t i = 0; i < l->n; i++)
+        if (l->hit[i].score >= score) l->hit[n++] = l->hit[i];
+    l->n = n;
+}
+
+void npr_topk_raise(npr_topk *t, int q, const npr_hit *least)
+{
+    npr_hits *l = &t->list[q];
+    if (l->full && !npr_hit_before(least, &l->least)) return;
+    int64_t n = 0;
+    for (int64_t i = 0; i < l->n; i++)
+        if (npr_hit_before(&l->hit[i], least)) l->hit[n++] = l->hit[i];
+    l->n = n;
+    l->least = *least;
+    l->full = 1;
+}
+
 void npr_topk_sort_list(npr_topk *t, int q)
 {
     npr_hits *l = &t->list[q];

@@ -1,7 +1,12 @@
 /* topk_mpi.c - the same lists on all ranks. See include/npr/topk.h.
  *
- * Recursive halving by blocks of queries, then recursive doubling (Rabenseifner's allreduce, Thakur et al.
- * 2005, with lists as elements). Ranks pair up at distance 1, 2, 4 ... P/2; of the block that two have in
+ * First a floor for each list: every rank has ceil(k / P) hits that reach its own ceil(k / P)-th score, so at
+ * least k hits reach the least of these scores over all ranks, and a hit below it is not among the k best.
+ * What is dropped so need not be sorted or sent: of the k hits of a rank about k / P stay where ranks hold
+ * rows of the same kind, and as many as before where one rank holds all that is similar.
+ *
+ * Then recursive halving by blocks of queries, then recursive doubling (Rabenseifner's allreduce, Thakur et
+ * al. 2005, with lists as elements). Ranks pair up at distance 1, 2, 4 ... P/2; of the block that two have in
  * common each keeps half, gives the other half away and merges what it gets. After log2 P steps a rank has
  * the final lists of its own small block, having sent and merged less than one whole set of lists; a binomial
  * tree moves and merges one in each step. The largest messages go to the nearest rank, mostly on the same
@@ -26,7 +31,9 @@ enum {
 typedef struct allmerge {
     const npr_comm *comm;
     npr_topk *t;
+    const npr_merge_idle *idle;
     int half;       /* ranks that take part in halving: the largest power of two */
+    double *floor;  /* [nq] hits that score less are not among the k best */
     int64_t *total; /* [nq] hits of each list in the end, on all ranks */
     char *out, *in; /* [room] messages: int64 length of each list, then the hits */
     size_t room;
@@ -80,13 +87,49 @@ static void unpack(const allmerge *m, int q0, int q1, int replace)
 
 /* ---- communication ------------------------------------------------------------------------------------- */
 
+static void wait_for(const allmerge *m, MPI_Request *request, int n)
+{
+    for (int there = 0;;) {
+        MPI_Testall(n, request, &there, MPI_STATUSES_IGNORE);
+        m->idle->call(m->idle->self, there);
+        if (there) return;
+    }
+}
+
 /* Both ways at once; either may be empty (no partner, or nothing for it). */
 static void exchange(const allmerge *m, int to, size_t bytes, int from, int tag)
 {
-    npr_mark("merge", 1);
-    MPI_Sendrecv(m->out, npr_mpi_count(bytes), MPI_BYTE, to, tag, m->in, npr_mpi_count(m->room), MPI_BYTE,
-                 from, tag, m->comm->mpi, MPI_STATUS_IGNORE);
-    npr_mark("merge", 0);
+    MPI_Request request[2];
+    if (!m->idle) npr_mark("merge", 1);
+    MPI_Irecv(m->in, npr_mpi_count(m->room), MPI_BYTE, from, tag, m->comm->mpi, &request[0]);
+    MPI_Isend(m->out, npr_mpi_count(bytes), MPI_BYTE, to, tag, m->comm->mpi, &request[1]);
+    if (m->idle)
+        wait_for(m, request, 2);
+    else
+        MPI_Waitall(2, request, MPI_STATUSES_IGNORE);
+    if (!m->idle) npr_mark("merge", 0);
+}
+
+/* In place, on all ranks. */
+static void reduce(const allmerge *m, void *v, int n, MPI_Datatype type, MPI_Op op)
+{
+    MPI_Request request;
+    if (!m->idle) npr_mark("merge", 1);
+    if (m->idle) {
+        MPI_Iallreduce(MPI_IN_PLACE, v, n, type, op, m->comm->mpi, &request);
+        wait_for(m, &request, 1);
+    } else {
+        MPI_Allreduce(MPI_IN_PLACE, v, n, type, op, m->comm->mpi);
+    }
+    if (!m->idle) npr_mark("merge", 0);
+}
+
+/* Has any rank failed? */
+static int any_failed(const allmerge *m, npr_status st)
+{
+    int64_t failed = st != NPR_OK;
+    reduce(m, &failed, 1, MPI_INT64_T, MPI_SUM);
+    return failed != 0;
 }
 
 /* Ranks beyond the power of two give all they have to a partner, */
@@ -161,26 +204,48 @@ static int cut_batch(const allmerge *m, int q0, size_t *bytes)
     return q;
 }
 
-/* Lengths of the lists in the end, and room for them: after this nothing can fail. */
-static npr_status prepare(allmerge *m)
+/* Drop what cannot be among the k best. */
+static void drop_below_floor(allmerge *m)
 {
     npr_topk *t = m->t;
-    m->total = npr_alloc((size_t)t->nq, sizeof *m->total, "merging hits");
-    NPR_TRY(npr_agree(m->comm, m->total ? NPR_OK : npr_last(), "merge"));
+    int64_t share = (t->k + m->comm->size - 1) / m->comm->size;
+    for (int q = 0; q < t->nq; q++) m->floor[q] = npr_topk_nth(t, q, share);
+    reduce(m, m->floor, t->nq, MPI_DOUBLE, MPI_MIN);
+    for (int q = 0; q < t->nq; q++) npr_topk_drop_below(t, q, m->floor[q]);
     npr_topk_sort(t);
-    for (int q = 0; q < t->nq; q++) m->total[q] = t->list[q].n;
-    npr_sum_i64(m->comm, m->total, (size_t)t->nq);
-    npr_status st = NPR_OK;
+}
+
+static npr_status make_room(allmerge *m)
+{
+    npr_topk *t = m->t;
     for (int q = 0; q < t->nq; q++) {
         npr_hits *l = &t->list[q];
-        if (m->total[q] > t->k) m->total[q] = t->k;
-        if (!st) st = npr_grow(&l->hit, &l->cap, (size_t)m->total[q], sizeof *l->hit, "a list of hits");
+        NPR_TRY(npr_grow(&l->hit, &l->cap, (size_t)m->total[q], sizeof *l->hit, "a list of hits"));
     }
     size_t bytes;
     for (int q = 0; q<t->nq; m->room = bytes> m->room ? bytes : m->room) q = cut_batch(m, q, &bytes);
-    if (!st && !(m->out = npr_alloc_aligned(m->room, 1, "merging hits"))) st = npr_last();
-    if (!st && !(m->in = npr_alloc_aligned(m->room, 1, "merging hits"))) st = npr_last();
-    return npr_agree(m->comm, st, "merge");
+    m->out = npr_alloc_aligned(m->room, 1, "merging hits");
+    m->in = npr_alloc_aligned(m->room, 1, "merging hits");
+    return m->out && m->in ? NPR_OK : npr_last();
+}
+
+/* Lengths of the lists in the end, and room for them: after this nothing can fail. 1: some rank has failed,
+ * perhaps this one (*st). */
+static int prepare(allmerge *m, npr_status *st)
+{
+    npr_topk *t = m->t;
+    m->floor = npr_alloc((size_t)t->nq, sizeof *m->floor, "merging hits");
+    m->total = npr_alloc((size_t)t->nq, sizeof *m->total, "merging hits");
+    *st = m->floor && m->total ? NPR_OK : npr_last();
+    if (npr_fault("merge.begin")) *st = npr_fail(NPR_EIO, "injected fault merge.begin");
+    if (any_failed(m, *st)) return 1;
+    drop_below_floor(m);
+    for (int q = 0; q < t->nq; q++) m->total[q] = t->list[q].n;
+    reduce(m, m->total, t->nq, MPI_INT64_T, MPI_SUM);
+    for (int q = 0; q < t->nq; q++)
+        if (m->total[q] > t->k) m->total[q] = t->k;
+    *st = make_room(m);
+    return any_failed(m, *st);
 }
 
 static void merge_all(const allmerge *m)
@@ -200,21 +265,43 @@ static void merge_all(const allmerge *m)
     }
 }
 
+int npr_topk_allmerge_beside(const npr_comm *comm, npr_topk *t, const npr_merge_idle *idle, npr_status *st)
+{
+    allmerge m = {.comm = comm, .t = t, .idle = idle, .half = 1, .room = sizeof(int64_t)};
+    while (m.half <= comm->size / 2) m.half *= 2;
+    int failed = prepare(&m, st);
+    if (!failed) merge_all(&m);
+    free(m.out);
+    free(m.in);
+    free(m.floor);
+    free(m.total);
+    return failed;
+}
+
 npr_status npr_topk_allmerge(const npr_comm *comm, npr_topk *t, double *seconds)
 {
     double start = npr_now();
     npr_status st = NPR_OK;
-    if (comm->size == 1) {
+    int failed = 0;
+    if (comm->size == 1)
         npr_topk_sort(t);
-    } else {
-        allmerge m = {.comm = comm, .t = t, .half = 1, .room = sizeof(int64_t)};
-        while (m.half <= comm->size / 2) m.half *= 2;
-        st = prepare(&m);
-        if (!st) merge_all(&m);
-        free(m.out);
-        free(m.in);
-        free(m.total);
-    }
+    else
+        failed = npr_topk_allmerge_beside(comm, t, NULL, &st);
+    if (failed) st = npr_agree(comm, st, "merge"); /* all ranks know that one has failed */
     if (seconds) *seconds = npr_now() - start;
     return st;
+}
+
+npr_status npr_topk_join(npr_topk *into, const npr_topk *from)
+{
+    for (int q = 0; q < into->nq; q++) {
+        const npr_hits *f = &from->list[q];
+        npr_hits *l = &into->list[q];
+        int64_t n = l->n + f->n < into->k ? l->n + f->n : into->k;
+        NPR_TRY(npr_grow(&l->hit, &l->cap, (size_t)n, sizeof *l->hit, "a list of hits"));
+        merge_into(f->hit, f->n, l, into->k);
+        l->full = l->n == into->k;
+        if (l->full) l->least = l->hit[l->n - 1];
+    }
+    return NPR_OK;
 }
