@@ -25,6 +25,8 @@ enum {
     TINY,       /* subnormal rows and queries */
     SPREAD,     /* norms from 1e-6 to 1e6, queries too */
     ZERO,       /* zero rows and queries: all scores tie */
+    SPIKY, /* one value of +-2^n holds nearly all of a row's norm, of a query's too: the ends of integers'
+              range */
     KINDS
 };
 
@@ -44,6 +46,12 @@ static void make_row(npr_rng *r, int kind, int dim, uint16_t *row)
     if (kind == SPREAD) scale *= pow(10, 6 * npr_rng_uniform(r) - 3);
     for (int j = 0; j < dim; j++) row[j] = npr_half_round((float)(scale * npr_rng_normal(r)));
     if (kind == ZERO && npr_rng_below(r, 2)) memset(row, 0, (size_t)dim * 2);
+    if (kind == SPIKY) {
+        for (int j = 0; j < dim; j++)
+            row[j] = npr_rng_below(r, 3) ? 0 : npr_half_round((float)(0x1p-16 * npr_rng_normal(r)));
+        row[npr_rng_below(r, dim) / 8] =
+            npr_half_round((npr_rng_below(r, 2) ? 1 : -1) * ldexpf(1, (int)npr_rng_below(r, 5) - 2));
+    }
     if (kind == BROKEN && npr_rng_below(r, 3) == 0) {
         static const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e00, 0xffff};
         row[npr_rng_below(r, dim)] = bad[npr_rng_below(r, 4)];
@@ -57,6 +65,10 @@ static void make_query(npr_rng *r, int kind, int dim, float *q)
     if (kind == SPREAD) scale *= pow(10, 60 * npr_rng_uniform(r) - 30);
     for (int j = 0; j < dim; j++) q[j] = (float)(scale * npr_rng_normal(r));
     if (kind == ZERO && npr_rng_below(r, 2)) memset(q, 0, (size_t)dim * sizeof *q);
+    if (kind == SPIKY) {
+        for (int j = 0; j < dim; j++) q[j] *= 0x1p-12f;
+        q[npr_rng_below(r, dim) / 8] = npr_rng_below(r, 2) ? 4 : -4;
+    }
 }
 
 static void make_rows(npr_rng *r, int kind, problem *p)
