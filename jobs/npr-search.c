@@ -22,6 +22,10 @@ enum { ALL = 1 /* shapes the result */, RECALL_QUERIES = 20 /* unless the user s
 static npr_opt options[] = {
     {"index", NPR_OPT_TEXT, &search.index, "SET", "the rows to recall from", 1, 0, 0, 0, 0},
     {"out", NPR_OPT_TEXT, &search.out, "SET", "the pool to write", 1, 0, 0, 0, 0},
+    {"urls", NPR_OPT_TEXT, &search.urls, "FILE",
+     "write the pool's URLs too: a TSV of url, caption and id, as img2dataset reads it;\nnpr-extract --join "
+     "takes what was downloaded back to the pool",
+     0, 0, 0, 0, 0},
     {"mode", NPR_OPT_CHOICE, &search.mode, "exact|faiss|caption",
      "nearest rows exactly, through the index of npr-index, or rows whose caption\nhas a class name in it", 0,
      ALL, 0, 0, 0},

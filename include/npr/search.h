@@ -145,14 +145,9 @@ void npr_faiss_flat_free(npr_faiss_flat *f);
 /* ---- the collective stages --------------------------------------------------------------------------------
  */
 
-#define NPR_FACTORY_DEFAULT "IVF1024,SQ8"
-
 typedef struct npr_index_job {
-    const char *set;
-    const char *factory; /* NULL: NPR_FACTORY_DEFAULT, unless there is a budget */
-    const char *budget;  /* bytes per row of a part's index, all told, as a text ("24B"); NULL: none */
-    int64_t sample; /* training rows, chosen by a seeded hash of the id over the whole set; 0: as many as the
-                       index needs */
+    const char *set, *factory;
+    int64_t sample; /* training rows, chosen by a seeded hash of the id over the whole set */
     uint64_t seed;
     int threads, dry_run;
 } npr_index_job;
@@ -162,6 +157,7 @@ npr_status npr_index_run(const npr_comm *comm, const npr_log *log, npr_record *r
 
 typedef struct npr_search_job {
     const char *index, *out; /* sets */
+    const char *urls;        /* a file for the pool's URLs, as img2dataset reads them, or NULL */
     const char *mode;        /* "exact", "faiss", "caption" */
     const char *queries;     /* set of query vectors (exact, faiss) */
     const char *head;        /* text head: classes, and the CLIP filter */

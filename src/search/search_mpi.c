@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "io/urls.h"
 #include "npr/plan.h"
 #include "search/search_stage.h"
 
@@ -161,6 +162,23 @@ static npr_status write_pool(search_run *r)
     return NPR_OK;
 }
 
+/* The pool's URLs, for img2dataset. Rank 0 writes the one file. */
+static npr_status write_urls(search_run *r, const npr_set *pool)
+{
+    npr_urls_count n = {0};
+    if (!r->job->urls) return NPR_OK;
+    npr_status st = r->comm->rank ? NPR_OK : npr_urls_write(pool, r->job->urls, &n);
+    NPR_TRY(npr_agree(r->comm, st, "URLs"));
+    npr_record_int(r->rec, "result.urls", n.written);
+    npr_record_int(r->rec, "result.urls_repeated", n.repeated);
+    npr_record_int(r->rec, "result.urls_without", n.without);
+    npr_info(r->log,
+             "%s: %lld URLs of %lld rows; %lld rows have a picture that is wanted already, %lld no URL",
+             r->job->urls, (long long)n.written, (long long)pool->rows, (long long)n.repeated,
+             (long long)n.without);
+    return NPR_OK;
+}
+
 /* The digest of the finished set, and a word on what is in it. */
 static npr_status say_pool(search_run *r)
 {
@@ -168,8 +186,9 @@ static npr_status say_pool(search_run *r)
     NPR_TRY(npr_set_open_all(r->comm, r->job->out, &pool));
     npr_record_text(r->rec, "check.pool", pool->digest);
     npr_info(r->log, "%s: %lld rows in %d parts", r->job->out, (long long)pool->rows, pool->parts);
+    npr_status st = write_urls(r, pool);
     npr_set_free(pool);
-    return NPR_OK;
+    return st;
 }
 
 static npr_status recall_and_write(search_run *r)
@@ -217,6 +236,8 @@ npr_status npr_search_run(const npr_comm *comm, const npr_log *log, npr_record *
     search_run r = {
         .comm = comm, .log = log, .rec = rec, .job = job, .by_class = strcmp(job->pool, "row") != 0};
     npr_status st = npr_search_inputs_read(comm, log, job, &r.in);
+    if (!st && job->urls && !(r.in.index->columns & NPR_COL(NPR_URL)))
+        st = npr_fail(NPR_EDATA, "--urls=%s: %s has no column url", job->urls, job->index);
     if (!st && job->dry_run)
         say_plan(&r);
     else if (!st)
