@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """parquet2tsv.py - metadata as npr-ingest reads it, from Parquet files as LAION and clip-retrieval publish them.
 
-    parquet2tsv.py [--out=FOLDER] [--jobs=N] FILE.parquet ...
+    parquet2tsv.py [--out=FOLDER] [--jobs=N] [--columns=NAME,NAME] FILE.parquet ...
 
 Run once per file; FILE.tsv appears beside FILE.parquet, or in FOLDER, only when it is whole. What is there already is left
 alone, so an interrupted run is simply run again. Row n of the table is line n + 2 of the TSV. Kept are the columns that
 npr-ingest knows (any case): url, caption, text, similarity, nsfw, punsafe, width, height, original_width, original_height,
-label. Tabs and line breaks inside of texts become spaces; null and NaN become empty. Row groups are streamed: memory is
+label; with --columns those instead: --columns=id,status of img2dataset's own tables is what npr-extract --failed reads. Tabs and
+line breaks inside of texts become spaces; null and NaN become empty. Row groups are streamed: memory is
 bounded by --batch rows, whatever the file's size.
 
 Needs pyarrow (python3 -m venv V && V/bin/pip install pyarrow). Exit codes as of the other programs: 64 usage, 65 bad
@@ -37,7 +38,7 @@ def number_fields(column):
     return [b"" if v is None or v != v else repr(v).encode() for v in column.to_pylist()]
 
 
-def choose_columns(pa, schema, source):
+def choose_columns(pa, schema, source, wanted):
     """Names of the columns to keep, and which of them are texts."""
     chosen = {}
     for field in schema:
@@ -45,8 +46,11 @@ def choose_columns(pa, schema, source):
         texts = (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
                  or pa.types.is_large_binary(kind))
         numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind)
-        if field.name.lower() in KNOWN and (texts or numbers):
+        if field.name.lower() in (wanted or KNOWN) and (texts or numbers):
             chosen[field.name] = texts
+    missing = sorted((wanted or set()) - {name.lower() for name in chosen})
+    if missing:
+        raise Failure(65, f"{source}: no column {', '.join(missing)} of texts or numbers; it has {', '.join(schema.names)}")
     if not chosen:
         raise Failure(65, f"{source}: none of its columns is known: {', '.join(schema.names)}")
     return chosen
@@ -68,7 +72,7 @@ def write_rows(pa, table, columns, batch_rows, out):
     return rows
 
 
-def convert(source, target, batch_rows):
+def convert(source, target, batch_rows, wanted):
     """One file. The TSV gets its name when it is complete and on the disk."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -77,7 +81,7 @@ def convert(source, target, batch_rows):
     temp = f"{target}.tmp.{os.getpid()}"
     try:
         table = pq.ParquetFile(source)
-        columns = choose_columns(pa, table.schema_arrow, source)
+        columns = choose_columns(pa, table.schema_arrow, source, wanted)
         with open(temp, "wb", buffering=1 << 20) as out:
             rows = write_rows(pa, table, columns, batch_rows, out)
             out.flush()
@@ -97,11 +101,11 @@ def convert(source, target, batch_rows):
 
 
 def convert_one(task):
-    source, target, batch_rows = task
+    source, target, batch_rows, wanted = task
     if os.path.exists(target):
         return 0, f"{target}: is there already"
     try:
-        return 0, f"{target}: {convert(source, target, batch_rows)} rows"
+        return 0, f"{target}: {convert(source, target, batch_rows, wanted)} rows"
     except Failure as e:
         return e.code, str(e)
 
@@ -111,6 +115,7 @@ def main():
     parser.add_argument("files", nargs="+", metavar="FILE.parquet")
     parser.add_argument("--out", metavar="FOLDER", help="write there instead of beside each file")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="files converted at a time (1)")
+    parser.add_argument("--columns", metavar="NAMES", help="keep these columns, instead of those npr-ingest knows")
     parser.add_argument("--batch", type=int, default=65536, metavar="N", help="rows in memory at a time (65536)")
     parser.error = lambda text: (print(f"parquet2tsv.py: {text}", file=sys.stderr), sys.exit(64))
     options = parser.parse_args()
@@ -122,11 +127,11 @@ def main():
         return 78
     if options.out:
         os.makedirs(options.out, exist_ok=True)
-    tasks = []
+    tasks, wanted = [], {name.strip().lower() for name in options.columns.split(",")} if options.columns else None
     for source in options.files:
         stem = source[:-8] if source.endswith(".parquet") else source
         folder = options.out or os.path.dirname(stem)
-        tasks.append((source, os.path.join(folder, os.path.basename(stem) + ".tsv"), max(1, options.batch)))
+        tasks.append((source, os.path.join(folder, os.path.basename(stem) + ".tsv"), max(1, options.batch), wanted))
     worst = 0
     with multiprocessing.Pool(max(1, options.jobs)) as pool:
         for code, text in pool.imap(convert_one, tasks):

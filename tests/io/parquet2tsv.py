@@ -58,6 +58,14 @@ with tempfile.TemporaryDirectory() as tmp:
     code, said = run(path)
     assert code == 0 and "is there already" in said and os.stat(path.replace(".parquet", ".tsv")).st_mtime_ns == before
 
+    # other columns than those npr-ingest knows: what img2dataset says of each URL
+    said_of = os.path.join(tmp, "00000.parquet")
+    pq.write_table(pa.table({"url": ["u", "v"], "id": pa.array([10**12, 7]), "status": ["success", "failed_to_download"]}), said_of)
+    code, said = run("--columns=id,status", said_of)
+    assert code == 0 and lines(said_of.replace(".parquet", ".tsv")) == [b"id\tstatus", b"1000000000000\tsuccess", b"7\tfailed_to_download"], said
+    code, said = run("--columns=id,verdict", "--out=" + tmp + "/other", said_of)
+    assert code == 65 and "no column verdict of texts or numbers; it has url, id, status" in said, said
+
     # refused: nothing is left behind
     with open(path, "rb") as f:
         whole = f.read()
