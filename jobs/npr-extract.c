@@ -22,6 +22,18 @@ static npr_opt options[] = {
      "where the files lie that a set names, and those of a list that have no whole path", 0, 0, 0, 0, 0},
     {"id-field", NPR_OPT_TEXT, &extract.id_field, "NAME",
      "an integer of the JSON members of tars that becomes the id; else ids are row numbers", 0, ALL, 0, 0, 0},
+    {"join", NPR_OPT_TEXT, &extract.join, "POOL",
+     "the tars hold pictures that img2dataset downloaded for this pool (npr-search --urls), known\n"
+     "by --id-field (id): the result is the pool again, with these pictures' vectors",
+     0, 0, 0, 0, 0},
+    {"failed", NPR_OPT_TEXT, &extract.failed, "FILES",
+     "of a join: TSVs with id and status, from img2dataset's own tables (jobs/parquet2tsv.py\n"
+     "--columns=id,status): rows it could not download are dead, others without picture missing",
+     0, 0, 0, 0, 0},
+    {"drop-changed", NPR_OPT_FLAG, &extract.drop_changed, "",
+     "of a join: leave out pictures whose size, URL or caption is not the pool's; else they are\n"
+     "counted and kept",
+     0, ALL, 0, 0, 0},
     {"kind", NPR_OPT_CHOICE, &extract.kind, "features|test|index", "what the set of images is", 0, ALL, 0, 0,
      0},
     {"classes", NPR_OPT_TEXT, &text.classes, "FILE", "a text head: names of classes, one a line", 0, 0, 0, 0,
@@ -78,6 +90,8 @@ static npr_status run(const npr_job *job)
     if (text.templates || text.prompts || text.vocab)
         return npr_fail(NPR_EUSAGE,
                         "--templates, --prompts and --vocab go with --classes, not with --images");
+    if (!extract.join && (extract.failed || extract.drop_changed))
+        return npr_fail(NPR_EUSAGE, "--failed and --drop-changed go with --join");
     extract.model = model;
     extract.out = out;
     extract.identity = job->identity;

@@ -138,7 +138,10 @@ typedef struct npr_extract_job {
     npr_extract_model model;
     const char *images;   /* a folder, @LIST, tars, or a set: see io/images.h */
     const char *root;     /* where a set's containers, and relative paths of a list, lie; or NULL */
-    const char *id_field; /* of the JSON members of tars; NULL: ids are row numbers */
+    const char *id_field; /* of the JSON members of tars; NULL: ids are row numbers, or with join "id" */
+    const char *join;     /* a pool: the tars hold pictures that were downloaded for it, known by id; or NULL */
+    const char *failed;   /* join: TSV files of what could not be downloaded, or NULL */
+    int drop_changed;     /* join: 1: leave out pictures that are not what the pool says of them */
     const char *out, *kind;
     const char *identity; /* options that shape the result */
     int64_t part_rows, max_pixels;
@@ -150,7 +153,8 @@ typedef struct npr_extract_job {
 } npr_extract_job;
 
 /* Turn images into a set of features: rows in the order of the images, each image that cannot be used left
- * out, counted by reason and listed in skipped.tsv. Parts of part_rows images are dealt out by a counter.
+ * out, counted by reason and listed in skipped.tsv. With `join` the rows are the pool's, in its order and with
+ * its columns; only emb and source are new, and classes.tsv goes on with the pool's. Parts of part_rows images are dealt out by a counter.
  * Resumable. Collective. */
 npr_status npr_extract_run(const npr_comm *comm, const npr_log *log, npr_record *rec,
                            const npr_extract_job *job);

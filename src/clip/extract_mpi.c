@@ -27,10 +27,10 @@ npr_status npr_extract_refuse(const npr_extract *x, const int64_t *bad, const ch
 {
     int64_t all = 0;
     char reasons[256];
-    for (int i = 0; i < NPR_SKIPS; i++) all += bad[i];
+    for (int i = 0; i < NPR_SKIP_MISSING; i++) all += bad[i]; /* links die: that is no fault of the input */
     if ((double)all <= x->job->max_bad * (double)x->images.rows) return NPR_OK;
     const char *hint = "";
-    if (bad[NPR_IMAGE_UNREADABLE] && x->images.set && !x->job->root)
+    if (bad[NPR_IMAGE_UNREADABLE] && x->images.kind == NPR_IMAGES_SET && !x->job->root)
         hint = "; --root says where the files lie that the set names";
     return npr_fail(NPR_EDATA,
                     "%s: %s%lld of %lld images cannot be used (%s), more than --max-bad=%g allows%s",
@@ -59,6 +59,16 @@ static npr_status write_classes(const npr_extract *x)
     return st;
 }
 
+/* The pool's table of classes, and what became of its rows here. */
+static npr_status publish_join(const npr_extract *x, const char *scratch)
+{
+    char *skipped = npr_path("%s/%s.tsv", scratch, x->skipped.name);
+    npr_status st =
+        skipped ? npr_join_publish(&x->images.join, x->images.set, skipped, x->job->out) : npr_last();
+    free(skipped);
+    return st;
+}
+
 /* On rank 0, before the manifest. */
 static npr_status publish(const npr_extract *x)
 {
@@ -66,6 +76,7 @@ static npr_status publish(const npr_extract *x)
     const char *scratch = npr_set_scratch(x->writer);
     NPR_TRY(npr_skipped_merge(&x->skipped, scratch, x->parts, count));
     NPR_TRY(npr_extract_refuse(x, count, ""));
+    if (x->images.kind == NPR_IMAGES_JOIN) NPR_TRY(publish_join(x, scratch));
     NPR_TRY(npr_skipped_publish(&x->skipped, scratch, x->job->out));
     return write_classes(x);
 }
@@ -87,6 +98,39 @@ static void record_images(const npr_extract *x, npr_record *rec)
                         "at 1/2, 1/4 or 1/8 where that is enough: pixels differ from open_clip's");
 }
 
+/* What became of the pool's rows, of the pictures, and what should make one look. */
+static void record_join(const npr_extract *x, npr_record *rec)
+{
+    const npr_join *j = &x->images.join;
+    static const char *const key[NPR_JOIN_FIELDS] = {"wanted",       "missing",      "dead",
+                                                     "changed_size", "changed_text", "changed"};
+    int64_t sum[NPR_JOIN_FIELDS] = {0};
+    char name[48];
+    for (int c = 0; c <= j->classes; c++)
+        for (int f = 0; f < NPR_JOIN_FIELDS; f++) sum[f] += j->count[c * NPR_JOIN_FIELDS + f];
+    for (int f = 0; f < NPR_JOIN_FIELDS; f++) {
+        snprintf(name, sizeof name, "result.join.%s", key[f]);
+        npr_record_int(rec, name, sum[f]);
+    }
+    npr_record_text(rec, "result.join.changed_are", j->options.drop_changed ? "left out" : "kept");
+    npr_record_int(rec, "result.join.tars", (int64_t)j->tar.count);
+    npr_record_int(rec, "result.join.pictures", j->pictures);
+    npr_record_int(rec, "result.join.pictures_without_id", j->nameless);
+    npr_record_int(rec, "result.join.pictures_repeated", j->repeated);
+    npr_record_int(rec, "result.join.pictures_foreign", j->foreign);
+    if (j->repeated) npr_record_text(rec, "result.join.repeated_first", j->repeated_first);
+    if (j->foreign) npr_record_text(rec, "result.join.foreign_first", j->foreign_first);
+    if (j->repeated)
+        npr_warn(x->log, "%lld pictures have an id that another one has (%s): the first of each is taken",
+                 (long long)j->repeated, j->repeated_first);
+    if (j->foreign)
+        npr_warn(x->log, "%lld pictures have an id that no row of %s has (%s)", (long long)j->foreign,
+                 j->options.pool, j->foreign_first);
+    if (j->nameless)
+        npr_warn(x->log, "%lld pictures have no \"%s\" in their JSON: nothing tells whose they are",
+                 (long long)j->nameless, j->options.id_field ? j->options.id_field : "id");
+}
+
 /* How many images were left out, why, and which were the first: from the list beside the set. Collective. */
 static npr_status record_skipped(const npr_extract *x, npr_record *rec, int64_t ok)
 {
@@ -99,7 +143,7 @@ static npr_status record_skipped(const npr_extract *x, npr_record *rec, int64_t 
     npr_bcast(x->comm, count, sizeof count, 0);
     for (int i = 1; i < NPR_SKIPS; i++) {
         snprintf(key, sizeof key, "result.skipped.%s", npr_skip_name(i));
-        npr_record_int(rec, key, count[i]);
+        if (i < NPR_SKIP_MISSING || x->images.kind == NPR_IMAGES_JOIN) npr_record_int(rec, key, count[i]);
         all += count[i];
     }
     if (ok + all != x->images.rows)
@@ -202,7 +246,7 @@ static npr_status settle(npr_extract *x)
     if (parts > NPR_PARTS_MAX)
         return npr_fail(NPR_EUSAGE, "--part-rows=%lld makes %lld parts, at most %d",
                         (long long)job->part_rows, (long long)parts, NPR_PARTS_MAX);
-    if (job->id_field && x->images.kind != NPR_IMAGES_TARS)
+    if (job->id_field && x->images.kind != NPR_IMAGES_TARS && x->images.kind != NPR_IMAGES_JOIN)
         return npr_fail(NPR_EUSAGE, "--id-field=%s: only the JSON members of tars have fields",
                         job->id_field);
     return NPR_OK;
@@ -227,7 +271,7 @@ static npr_status describe(const npr_extract *x, char **text)
 static npr_status write_set(npr_extract *x, const char *identity, npr_record *rec)
 {
     npr_set_plan plan = {.path = x->job->out,
-                         .kind = x->job->kind,
+                         .kind = x->job->join ? "pool" : x->job->kind,
                          .model = x->tower.name,
                          .job = identity,
                          .dim = x->dim,
@@ -258,6 +302,7 @@ static npr_status run(npr_extract *x, npr_record *rec)
     NPR_TRY(settle(x));
     npr_extract_record_model(rec, &x->tower);
     record_images(x, rec);
+    if (x->images.kind == NPR_IMAGES_JOIN) record_join(x, rec);
     if (x->job->dry_run) {
         record_plan(x, rec);
         return NPR_OK;
@@ -277,7 +322,8 @@ npr_status npr_extract_run(const npr_comm *comm, const npr_log *log, npr_record 
                      .log = log,
                      .job = job,
                      .skipped = {.name = "skipped", .reason = npr_skip_name, .reasons = NPR_SKIPS}};
-    const npr_images_options options = {job->images, job->root, job->id_field};
+    const npr_images_options options = {
+        job->images, job->root, job->id_field, {job->join, job->failed, job->id_field, job->drop_changed}};
     double start = npr_now();
     npr_status st = npr_images_plan_make(comm, log, &options, &x.images);
     npr_record_time(comm, rec, "inputs", npr_now() - start);

@@ -6,6 +6,7 @@
 #define NPR_IO_IMAGES_H
 
 #include "base/file.h"
+#include "io/join.h"
 #include "npr/image.h"
 #include "npr/log.h"
 #include "npr/set.h"
@@ -16,20 +17,29 @@ enum {
 };
 
 /* Why a row is left out: npr_image_fault, and these. */
-enum { NPR_SKIP_METADATA = NPR_IMAGE_FAULTS, NPR_SKIP_FEATURES, NPR_SKIPS };
-const char *npr_skip_name(int reason); /* "not_jpeg", ..., "metadata", "features" */
+enum {
+    NPR_SKIP_METADATA = NPR_IMAGE_FAULTS,
+    NPR_SKIP_FEATURES,
+    NPR_SKIP_MISSING, /* of a join: no picture, nothing known of it */
+    NPR_SKIP_DEAD,    /* img2dataset could not download it */
+    NPR_SKIP_CHANGED, /* it is not what the pool says of it */
+    NPR_SKIPS
+};
+const char *npr_skip_name(int reason); /* "not_jpeg", ..., "metadata", "features", "missing", ... */
 
 typedef struct npr_images_options {
     const char *images;   /* a folder, @LIST, a pattern of tars, or a set */
     const char *root;     /* where a set's containers and relative paths of a list lie; NULL: here */
     const char *id_field; /* an integer of a tar's JSON members that becomes the id; NULL: the row number */
+    npr_join_options join; /* with a pool: images are tars of pictures that were downloaded for it */
 } npr_images_options;
 
 typedef enum npr_images_kind {
     NPR_IMAGES_FOLDER, /* files: folders, each a class; or one folder of images */
     NPR_IMAGES_LIST,   /* one file: "path", or "path<TAB>label", a line */
     NPR_IMAGES_TARS,   /* files: tars */
-    NPR_IMAGES_SET     /* files: parts of a set */
+    NPR_IMAGES_SET,    /* files: parts of a set */
+    NPR_IMAGES_JOIN    /* files: parts of a pool, with pictures joined to its rows */
 } npr_images_kind;
 
 typedef struct npr_images_file {
@@ -50,7 +60,8 @@ typedef struct npr_images_plan {
     npr_images_file *facts; /* [file.count] */
     npr_paths class;        /* names of the classes, sorted, if labels have names; of class folders always */
     int numbered;           /* class folders are called 0, 1, 2, 10: those numbers are the labels */
-    npr_set *set;           /* the set, or NULL */
+    npr_set *set;           /* the set, the pool, or NULL */
+    npr_join join;          /* of a pool and tars */
     int labelled;           /* of a list: its lines have labels */
     int same_names;         /* tars of one base name are there: `source` has whole paths */
     int64_t rows, bytes, unused;
@@ -64,7 +75,7 @@ npr_status npr_images_plan_make(const npr_comm *comm, const npr_log *log, const 
 void npr_images_plan_free(npr_images_plan *plan);
 /* What `source` calls file i. Local. */
 const char *npr_images_container(const npr_images_plan *plan, size_t i);
-const char *npr_images_kind_name(npr_images_kind kind); /* "folder", "list", "tars", "set" */
+const char *npr_images_kind_name(npr_images_kind kind); /* "folder", "list", "tars", "set", "join" */
 
 /* ---- what is known of one file (images_scan.c). Local. ---- */
 
@@ -107,6 +118,11 @@ void npr_images_close(npr_images *s); /* NULL is fine */
 
 /* Rows row0 .. row0 + n - 1, or fewer of them (at least one) if their texts are very long. */
 npr_status npr_images_read(npr_images *s, int64_t row0, int64_t n, npr_images_rows *b);
+
+/* Of a join: where the picture of row i of b lies, or why there is none (images_join.c). Its name in lists: of
+ * its tar; of a row without picture the URL. *scratch (*cap bytes) is kept between calls. */
+npr_status npr_images_put_joined(const npr_images_plan *plan, int64_t i, npr_images_rows *b, char **scratch,
+                                 size_t *cap);
 
 /* ---- bytes (fetch.c). Local. ---- */
 

@@ -14,7 +14,7 @@
 
 const char *npr_images_kind_name(npr_images_kind kind)
 {
-    static const char *const names[] = {"folder", "list", "tars", "set"};
+    static const char *const names[] = {"folder", "list", "tars", "set", "join"};
     return names[kind];
 }
 
@@ -110,6 +110,26 @@ static npr_status take_set(const npr_comm *comm, npr_images_plan *plan)
     if (!(plan->set->columns & NPR_COL(NPR_SOURCE)))
         return npr_fail(NPR_EDATA, "%s: this set does not say where its images lie: it has no column source",
                         plan->options.images);
+    for (int i = 0; i < plan->set->parts && !st; i++)
+        st = npr_paths_add(&plan->file, plan->set->part[i].file);
+    return npr_agree(comm, st, "images");
+}
+
+/* The tars hold pictures that were downloaded for a pool: its rows are the images. */
+static npr_status take_pool(const npr_comm *comm, const npr_log *log, npr_images_plan *plan)
+{
+    if (plan->kind != NPR_IMAGES_TARS)
+        return npr_fail(NPR_EUSAGE, "--join=%s: --images=%s are no tars, as img2dataset writes them",
+                        plan->options.join.pool, plan->options.images);
+    npr_status st = npr_set_open_all(comm, plan->options.join.pool, &plan->set);
+    if (st) {
+        plan->set = NULL;
+        return st;
+    }
+    NPR_TRY(npr_join_make(comm, log, &plan->options.join, plan->set, &plan->file, &plan->join));
+    plan->kind = NPR_IMAGES_JOIN;
+    plan->bytes = plan->join.bytes;
+    plan->unused = plan->join.unused;
     for (int i = 0; i < plan->set->parts && !st; i++)
         st = npr_paths_add(&plan->file, plan->set->part[i].file);
     return npr_agree(comm, st, "images");
@@ -263,6 +283,7 @@ static npr_status settle(npr_images_plan *plan)
         npr_digest_add(g, facts, sizeof facts);
     }
     if (plan->set) npr_digest_add(g, plan->set->digest, strlen(plan->set->digest));
+    if (plan->kind == NPR_IMAGES_JOIN) npr_digest_add(g, plan->join.digest, strlen(plan->join.digest));
     npr_digest_hex(g, plan->digest);
     npr_digest_free(g);
     plan->columns = settle_columns(plan, columns);
@@ -280,6 +301,7 @@ npr_status npr_images_plan_make(const npr_comm *comm, const npr_log *log, const 
         if (plan->kind == NPR_IMAGES_SET) st = take_set(comm, plan);
     }
     if (!st && plan->kind != NPR_IMAGES_SET) st = npr_share_paths(comm, &plan->file);
+    if (!st && options->join.pool) st = take_pool(comm, log, plan);
     if (!st) st = npr_share_paths(comm, &plan->class);
     if (!st && plan->kind == NPR_IMAGES_FOLDER) plan->numbered = are_numbers(&plan->class);
     if (!st) {
@@ -300,5 +322,6 @@ void npr_images_plan_free(npr_images_plan *plan)
     npr_paths_free(&plan->file);
     npr_paths_free(&plan->class);
     npr_set_free(plan->set);
+    npr_join_free(&plan->join);
     *plan = (npr_images_plan){0};
 }

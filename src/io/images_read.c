@@ -20,7 +20,7 @@ struct npr_images {
     npr_lines *lines;
     npr_samples *samples;
     npr_part *part;
-    char *tokens;
+    char *tokens; /* or what a join compares */
     size_t tokens_cap;
 };
 
@@ -248,6 +248,26 @@ static npr_status read_set(npr_images *s, int64_t row, int64_t n, npr_images_row
     return NPR_OK;
 }
 
+/* ---- a pool whose pictures were downloaded ---- */
+
+/* Rows of the open part of the pool, with the places of their pictures: what the pool's own `source` says is
+ * forgotten. */
+static npr_status read_joined(npr_images *s, int64_t row, int64_t n, npr_images_rows *b)
+{
+    const npr_images_file *f = &s->plan->facts[s->file];
+    npr_rows *r = &b->rows;
+    int64_t first = r->n;
+    if (n > f->row0 + f->rows - row) n = f->row0 + f->rows - row;
+    uint32_t columns = r->columns;
+    r->columns = columns & ~NPR_COL(NPR_SOURCE);
+    npr_status st = npr_part_read_more(s->part, row - f->row0, n, r);
+    r->columns = columns;
+    npr_rows_unknown(r, NPR_SOURCE, first, n);
+    for (int64_t i = first; i < r->n && !st; i++)
+        st = npr_images_put_joined(s->plan, i, b, &s->tokens, &s->tokens_cap);
+    return st;
+}
+
 /* ---- all kinds ---- */
 
 /* The last file that begins at or before the row. */
@@ -355,7 +375,9 @@ npr_status npr_images_read(npr_images *s, int64_t row0, int64_t n, npr_images_ro
     while (b->rows.n < n && text_bytes(&b->rows) < TEXTS_MAX) {
         int64_t row = row0 + b->rows.n;
         NPR_TRY(go_to(s, row));
-        NPR_TRY(s->part ? read_set(s, row, n - b->rows.n, b) : read_one(s, row, b));
+        NPR_TRY(s->plan->kind == NPR_IMAGES_JOIN ? read_joined(s, row, n - b->rows.n, b)
+                : s->part                        ? read_set(s, row, n - b->rows.n, b)
+                                                 : read_one(s, row, b));
         s->next = row0 + b->rows.n;
     }
     return NPR_OK;

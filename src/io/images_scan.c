@@ -19,9 +19,9 @@ enum { CLASSES_MAX = 1 << 20, TRIES = 100 };
 
 const char *npr_skip_name(int reason)
 {
-    if (reason == NPR_SKIP_METADATA) return "metadata";
-    if (reason == NPR_SKIP_FEATURES) return "features";
-    return npr_image_fault_name((npr_image_fault)reason);
+    static const char *const names[] = {"metadata", "features", "missing", "dead", "changed"};
+    return reason < NPR_SKIP_METADATA ? npr_image_fault_name((npr_image_fault)reason)
+                                      : names[reason - NPR_SKIP_METADATA];
 }
 
 /* ---- folders ---- */

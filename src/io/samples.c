@@ -154,15 +154,20 @@ static npr_status gather(npr_samples *s, int64_t *members)
     }
 }
 
-npr_status npr_samples_next(npr_samples *s, const npr_sample **sample)
+npr_status npr_samples_next_any(npr_samples *s, const npr_sample **sample)
 {
     int64_t members;
-    do {
-        NPR_TRY(gather(s, &members));
-        if (members && s->sample.image.bytes < 0) s->unused += members;
-    } while (members && s->sample.image.bytes < 0);
-    s->sample.name = s->name[1];
+    NPR_TRY(gather(s, &members));
+    if (members && s->sample.image.bytes < 0) s->unused += members;
+    s->sample.name = s->sample.image.bytes < 0 ? NULL : s->name[1];
     *sample = members ? &s->sample : NULL;
+    return NPR_OK;
+}
+
+npr_status npr_samples_next(npr_samples *s, const npr_sample **sample)
+{
+    do NPR_TRY(npr_samples_next_any(s, sample));
+    while (*sample && (*sample)->image.bytes < 0);
     return NPR_OK;
 }
 

@@ -26,6 +26,9 @@ npr_status npr_samples_seek(npr_samples *s, int64_t header);
  * sample for the same thing are NPR_EDATA. */
 npr_status npr_samples_next(npr_samples *s, const npr_sample **sample);
 
+/* The same, but with samples that have no image: theirs is of -1 bytes, without a name. */
+npr_status npr_samples_next_any(npr_samples *s, const npr_sample **sample);
+
 /* A member's bytes (a zero byte is put behind them), valid until the next call. */
 npr_status npr_samples_read(npr_samples *s, npr_span at, const char **bytes);
 

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/mem.h"
+#include "io/accounts.h"
 #include "prime/solve.h"
 
 npr_status npr_head_read_all(const npr_comm *comm, const npr_set *set, npr_head *h)
@@ -45,24 +46,33 @@ static void put_name(FILE *f, const char *name)
     }
 }
 
+/* Rows behind each class, and the account that search and extract gave of the pool: rows that matched, were
+ * dropped by each filter, could not be downloaded, could not be read. */
 static npr_status write_classes(const npr_solve *s, const char *folder)
 {
     const npr_learned *l = &s->main;
+    npr_accounts pool = {0};
     char *text = NULL, *path = npr_path("%s/classes.tsv", folder);
     size_t n = 0;
-    FILE *f = path ? open_memstream(&text, &n) : NULL;
-    npr_status st = f ? NPR_OK : npr_fail(NPR_EINTERNAL, "out of memory: the table of classes");
+    npr_status st = path ? NPR_OK : npr_last();
+    if (!st && s->pool) st = npr_accounts_read(s->pool->path, &pool);
+    FILE *f = st ? NULL : open_memstream(&text, &n);
+    if (!st && !f) st = npr_fail(NPR_EINTERNAL, "out of memory: the table of classes");
     if (f) {
-        fprintf(f, "class\tname\tpool\tshots\tfallback\n");
+        fprintf(f, "class\tname\tpool\tshots\tfallback");
+        npr_accounts_print_header(&pool, f);
         for (int c = 0; c < s->text.classes; c++) {
-            fprintf(f, "%d\t", c);
+            fprintf(f, "\n%d\t", c);
             put_name(f, s->text.name[c]);
-            fprintf(f, "\t%lld\t%lld\t%d\n", (long long)l->pool_count[c],
+            fprintf(f, "\t%lld\t%lld\t%d", (long long)l->pool_count[c],
                     (long long)(l->means.count[c] - l->pool_count[c]), l->keep && !l->keep[c]);
+            npr_accounts_print(&pool, c, f);
         }
+        fputc('\n', f);
         if (fclose(f)) st = npr_fail(NPR_EINTERNAL, "out of memory: the table of classes");
     }
     if (!st) st = npr_file_replace(path, text, n);
+    npr_accounts_free(&pool);
     free(text);
     free(path);
     return st;
