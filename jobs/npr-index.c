@@ -5,19 +5,24 @@
 #include "job.h"
 #include "npr/search.h"
 
-static const char *set, *factory = "IVF1024,SQ8";
-static int64_t sample = 1 << 18, seed = 1, threads = 1;
+static const char *set, *factory, *budget;
+static int64_t sample = 0, seed = 1, threads = 1;
 
 static npr_opt options[] = {
     {"set", NPR_OPT_TEXT, &set, "DIR", "the set whose parts get an index", 1, 1, 0, 0, 0},
     {"factory", NPR_OPT_TEXT, &factory, "TEXT",
      "FAISS factory string of the index, one per part (inner product): Flat; IVF1024,SQ8;\n"
-     "IVF4096,SQfp16; IVF4096,PQ64x4fs; OPQ64,IVF4096,PQ64np; HNSW32; ...",
+     "IVF4096,SQfp16; IVF4096,PQ64x4fsr; OPQ64,IVF4096,PQ64np; HNSW32; ...; without it and\n"
+     "without --budget: " NPR_FACTORY_DEFAULT,
+     0, 1, 0, 0, 0},
+    {"budget", NPR_OPT_TEXT, &budget, "BYTES",
+     "instead: choose the index that takes at most so many bytes per row of a part, all told\n(24B; see "
+     "below)",
      0, 1, 0, 0, 0},
     {"sample", NPR_OPT_INT, &sample, "N",
      "rows to train on, chosen over the whole set by a hash of the id (rank 0 holds them:\n"
-     "6 bytes a dimension each)",
-     0, 1, 1, 1e9, 0},
+     "6 bytes a dimension each); 0: 64 for each list, at least 65,536",
+     0, 1, 0, 1e9, 0},
     {"seed", NPR_OPT_INT, &seed, "N", "of that hash", 0, 1, 0, 9e15, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
 };
@@ -28,6 +33,21 @@ static const char notes[] =
     "candidates from it and scores them exactly, so a coarse index costs recall (which npr-search\n"
     "measures with --recall-queries), never precision. IVFn wants at least 39 n rows of sample.\n"
     "Codes PQn are trained much faster as PQnnp (without FAISS's polysemous step, of no use here).\n"
+    "\n"
+    "Presets of --budget, for parts of 2^20 rows (the lists of a part: sqrt(rows), a power of two; four "
+    "times\n"
+    "as many and a coarse graph for SQ). Bytes per row hold code, row number and the part's own centroids:\n"
+    "  bytes: 512 columns    768   index                   a row's code\n"
+    "               18.2    19.2   IVF1024,PQ16x4fsr       8 bytes\n"
+    "                  -    23.3   IVF1024,PQ24x4fsr       12 bytes\n"
+    "               26.3    27.3   IVF1024,PQ32x4fsr       16 bytes\n"
+    "               42.6    43.6   IVF1024,PQ64x4fsr       32 bytes\n"
+    "               75.1    76.1   IVF1024,PQ128x4fsr      64 bytes\n"
+    "                529     789   IVF4096_HNSW32,SQ8      a byte a column\n"
+    "               1041    1557   IVF4096_HNSW32,SQfp16   two bytes a column\n"
+    "--dry-run says what was chosen, bytes and memory. OPQ is not among them: FAISS trains it for longer "
+    "than\n"
+    "everything else takes; with --factory it works.\n"
     "Another factory string replaces an index. An interrupted run goes on where it was when the same\n"
     "command is given again, with any number of ranks.\n";
 
@@ -35,6 +55,7 @@ static npr_status run(const npr_job *job)
 {
     npr_index_job j = {.set = set,
                        .factory = factory,
+                       .budget = budget,
                        .sample = sample,
                        .seed = (uint64_t)seed,
                        .threads = (int)threads,

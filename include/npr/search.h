@@ -145,9 +145,14 @@ void npr_faiss_flat_free(npr_faiss_flat *f);
 /* ---- the collective stages --------------------------------------------------------------------------------
  */
 
+#define NPR_FACTORY_DEFAULT "IVF1024,SQ8"
+
 typedef struct npr_index_job {
-    const char *set, *factory;
-    int64_t sample; /* training rows, chosen by a seeded hash of the id over the whole set */
+    const char *set;
+    const char *factory; /* NULL: NPR_FACTORY_DEFAULT, unless there is a budget */
+    const char *budget;  /* bytes per row of a part's index, all told, as a text ("24B"); NULL: none */
+    int64_t sample; /* training rows, chosen by a seeded hash of the id over the whole set; 0: as many as the
+                       index needs */
     uint64_t seed;
     int threads, dry_run;
 } npr_index_job;

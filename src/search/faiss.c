@@ -195,6 +195,11 @@ int npr_faiss_threads(const char *factory, int threads)
     return strstr(factory, "HNSW") ? 1 : threads;
 }
 
+int npr_faiss_fill_threads(const char *factory, int threads)
+{
+    return strstr(factory, "IVF") ? threads : npr_faiss_threads(factory, threads);
+}
+
 /* Said before FAISS makes room for lists that it cannot train. */
 static npr_status check_lists(const char *factory, int64_t n)
 {

@@ -24,9 +24,11 @@ void npr_faiss_free(npr_faiss *f);                                         /* NU
 /* Can an index of this factory string be trained on n rows? Finds most of what is wrong with one, at once. */
 npr_status npr_faiss_check(const char *factory, int dim, int64_t n);
 
-/* Threads that train and fill an index of this factory to the same bytes as one would: all of `threads`, but
- * one for graphs, whose links depend on which thread comes first. */
+/* Threads that train an index of this factory, and that fill it, to the same bytes as one would: all of
+ * `threads`, but one where a graph is made, whose links depend on which thread comes first: of centroids while
+ * training, of rows while filling. */
 int npr_faiss_threads(const char *factory, int threads);
+int npr_faiss_fill_threads(const char *factory, int threads);
 
 int64_t npr_faiss_rows(const npr_faiss *f);
 

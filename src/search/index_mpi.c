@@ -131,8 +131,8 @@ static npr_status index_part(const npr_index_job *job, const npr_set *set, npr_s
     char *blob = NULL;
     size_t n = 0;
     if (npr_fault("index.part")) return npr_fail(NPR_EIO, "injected fault at index.part");
-    NPR_TRY(npr_faiss_build(set, part, t->blob, t->bytes, npr_faiss_threads(job->factory, job->threads),
-                            &blob, &n));
+    int threads = npr_faiss_fill_threads(job->factory, job->threads);
+    NPR_TRY(npr_faiss_build(set, part, t->blob, t->bytes, threads, &blob, &n));
     npr_status st = npr_set_put_index(w, part, blob, n);
     free(blob);
     return st;
@@ -168,45 +168,56 @@ static npr_status index_parts(const npr_comm *comm, const npr_log *log, npr_reco
 
 /* ---- the plan ------------------------------------------------------------------------------------ */
 
-/* Bytes of a row in an index of this kind, about; 0 if the factory string does not tell. A number of 8 bytes
- * goes with each row, the links of a graph come on top. */
-static double row_bytes(const char *factory, int dim)
-{
-    const char *last = strrchr(factory, ',');
-    int m, bits = 8, links = 0;
-    double bytes = 0;
-    last = last ? last + 1 : factory;
-    if (sscanf(factory, "HNSW%d", &links) == 1 && last == factory) last = "Flat";
-    if (sscanf(last, "PQ%dx%d", &m, &bits) >= 1)
-        bytes = (double)m * bits / 8;
-    else if (!strncmp(last, "SQfp16", 6))
-        bytes = 2.0 * dim;
-    else if (sscanf(last, "SQ%d", &bits) == 1)
-        bytes = (double)dim * bits / 8;
-    else if (!strncmp(last, "Flat", 4))
-        bytes = 4.0 * dim;
-    return bytes > 0 ? bytes + 8 + 8.0 * links : 0;
-}
-
-static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_job *job, const npr_set *set,
-                        int64_t sample)
+static int64_t longest_part(const npr_set *set)
 {
     int64_t longest = 0;
     for (int p = 0; p < set->parts; p++)
         if (set->part[p].rows > longest) longest = set->part[p].rows;
-    double row = row_bytes(job->factory, set->dim);
+    return longest;
+}
+
+static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_job *job, const npr_set *set)
+{
+    int64_t longest = longest_part(set), sample = job->sample;
+    index_cost cost = index_cost_of(job->factory, set->dim);
     npr_record_int(rec, "plan.parts_per_rank", (set->parts + comm->size - 1) / comm->size);
     npr_record_int(rec, "plan.sample_rows", sample);
     /* as it arrives (binary16 and its key) and as FAISS wants it (float), on rank 0 */
-    npr_record_int(rec, "plan.sample_bytes", sample * (6 * (int64_t)set->dim + 16));
-    if (row > 0) {
-        npr_record_int(rec, "plan.index_bytes", (int64_t)ceil(row * (double)set->rows));
-        /* the longest part's in FAISS's lists, which grow by doubling, and as bytes to be written, which do
-         * so too */
-        npr_record_int(rec, "plan.memory_per_rank", (int64_t)ceil(4 * row * (double)longest));
+    double rows = cost.sample > 0 ? cost.sample : 6.0 * set->dim + 16;
+    npr_record_int(rec, "plan.sample_bytes", (int64_t)ceil(rows * (double)sample));
+    if (cost.row > 0) {
+        double all = cost.row * (double)set->rows + cost.part * set->parts,
+               part = index_bytes(&cost, longest);
+        npr_record_int(rec, "plan.index_bytes", (int64_t)ceil(all));
+        npr_record_real(rec, "plan.index_bytes_per_row", set->rows ? all / (double)set->rows : 0);
+        /* The longest part's in FAISS's lists, which grow by doubling, and as bytes to be written, which do
+         * so too. Rank 0 has had the sample before. */
+        npr_record_int(rec, "plan.memory_per_rank", (int64_t)ceil(4 * part));
+        npr_record_int(rec, "plan.memory_rank0", (int64_t)ceil(fmax(4 * part, rows * (double)sample)));
     } else {
         npr_record_text(rec, "plan.index_bytes", "unknown for this factory string");
     }
+}
+
+/* What is to be built: the factory string of a budget, and how many rows it is trained on. The text is
+ * written to `factory`. */
+static npr_status choose(const npr_index_job *from, const npr_set *set, npr_index_job *job,
+                         char factory[NPR_FACTORY_MAX + 1])
+{
+    *job = *from;
+    if (from->budget && from->factory)
+        return npr_fail(NPR_EUSAGE, "--budget chooses the index itself: give it or --factory, not both");
+    if (from->budget) {
+        double bytes;
+        NPR_TRY(index_budget_parse(from->budget, &bytes));
+        NPR_TRY(index_budget(bytes, set->dim, longest_part(set), factory));
+        job->factory = factory;
+    } else if (!from->factory) {
+        job->factory = NPR_FACTORY_DEFAULT;
+    }
+    if (job->sample == 0) job->sample = index_sample_rows(job->factory);
+    if (job->sample > set->rows) job->sample = set->rows;
+    return npr_faiss_check(job->factory, set->dim, job->sample);
 }
 
 /* ---- the stage ----------------------------------------------------------------------------------- */
@@ -238,21 +249,23 @@ static npr_status build_all(const npr_comm *comm, const npr_log *log, npr_record
     return st;
 }
 
-npr_status npr_index_run(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_index_job *job)
+npr_status npr_index_run(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_index_job *from)
 {
+    npr_index_job chosen, *job = &chosen;
+    char factory[NPR_FACTORY_MAX + 1];
     npr_set *set = NULL;
     npr_set_writer *w = NULL;
     char *identity = NULL; /* what names this index: what it is made from, besides the set */
     int complete = 0;
-    NPR_TRY(npr_set_open_all(comm, job->set, &set));
+    NPR_TRY(npr_set_open_all(comm, from->set, &set));
     npr_record_int(rec, "result.rows", set->rows);
     npr_record_int(rec, "result.parts", set->parts);
     npr_record_int(rec, "result.dim", set->dim);
-    int64_t sample = job->sample < set->rows ? job->sample : set->rows;
-    npr_status st = npr_agree(comm, npr_faiss_check(job->factory, set->dim, sample), "start");
+    npr_status st = npr_agree(comm, choose(from, set, job, factory), "start");
     if (st) goto done;
+    npr_record_text(rec, "result.factory", job->factory);
     if (job->dry_run) {
-        record_plan(rec, comm, job, set, sample);
+        record_plan(rec, comm, job, set);
         goto done;
     }
     identity = npr_path("factory=%s\nsample=%lld\nseed=%llu\n", job->factory, (long long)job->sample,

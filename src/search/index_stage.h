@@ -1,4 +1,4 @@
-/* index_stage.h - what the files of the collective index build share (index_mpi.c and its helper); not for
+/* index_stage.h - what the files of the collective index build share (index_mpi.c and its helpers); not for
  * others. */
 #ifndef NPR_SEARCH_INDEX_STAGE_H
 #define NPR_SEARCH_INDEX_STAGE_H
@@ -7,11 +7,34 @@
 
 #include "npr/log.h"
 #include "npr/set.h"
+#include "search/faiss.h"
 
 /* The training sample: the `limit` rows of the whole set with the smallest hash of (id, seed), without those
  * that are not finite, in the order of the hash: the same vectors for any number of ranks. *rows [*n][dim] is
  * given to rank 0 only, and released with free(). Collective. */
 npr_status index_sample_take(const npr_comm *comm, const npr_log *log, const npr_set *set, int64_t limit,
                              uint64_t seed, float **rows, int64_t *n);
+
+/* ---- index_budget.c. Local. -------------------------------------------------------------------------- */
+
+/* Bytes per row, of a text such as "24B" or "24". NPR_EUSAGE: it is none. */
+npr_status index_budget_parse(const char *text, double *bytes);
+
+/* The best index whose part of part_rows rows of `dim` columns takes at most so many bytes per row, all told.
+ * NPR_EUSAGE: there is none, and what the smallest takes. */
+npr_status index_budget(double bytes, int dim, int64_t part_rows, char factory[NPR_FACTORY_MAX + 1]);
+
+/* What an index of this factory string takes, about; all 0 if the string does not tell. */
+typedef struct index_cost {
+    double row;    /* bytes per row: code and row number, links of a graph of rows */
+    double part;   /* bytes per part: centroids, their graph, transform */
+    double sample; /* memory for training, bytes per row of the sample, on rank 0 */
+} index_cost;
+
+index_cost index_cost_of(const char *factory, int dim);
+double index_bytes(const index_cost *cost, int64_t rows); /* of a part of so many rows */
+
+int64_t index_lists(const char *factory);       /* inverted lists; 0: none */
+int64_t index_sample_rows(const char *factory); /* rows that train it well: 64 per list, at least 65,536 */
 
 #endif

@@ -117,11 +117,41 @@ refuse 64 'FAISS cannot make an index "Foo"' --set=plain --factory=Foo
 refuse 64 'multiple of the number of subquantizers' --set=plain --factory=IVF16,PQ7
 refuse 64 'has 500 lists, which cannot be trained on a sample of 400 rows' --set=plain --factory=IVF500,Flat --sample=400
 refuse 64 'number outside 1 to' --set=plain --factory=IVF0,Flat
-refuse 64 'wanted 1 to' --set=plain --sample=0
+refuse 64 'wanted 0 to' --set=plain --sample=-1
+refuse 64 'give it or --factory, not both' --set=plain --factory=Flat --budget=24B
+refuse 64 'wanted bytes per row, such as 24B' --set=plain --budget=much
+refuse 64 'the smallest index of parts of 1024 rows, IVF32,PQ8x4fsr, takes 23.0 bytes per row; 17.0 are' --set=plain --budget=17B
 refuse 64 'cannot train PQ12x13 on' --set=plain --factory=PQ12x13 --sample=3000
 refuse 66 'nowhere' --set=nowhere
 must 2 npr-index --set=plain --factory=IVF16,SQ8 --sample=3000 --dry-run
-grep -q '^plan.index_bytes=520800$' out || fail "plan: $(grep ^plan out)"
+grep -q '^plan.index_bytes=551520$' out || fail "plan: $(grep ^plan out)" # 48 + 8 bytes a row, 16 centroids in each part
+
+# ---- presets: what a budget buys, how much it takes in fact, and the same bytes as its factory string
+while read -r budget factory; do
+    must 1 npr-index --set=plain --budget="$budget" --dry-run
+    grep -qxF "result.factory=$factory" out || fail "--budget=$budget: $(grep factory out), wanted $factory"
+    stated=$(sed -n 's/^plan.index_bytes=//p' out)
+    rm -rf again other
+    cp -r plain again
+    cp -r plain other
+    must 2 npr-index --set=again --budget="$budget" --threads=2
+    must 1 npr-index --set=other --factory="$factory"
+    same again other "--budget=$budget and --factory=$factory"
+    /usr/bin/python3 - "$budget" "$stated" <<'PY' || fail "--budget=$budget: what it takes"
+import glob, h5py, sys
+budget, stated = float(sys.argv[1].rstrip("B")), int(sys.argv[2])
+size = [(h5py.File(p)["index"].shape[0], h5py.File(p)["id"].shape[0]) for p in sorted(glob.glob("again/part-*.h5"))]
+taken = sum(n for n, _ in size)
+print(f"budget {budget}: {size[0][0] / size[0][1]:.1f} bytes a row in a full part, all stated {stated}, taken {taken}")
+assert 0.85 < stated / taken < 1.1, (stated, taken)
+assert size[0][0] <= 1.05 * budget * size[0][1], size[0]
+PY
+done <<'TABLE'
+24B IVF32,PQ8x4fsr
+27 IVF32,PQ12x4fsr
+120B IVF128_HNSW32,SQ8
+170B IVF128_HNSW32,SQfp16
+TABLE
 must 1 npr-ingest --kind=index --emb=x.npy --out=untouched --part-rows=1024 --model=ViT-B-32
 same untouched plain "a set that was refused"
 
