@@ -6,14 +6,16 @@
 
 static npr_bench_search_job search = {.queries = "1,4,10,100,1000"};
 static npr_bench_extract_job extract;
+static npr_bench_captions_job captions;
 static const char *what = "search", *precision = "fp32";
 static int64_t rows = 200000, dim = 512, k = 100, threads = 1, repeats = 5, classes = 1000, images = 1000;
 
 static npr_opt options[] = {
-    {"what", NPR_OPT_CHOICE, &what, "search|transductive|means|extract",
+    {"what", NPR_OPT_CHOICE, &what, "search|transductive|means|captions|extract",
      "search: exact nearest rows against FAISS IndexFlatIP\ntransductive: the k nearest rows of many images "
      "(the "
      "paper's size: --rows=1100000\n--images=10000 --k=10)\nmeans: class sums (the paper's: --rows=1100000)\n"
+     "captions: captions made into tokens, and names found in them\n"
      "extract: JPEG decoding with preprocessing, and CLIP's image tower",
      0, 0, 0, 0, 0},
     {"rows", NPR_OPT_INT, &rows, "N", "made-up rows, in memory", 0, 0, 1, 1e9, 0},
@@ -21,6 +23,9 @@ static npr_opt options[] = {
     {"queries", NPR_OPT_TEXT, &search.queries, "A,B,...", "search: queries per batch", 0, 0, 0, 0, 0},
     {"images", NPR_OPT_INT, &images, "N", "transductive: queries in all", 0, 0, 1, 1e7, 0},
     {"classes", NPR_OPT_INT, &classes, "N", "means: classes", 0, 0, 1, 1 << 20, 0},
+    {"captions", NPR_OPT_TEXT, &captions.captions, "FILE",
+     "captions: a TSV file with a caption column, or others as --meta of npr-ingest", 0, 0, 0, 0, 0},
+    {"names", NPR_OPT_TEXT, &captions.names, "FILE", "captions: class names, one a line", 0, 0, 0, 0, 0},
     {"k", NPR_OPT_INT, &k, "N", "rows kept per query", 0, 0, 1, 100000, 0},
     {"config", NPR_OPT_TEXT, &extract.config, "FILE",
      "extract: open_clip's JSON of the model; weights are made up", 0, 0, 0, 0, 0},
@@ -48,6 +53,14 @@ static npr_status run_means(const npr_job *job)
     return npr_bench_means(&job->comm, &job->log, job->rec, &bench);
 }
 
+static npr_status run_captions(const npr_job *job)
+{
+    captions.rows = rows;
+    captions.threads = (int)threads;
+    captions.repeats = (int)repeats;
+    return npr_bench_captions(&job->comm, &job->log, job->rec, &captions);
+}
+
 static npr_status run_extract(const npr_job *job)
 {
     extract.threads = (int)threads;
@@ -60,6 +73,7 @@ static npr_status run(const npr_job *job)
 {
     if (!strcmp(what, "transductive")) return run_transductive(job);
     if (!strcmp(what, "means")) return run_means(job);
+    if (!strcmp(what, "captions")) return run_captions(job);
     if (!strcmp(what, "extract")) return run_extract(job);
     search.rows = rows;
     search.dim = (int)dim;

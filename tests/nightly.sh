@@ -2,6 +2,7 @@
 # nightly.sh - the long tests: every fuzz target (tests/fuzz) for many runs, with AddressSanitizer and UBSan, by clang's libFuzzer.
 #
 #   bash tests/nightly.sh [--runs=N] [--seed=N] [NAME...]     10^7 runs of each target, or of those named
+#   bash tests/nightly.sh captions                            10^7 made-up captions, their tokens compared with SQLite FTS5's
 #   bash tests/nightly.sh kill                                100 random kills over all stages, each resumed (tests/jobs/kill.sh)
 #
 # What a target found interesting is kept in build/fuzz/corpus/NAME and used by the next night. An input that fails is
@@ -28,6 +29,12 @@ if [ "${names[*]}" = kill ]; then
     npr_prepare --tests
     npr_build "$ROOT/build/test" -DCMAKE_BUILD_TYPE=Release
     NPR_BIN=$ROOT/build/test NPR_SOURCE=$ROOT NPR_KILLS=100 NPR_SEED=${seed/#0/$RANDOM} exec bash "$ROOT/tests/jobs/kill.sh"
+fi
+
+if [ "${names[*]}" = captions ]; then
+    npr_prepare --tests
+    npr_build "$ROOT/build/test" -DCMAKE_BUILD_TYPE=Release
+    NPR_CAPTIONS=$runs exec "$ROOT/build/test/tests/test_io_captions"
 fi
 
 folder=$ROOT/build/fuzz

@@ -41,6 +41,18 @@ typedef struct npr_bench_means_job {
 npr_status npr_bench_means(const npr_comm *comm, const npr_log *log, npr_record *rec,
                            const npr_bench_means_job *job);
 
+/* Captions made into tokens, and class names found in them, in memory, on threads side by side; medians. The
+ * captions of a file (as npr-ingest --meta takes it) are taken over and over until there are `rows` of them.
+ * On rank 0. Adds bench.captions.*. Collective. */
+typedef struct npr_bench_captions_job {
+    const char *captions, *names; /* files; NULL is refused */
+    int64_t rows;
+    int threads, repeats;
+} npr_bench_captions_job;
+
+npr_status npr_bench_captions(const npr_comm *comm, const npr_log *log, npr_record *rec,
+                              const npr_bench_captions_job *job);
+
 typedef struct npr_bench_extract_job {
     const char *config; /* open_clip's JSON; the weights are made up */
     const char *images; /* JPEG files: a pattern, a folder, @LIST; NULL: made up, 640 x 480 */

@@ -127,21 +127,23 @@ static uint32_t phrase_hash(const npr_phrase *f, int *table)
 
 static npr_status make_table(npr_phrases *p)
 {
-    size_t slots = MIN_SLOTS;
+    size_t slots = MIN_SLOTS, bits = MIN_SLOTS;
     while (slots < 4 * (size_t)p->count) slots *= 2;
+    while (bits < 16 * (size_t)p->count && bits < (size_t)1 << 32) bits *= 2;
     p->slot_mask = (uint32_t)(slots - 1);
+    p->bit_mask = (uint32_t)(bits - 1);
     for (int t = 0; t < 2; t++) {
         p->slot[t] = npr_alloc(slots, sizeof *p->slot[t], "the table of phrases");
-        p->bits[t] = npr_alloc(slots / 64, sizeof *p->bits[t], "the table of phrases");
+        p->bits[t] = npr_alloc(bits / 64, sizeof *p->bits[t], "the table of phrases");
         if (!p->slot[t] || !p->bits[t]) return npr_last();
         memset(p->slot[t], 0xff, slots * sizeof *p->slot[t]);
     }
     for (int32_t i = 0; i < p->count; i++) {
         int t;
-        uint32_t h = phrase_hash(&p->phrase[i], &t) & p->slot_mask;
-        p->phrase[i].next = p->slot[t][h];
-        p->slot[t][h] = i;
-        p->bits[t][h >> 6] |= UINT64_C(1) << (h & 63);
+        uint32_t h = phrase_hash(&p->phrase[i], &t), slot = h & p->slot_mask, bit = h & p->bit_mask;
+        p->phrase[i].next = p->slot[t][slot];
+        p->slot[t][slot] = i;
+        p->bits[t][bit >> 6] |= UINT64_C(1) << (bit & 63);
     }
     return NPR_OK;
 }

@@ -32,9 +32,9 @@ typedef struct npr_phrases {
     char *arena;          /* texts of the phrases */
     /* Two tables: phrases of one token by that token, longer ones by their first two. Keyed by the first
      * token alone, 10,000 names make long chains (0.1 GB/s instead of 0.7). */
-    uint32_t slot_mask;
+    uint32_t slot_mask, bit_mask;
     int32_t *slot[2];  /* first phrase of a slot, -1 = none */
-    uint64_t *bits[2]; /* one bit a slot: small enough to stay in the L1 cache */
+    uint64_t *bits[2]; /* a bit for every hash there is, 16 or more a phrase: small enough for the caches */
 } npr_phrases;
 
 /* From the text of a class file. A class without any token is refused with its line's number. */
@@ -58,11 +58,11 @@ npr_status npr_matches_make(const npr_phrases *p, npr_matches *m);
 void npr_matches_free(npr_matches *m);
 
 /* Find the phrases in texts row0 .. row1-1 of the column "tokens"; matches replace those in m. */
-npr_status npr_phrases_scan(const npr_phrases *p, const npr_text *tokens, int64_t row0, int64_t row1,
+npr_status npr_phrases_scan(const npr_phrases *p, const npr_text *text, int64_t row0, int64_t row1,
                             npr_matches *m);
 
-/* Hash of one token, and of two tokens one after the other. Reads 8 bytes at `token` only if `room` allows.
- */
+/* Hash of one token, which may be empty, and of two tokens one after the other. Reads 8 bytes at `token` only
+ * if `room` allows. No branch depends on the length. */
 static inline uint32_t npr_token_hash(const char *token, size_t n, size_t room)
 {
     uint64_t v = 0;
@@ -70,7 +70,7 @@ static inline uint32_t npr_token_hash(const char *token, size_t n, size_t room)
         __builtin_memcpy(&v, token, sizeof v);
     else
         __builtin_memcpy(&v, token, n < sizeof v ? n : sizeof v);
-    if (n < sizeof v) v &= (UINT64_C(1) << (8 * n)) - 1;
+    v &= ((UINT64_C(1) << (8 * (n & 7))) - 1) | (UINT64_C(0) - (uint64_t)(n > 7));
     v = (v ^ n) * UINT64_C(0x9e3779b97f4a7c15);
     return (uint32_t)(v >> 32);
 }

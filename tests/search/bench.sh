@@ -13,6 +13,7 @@ for nq in 1 3 40; do
     done
 done
 expect 64 "wanted numbers such as 1,10,100" 2 npr-bench --rows=100 --dim=8 --queries=1,x
+expect 64 "needs --captions=FILE and --names=FILE" 2 npr-bench --what=captions --names=bench.txt
 
 # the tables and pictures of results/ come from such records
 if command -v gnuplot >/dev/null; then
