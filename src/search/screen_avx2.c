@@ -20,7 +20,6 @@
 #include "base/half.h"
 #include "base/mem.h"
 #include "search/screen.h"
-#include "search/screen_fetch.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -137,16 +136,22 @@ AVX2 static inline void load_floats(const uint16_t *row, int j, int dim, __m256 
     *b = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(from + LANES)));
 }
 
-/* A bound of a row's norm. */
-AVX2 static float norm_of(const uint16_t *row, int dim)
+/* Bounds of two rows' norms. This is where rows come from memory: two of them, of the two halves of a block,
+ * are read a cache line of each in turn, since one stream reaches only half of Zen 3's speed (see
+ * screen_few.c). */
+AVX2 static void norms_of(const uint16_t *x, const uint16_t *y, int dim, float norm[2])
 {
-    __m256 a, b, sa = _mm256_setzero_ps(), sb = sa;
+    __m256 a, b, sx = _mm256_setzero_ps(), sy = sx, tx = sx, ty = sx;
     for (int j = 0; j < dim; j += 2 * LANES) {
-        load_floats(row, j, dim, &a, &b);
-        sa = _mm256_fmadd_ps(a, a, sa);
-        sb = _mm256_fmadd_ps(b, b, sb);
+        load_floats(x, j, dim, &a, &b);
+        sx = _mm256_fmadd_ps(a, a, sx);
+        tx = _mm256_fmadd_ps(b, b, tx);
+        load_floats(y, j, dim, &a, &b);
+        sy = _mm256_fmadd_ps(a, a, sy);
+        ty = _mm256_fmadd_ps(b, b, ty);
     }
-    return npr_norm_above(sum_of(_mm256_add_ps(sa, sb)), dim);
+    norm[0] = npr_norm_above(sum_of(_mm256_add_ps(sx, tx)), dim);
+    norm[1] = npr_norm_above(sum_of(_mm256_add_ps(sy, ty)), dim);
 }
 
 /* A row times 2^e as integers; returns how far rounding moves it. The differences are exact in floats: a
@@ -181,24 +186,35 @@ typedef struct block {
         unit; /* turns a row's sums back; NaN for a row that is not finite, which then passes no comparison */
 } block;
 
+static void convert_row(const uint16_t *row, int dim, float norm, size_t stride, int i, block *b)
+{
+    uint32_t *out = b->x + (size_t)i * stride;
+    if (norm <= FLT_MAX) {
+        int e = exponent_for(norm);
+        b->norm[i] = norm;
+        b->residual[i] = convert(row, dim, e, out);
+        b->unit[i] = power_of_two(-e);
+    } else {
+        memset(out, 0, stride * sizeof *out);
+        b->norm[i] = b->residual[i] = 0;
+        b->unit[i] = NAN;
+    }
+}
+
 static void convert_block(const npr_packed *p, const uint16_t *emb, size_t stride, block *b)
 {
     b->norm = (float *)(b->x + (size_t)p->block_rows * stride);
     b->residual = b->norm + p->block_rows;
     b->unit = b->residual + p->block_rows;
-    for (int i = 0; i < b->n; i++) {
-        const uint16_t *row = emb + (size_t)b->row[i] * (size_t)p->dim;
-        uint32_t *out = b->x + (size_t)i * stride;
-        b->norm[i] = norm_of(row, p->dim);
-        if (b->norm[i] <= FLT_MAX) {
-            int e = exponent_for(b->norm[i]);
-            b->residual[i] = convert(row, p->dim, e, out);
-            b->unit[i] = power_of_two(-e);
-        } else {
-            memset(out, 0, stride * sizeof *out);
-            b->norm[i] = b->residual[i] = 0;
-            b->unit[i] = NAN;
-        }
+    int half = (b->n + 1) / 2;
+    for (int i = 0; i < half; i++) {
+        int k = half + i < b->n ? half + i : i; /* an odd number: one row is done twice */
+        const uint16_t *x = emb + (size_t)b->row[i] * (size_t)p->dim,
+                       *y = emb + (size_t)b->row[k] * (size_t)p->dim;
+        float norm[2];
+        norms_of(x, y, p->dim, norm);
+        convert_row(x, p->dim, norm[0], stride, i, b);
+        convert_row(y, p->dim, norm[1], stride, k, b);
     }
 }
 
@@ -261,17 +277,16 @@ AVX2 static void sift(npr_sieve *v, const block *b, int i0, int q0, const __m256
 AVX2 static void scan(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
                       int ahead)
 {
+    (void)ahead; /* what is fetched while the kernel runs is not there in time: measured slower */
     int steps = steps_of(p);
     size_t stride = stride_of(p);
     block b = {.row = row, .n = n, .x = v->scratch};
     convert_block(p, emb, stride, &b);
     int tiles = (n + ROWS - 1) / ROWS; /* the kernel reads rows that are not there */
     memset(b.x + (size_t)n * stride, 0, (size_t)(tiles * ROWS - n) * stride * sizeof *b.x);
-    npr_fetch next = npr_fetch_make(emb, row + n, ahead, p->dim, p->padded / PANEL * tiles);
     __m256i t[ROWS * 2];
     for (int q0 = 0; q0 < p->padded; q0 += PANEL)
         for (int i = 0; i < n; i += ROWS) {
-            npr_fetch_step(&next);
             multiply(b.x + (size_t)i * stride, stride, p->values + (size_t)q0 * (size_t)steps, steps, t);
             sift(v, &b, i, q0, t);
         }

@@ -15,9 +15,9 @@
 #include "search/screen.h"
 
 enum {
-    /* queries up to which blocks are slower, measured: of AVX-512, and of BLAS on a CPU with AVX2 only */
+    /* queries up to which blocks are slower, measured */
     MOST_AVX512 = 10,
-    MOST_AVX2 = 7,
+    MOST_AVX2 = 11,
     GROUP = 4,         /* queries in one pass over a row */
     PREFETCH_ROWS = 8, /* rows fetched ahead; the hardware stops at page ends */
     LINE = 32,         /* values of a row in a cache line */
