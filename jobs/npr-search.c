@@ -40,7 +40,7 @@ static npr_opt options[] = {
      INT_MAX, 0},
     {"pool", NPR_OPT_CHOICE, &search.pool, "class|row",
      "class: a row is labelled with the class that recalled it;\nrow: rows recalled by any query, once, with "
-     "their own labels\n(transductive)",
+     "their own labels\n(transductive), or none where captions recall from an index without",
      0, ALL, 0, 0, 0},
     {"min-similarity", NPR_OPT_REAL, &min_similarity, "X",
      "drop rows with a published similarity below; unknown stays", 0, ALL, 0, 0, 0},

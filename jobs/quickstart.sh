@@ -14,6 +14,8 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=slurm/env/local.sh
 source "$ROOT/slurm/env/local.sh"
+# shellcheck source=jobs/stage.sh
+source "$ROOT/jobs/stage.sh"
 case ${1:-} in
 '') ;;
 -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
@@ -27,27 +29,6 @@ TESTS=(test sketch dusk smear)
 KEEP=(10 15 20 25 30) # per class: which is best is chosen on the validation set
 MODEL=${MODEL:-$ROOT/jobs/minilaion}
 model=(--model="$MODEL/model.safetensors" --config="$MODEL/config.json")
-
-# stage RANKS NAME PROGRAM OPTIONS...: run it. The record of the run that did the work is kept: a run that finds all done
-# gives the same results but no times worth telling. One rank needs no mpirun.
-stage() {
-    local ranks=$1 name=$2 program=$3 code=0 record=$OUT/records/$2.txt log=$OUT/logs/$2.log run=()
-    shift 3
-    mkdir -p "${record%/*}" "${log%/*}"
-    [ "$ranks" = 1 ] || run=(mpirun -n "$ranks")
-    [ "$ranks" = 1 ] || echo "== $name: $program" >&2
-    "${run[@]}" "$BIN/$program" "$@" --record="$record.new" 2> >(if [ "$ranks" = 1 ]; then cat >"$log"; else tee "$log" >&2; fi) ||
-        code=$?
-    ((code == 0)) || npr_die "$code" "$name failed with exit code $code: $(tail -n 2 "$log")"
-    if cmp -s <(facts "$record") <(facts "$record.new"); then
-        rm "$record.new"
-    else
-        mv "$record.new" "$record"
-    fi
-}
-
-facts() { grep -E '^(option|result|check)\.' "$1" 2>/dev/null || true; }
-value() { sed -n "s/^$2=//p" "$OUT/records/$1.txt"; }
 
 # ---- the chain, for one family of classes -------------------------------------------------------------------------
 
@@ -105,7 +86,7 @@ best_keep() {
 
 family() {
     local f=$1 k t templates=$OUT/world/templates.txt
-    text "$f" one --templates="$OUT/one.txt"
+    text "$f" one --templates="$ROOT/jobs/minilaion/template.txt"
     text "$f" text --templates="$templates"
     text "$f" cupl --prompts="$OUT/world/$f/prompts.json"
     text "$f" both --templates="$templates" --prompts="$OUT/world/$f/prompts.json"
@@ -232,7 +213,6 @@ if [ -z "${BUILD:-}" ]; then
     npr_build "$ROOT/build"
 fi
 mkdir -p "$OUT"
-echo 'a photo of a {}' >"$OUT/one.txt"
 begun=$(date +%s)
 stage "$RANKS" world npr-minilaion "${WORLD[@]}" --out="$OUT/world"
 stage "$RANKS" index npr-extract --kind=index --images="$OUT/world/pictures" --id-field=id "${model[@]}" --out="$OUT/index"

@@ -142,3 +142,13 @@ npr_stage() {
     *) npr_fail "$code" "$name failed with exit code $code: $(npr_meaning "$code"); stages that wait for it will not run" ;;
     esac
 }
+
+# npr_submit OPTIONS... SCRIPT [ARGS...]: queue a script with the nodes, ranks, time, account and partition of site.sh. Prints the job's number.
+npr_submit() {
+    local common=(--parsable --nodes="$NPR_NODES" --ntasks-per-node="$NPR_RANKS_PER_NODE" --cpus-per-task="$NPR_CORES_PER_RANK"
+        --time="$NPR_TIME" --output="$NPR_WORK/logs/%x-%j.log" --export="ALL,NPR_SLURM=$NPR_ROOT/slurm") job
+    [ -z "$NPR_ACCOUNT" ] || common+=(--account="$NPR_ACCOUNT")
+    [ -z "$NPR_PARTITION" ] || common+=(--partition="$NPR_PARTITION")
+    job=$(sbatch "${common[@]}" "${NPR_SBATCH[@]}" "$@") || return
+    echo "${job%%;*}" # --parsable adds the cluster's name where there are several
+}

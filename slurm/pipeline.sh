@@ -16,22 +16,17 @@ esac
 stages=("$@")
 ((${#stages[@]})) || stages=("${NPR_STAGES[@]}")
 for stage in "${stages[@]}"; do
-    [ -e "$NPR_ROOT/slurm/$stage.sbatch" ] ||
-        npr_fail 64 "no stage \"$stage\" (known: $(cd "$NPR_ROOT/slurm" && echo *.sbatch | sed 's/\.sbatch//g'))"
+    if [ "$stage" = reproduce ] || [ ! -e "$NPR_ROOT/slurm/$stage.sbatch" ]; then
+        npr_fail 64 "no stage \"$stage\" (known: $(cd "$NPR_ROOT/slurm" && echo *.sbatch | sed 's/reproduce.sbatch //; s/\.sbatch//g'))"
+    fi
 done
 
 npr_make_work
-common=(--parsable --nodes="$NPR_NODES" --ntasks-per-node="$NPR_RANKS_PER_NODE" --cpus-per-task="$NPR_CORES_PER_RANK"
-    --time="$NPR_TIME" --output="$NPR_WORK/logs/%x-%j.log" --export="ALL,NPR_SLURM=$NPR_ROOT/slurm")
-[ -z "$NPR_ACCOUNT" ] || common+=(--account="$NPR_ACCOUNT")
-[ -z "$NPR_PARTITION" ] || common+=(--partition="$NPR_PARTITION")
-
 after=()
 for stage in "${stages[@]}"; do
     own=()
     [ "$stage" != metadata ] || own=(--nodes=1 --array="0-$((NPR_NODES - 1))") # a node's share each
-    job=$(sbatch "${common[@]}" "${NPR_SBATCH[@]}" "${own[@]}" "${after[@]}" "$NPR_ROOT/slurm/$stage.sbatch")
-    job=${job%%;*} # --parsable adds the cluster's name where there are several
+    job=$(npr_submit "${own[@]}" "${after[@]}" "$NPR_ROOT/slurm/$stage.sbatch")
     echo "$stage $job"
     after=(--dependency="afterok:$job" --kill-on-invalid-dep=yes)
 done

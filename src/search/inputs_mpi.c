@@ -192,6 +192,8 @@ static npr_status check_job(const npr_search_job *job)
 static npr_status check_columns(const npr_search_job *job, const npr_search_inputs *in)
 {
     const npr_filter_limits *l = &job->limits;
+    /* What captions recall may stay without a class, unless the class is asked for. */
+    int classes = strcmp(job->mode, "caption") != 0 || l->clip || job->keep;
     const struct {
         int needed;
         npr_column column;
@@ -203,7 +205,7 @@ static npr_status check_columns(const npr_search_job *job, const npr_search_inpu
                 {l->max_nsfw < NPR_NSFW_LIKELY, NPR_NSFW, "--max-nsfw asks for"},
                 {l->min_side > 0, NPR_WIDTH, "--min-side asks for"},
                 {l->min_side > 0, NPR_HEIGHT, "--min-side asks for"},
-                {!strcmp(job->pool, "row"), NPR_LABEL, "--pool=row takes classes from"}};
+                {!strcmp(job->pool, "row") && classes, NPR_LABEL, "--pool=row takes classes from"}};
     for (size_t i = 0; i < sizeof need / sizeof *need; i++)
         if (need[i].needed && !(in->index->columns & NPR_COL(need[i].column)))
             return npr_fail(NPR_EENV, "%s: no column \"%s\", which %s", in->index->path,

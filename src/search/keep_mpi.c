@@ -151,8 +151,10 @@ npr_status npr_search_keep(const npr_comm *comm, const npr_search_job *job, cons
                            int by_class, npr_search_plan *plan, npr_search_kept *kept)
 {
     keeper k = {.in = in, .plan = plan, .by_class = by_class, .score_rows = job->keep > 0};
+    int labelled = by_class || (in->index->columns & NPR_COL(NPR_LABEL));
     npr_status st = NPR_OK;
-    if (!by_class || job->keep) {
+    for (size_t i = 0; !labelled && i < plan->count; i++) plan->row[i].label = -1;
+    if ((!by_class && labelled) || job->keep) {
         st = npr_agree(comm, look_at_rows(comm, &k), "ranking the pool");
         if (!st && !by_class) npr_max_i64(comm, k.label, plan->count);
         if (!st && job->keep) npr_max_f64(comm, k.score, plan->count);

@@ -1,0 +1,326 @@
+# stages.sh - what is run for a data set: heads, features, pools, primed heads. Sets and records go to OUT. Sourced by
+# reproduce.sh; needs config.sh and `launch SIZE NAME PROGRAM OPTIONS...`, which runs a stage (SIZE: big or small).
+# shellcheck shell=bash
+
+STEPS_RUN=0 STEPS_DONE=0
+
+declare -A STEP_SEEN=()
+
+# What a step was made from: its words, and of those that name a set, a file or a list what tells it from another.
+step_key() {
+    local word path manifests=() files=()
+    for word in "$@"; do
+        path=${word#*=}
+        path=${path#@}
+        if [[ $word == --out=* ]]; then
+            continue
+        elif is_set "$path"; then
+            manifests+=("$path/manifest.json")
+        elif [ -f "$path" ]; then
+            files+=("$path")
+        fi
+    done
+    printf '%s\n' "$@"
+    ((${#manifests[@]} == 0)) || cksum "${manifests[@]}"
+    ((${#files[@]} == 0)) || stat -L -c '%n %s %Y' "${files[@]}"
+}
+
+# step SIZE NAME PROGRAM OPTIONS... --out=SET: run it, unless it has been run from the same inputs already. A pool or a head
+# that was made from other inputs is made anew; features, which take hours, never: the program says what does not fit.
+step() {
+    local size=$1 name=$2 key set=$OUT/$2
+    shift 2
+    [ -z "${STEP_SEEN[$name]:-}" ] || return 0 # several tables ask for it
+    STEP_SEEN[$name]=1
+    key=$(step_key "$@" --out="$set")
+    if [ -e "$OUT/records/$name.txt" ] && [ -e "$OUT/records/$name.key" ] && is_set "$set" && [ "$key" = "$(<"$OUT/records/$name.key")" ]; then
+        STEPS_DONE=$((STEPS_DONE + 1))
+        return 0
+    fi
+    if [ -e "$OUT/records/$name.key" ] && [[ $1 =~ ^npr-(search|solve)$ ]]; then
+        rm -rf "$set"
+    fi
+    mkdir -p "${set%/*}" "$OUT/records/${name%"${name##*/}"}"
+    rm -f "$OUT/records/$name.txt" "$OUT/records/$name.key"
+    launch "$size" "$name" "$@" --out="$set"
+    echo "$key" >"$OUT/records/$name.key.new"
+    mv "$OUT/records/$name.key.new" "$OUT/records/$name.key"
+    STEPS_RUN=$((STEPS_RUN + 1))
+}
+
+fact() { sed -n "s/^$2=//p" "$OUT/records/$1.txt" 2>/dev/null || true; }
+model_of() { sed -n 's/^ "model": "\(.*\)",$/\1/p' "$1/manifest.json"; }
+
+# ---- features and heads -----------------------------------------------------------------------------------------
+
+# clip_words SECTION: the solving tower's options, in the array `clip`
+clip_words() {
+    local s=$1 key
+    clip=(--model="$(get "$s" weights)" --config="$(get "$s" config)")
+    for key in model_name precision; do
+        ! has "$s" $key || clip+=("--${key/_/-}=$(get "$s" $key)")
+    done
+}
+
+# head SECTION NAME SOURCE...: a text head
+head_of() {
+    local s=$1 name=$2 clip
+    shift 2
+    clip_words "$s"
+    step small "$s/$name" npr-extract --classes="$(get "$s" classes)" "$@" --vocab="$(get "$s" vocab)" "${clip[@]}"
+}
+
+heads() {
+    local s=$1 own
+    own=--templates=$(get "$s" templates)
+    head_of "$s" text "$own"
+    ! has "$s" clip_templates || head_of "$s" general --templates="$(get "$s" clip_templates)"
+    if has "$s" prompts; then
+        head_of "$s" cupl --prompts="$(get "$s" prompts)"
+        head_of "$s" both "$own" --prompts="$(get "$s" prompts)"
+    fi
+}
+
+# images SECTION KEY: labelled images as features; a set is taken as it is
+images() {
+    local s=$1 key=$2 path clip words=()
+    path=$(get "$s" "$key")
+    ! is_set "$path" || return 0
+    clip_words "$s"
+    [ -d "$path" ] || path=@$path
+    ! has "$s" root || words+=(--root="$(get "$s" root)")
+    ! has "$s" max_bad || words+=(--max-bad="$(get "$s" max_bad)")
+    step big "$s/$key" npr-extract --kind=test --images="$path" "${words[@]}" "${clip[@]}"
+}
+
+# set_of SECTION KEY: where the features of images lie
+set_of() {
+    local path
+    path=$(get "$1" "$2")
+    if is_set "$path"; then
+        echo "$path"
+    else
+        path=$(conf_where "$1" "$2")
+        echo "$OUT/${path%.*}/$2"
+    fi
+}
+
+# ---- pools --------------------------------------------------------------------------------------------------------
+
+# index_of SECTION: the index that captions are searched in, in `index`; made of pictures if the file gives those
+index_of() {
+    local s=$1 at clip words=()
+    index=$(get "$s" index)
+    [ -z "$index" ] || return 0
+    at=$(conf_where "$s" index_images)
+    at=${at%.*}
+    index=$OUT/${at:+$at/}index
+    clip_words "$s"
+    ! has "$s" id_field || words+=(--id-field="$(get "$s" id_field)")
+    ! has "$s" pool_max_bad || words+=(--max-bad="$(get "$s" pool_max_bad)")
+    step big "${at:+$at/}index" npr-extract --kind=index --images="$(get "$s" index_images)" "${words[@]}" "${clip[@]}"
+}
+
+# recall SECTION: the rows whose captions name a class, at most `per_class` of each, as features of the solving tower, in
+# `recalled`. Where the index's tower is that one, its embeddings are used; else the pictures are encoded: found by `source`
+# below pool_root, or in tars downloaded from the pool's list of URLs (pool_tars).
+recall() {
+    local s=$1 index clip words=() ours theirs
+    index_of "$s"
+    step big "$s/recalled" npr-search --mode=caption --pool=row --index="$index" --k="$(get "$s" per_class 1000)" \
+        --names="$(get "$s" names "$(get "$s" classes)")"
+    recalled=$OUT/$s/recalled
+    ours=$(model_of "$OUT/$s/text") theirs=$(model_of "$index")
+    [ "$ours" != "$theirs" ] || return 0
+    if has "$s" pool_tars; then
+        words=(--images="$(get "$s" pool_tars)" --join="$recalled")
+    elif has "$s" pool_root; then
+        words=(--images="$recalled" --root="$(get "$s" pool_root)")
+    else
+        conf_bad 78 "$(conf_where "$s" index)" "the index is of model $theirs, [$s] is solved with $ours: give pool_root or pool_tars, so that" \
+            "the pool's pictures can be encoded"
+    fi
+    ! has "$s" pool_max_bad || words+=(--max-bad="$(get "$s" pool_max_bad)")
+    clip_words "$s"
+    step big "$s/encoded" npr-extract --kind=index "${words[@]}" "${clip[@]}"
+    recalled=$OUT/$s/encoded
+}
+
+# filters SECTION: names of the pools tables 1 and the few shots are made with; the first stands beside the paper's figure
+filters() {
+    if has "$1" pool; then echo given; else get "$1" filters argmax; fi
+}
+first_filter() { filters "$1" | sed 's/[ ,].*//'; }
+
+# filter_words FILTER: options of npr-search, in the array `filter`. none; argmax; argmaxP: and softmax at least P; topN
+filter_words() {
+    case $1 in
+    none) filter=() ;;
+    argmax) filter=(--clip-filter) ;;
+    argmax[0-9.]*) filter=(--clip-filter --clip-threshold="${1#argmax}") ;;
+    top[0-9]*) filter=(--keep-per-class="${1#top}") ;;
+    *) conf_bad 64 "$(conf_where "$s" filters)" "filters: wanted none, argmax, argmaxP or topN, found \"$1\"" ;;
+    esac
+}
+
+# pool SECTION NAME OPTIONS...: rows of `recalled`, each labelled with the class its caption names
+pool() {
+    local s=$1 name=$2 recalled
+    shift 2
+    recall "$s"
+    step small "$s/pool-$name" npr-search --mode=caption --index="$recalled" --head="$OUT/$s/text" \
+        --names="$(get "$s" names "$(get "$s" classes)")" "$@"
+}
+
+filtered_pool() {
+    local s=$1 filter
+    [ "$2" != given ] || return 0
+    filter_words "$2"
+    pool "$s" "$2" --k="$(get "$s" per_class 1000)" "${filter[@]}"
+}
+pool_path() { if [ "$2" = given ]; then get "$1" pool; else echo "$OUT/$1/pool-$2"; fi; }
+
+# ---- priming ------------------------------------------------------------------------------------------------------
+
+# alpha_words SECTION: how alpha is found, in the array `alpha`: never with the test set's labels
+alpha_words() {
+    local s=$1 rule
+    rule=$(get "$s" alpha "$(if has "$s" val; then echo val; else echo loo; fi)")
+    alpha=(--alpha="$rule")
+    [ "$rule" != val ] || alpha+=(--validation="$(set_of "$s" val)")
+    [ "$rule" != rule ] || ! has "$s" sigma || alpha+=(--sigma="$(get "$s" sigma)")
+}
+
+# solve SECTION NAME HEAD POOL TEST OPTIONS...
+solve() {
+    local s=$1 name=$2 head=$3 pool=$4 test=$5 words=()
+    shift 5
+    ! has "${name%%/*}" subset || words+=(--classes-subset="$(get "${name%%/*}" subset)")
+    step small "$name" npr-solve --head="$OUT/$s/$head" --pool="$pool" --test="$test" "${words[@]}" "$@"
+}
+
+# other_heads SECTION: --baseline of the general and CuPL heads; order: general, cupl
+other_heads() {
+    local s=$1 list=()
+    ! has "$s" clip_templates || list+=("$OUT/$s/general")
+    ! has "$s" prompts || list+=("$OUT/$s/cupl")
+    baseline=()
+    ((${#list[@]} == 0)) || baseline=(--baseline="$(IFS=, && echo "${list[*]}")")
+}
+
+prepare() {
+    heads "$1"
+    images "$1" test
+    ! has "$1" val || images "$1" val
+}
+
+stages_table1() {
+    local s=$1 f alpha baseline
+    ! is_shifted "$s" || return 0
+    prepare "$s"
+    alpha_words "$s"
+    other_heads "$s"
+    for f in $(filters "$s"); do
+        filtered_pool "$s" "$f"
+        solve "$s" "$s/primed-$f" text "$(pool_path "$s" "$f")" "$(set_of "$s" test)" "${alpha[@]}" "${baseline[@]}"
+        ! has "$s" clip_templates ||
+            solve "$s" "$s/general-$f" general "$(pool_path "$s" "$f")" "$(set_of "$s" test)" "${alpha[@]}"
+        ! has "$s" prompts ||
+            solve "$s" "$s/both-$f" both "$(pool_path "$s" "$f")" "$(set_of "$s" test)" "${alpha[@]}"
+    done
+}
+
+# near SECTION-OF-POOL NAME IMAGES FILTER: the pool's rows nearest to images of which no label is known, in NAME
+near() {
+    local s=$1 name=$2 filter
+    filter_words "$4"
+    step small "$name" npr-search --mode=exact --index="$(pool_path "$s" "$(if has "$s" pool; then echo given; else echo none; fi)")" \
+        --queries="$3" --pool=row --k="$(get "$s" nearest 10)" --head="$OUT/$s/text" "${filter[@]}"
+}
+
+# Transductive priming, in three ways: NAME FILTER WEIGHT.
+NEAREST=("transductive none rows" "transductive-count none count" "transductive-argmax argmax rows")
+
+# nearest_to_val SET NAME FILTER WEIGHT: with alpha=val the alpha is the one that does best when validation images are used in the same way.
+nearest_to_val() {
+    local s=$1 name=$2 f=$3 weight=$4 alpha
+    alpha_words "$s"
+    [ "${alpha[0]}" = --alpha=val ] || return 0
+    near "$s" "$s/near-$f-val" "$(set_of "$s" val)" "$f"
+    step small "$s/$name-val" npr-solve --head="$OUT/$s/text" --pool="$OUT/$s/near-$f-val" --weight="$weight" "${alpha[@]}"
+}
+
+# nearest_to_test SHIFTED-SET NAME FILTER WEIGHT
+nearest_to_test() {
+    local x=$1 name=$2 f=$3 weight=$4 s=${conf[$1.base]} alpha baseline
+    alpha_words "$s"
+    other_heads "$s"
+    near "$s" "$x/near-$f" "$(set_of "$x" test)" "$f"
+    [ "${alpha[0]}" != --alpha=val ] || alpha=(--alpha="$(fact "$s/$name-val" result.alpha)")
+    solve "$s" "$x/$name" text "$OUT/$x/near-$f" "$(set_of "$x" test)" --weight="$weight" "${alpha[@]}" "${baseline[@]}"
+}
+
+# What the shifted sets of a base share is made with the base: on a cluster they are jobs side by side.
+base_for_table2() {
+    local s=$1 way
+    prepare "$s"
+    has "$s" pool || filtered_pool "$s" none
+    filtered_pool "$s" "$(first_filter "$s")"
+    for way in "${NEAREST[@]}"; do
+        # shellcheck disable=SC2086 # three words
+        nearest_to_val "$s" $way
+    done
+}
+
+is_base() {
+    local x
+    for x in "${conf_sections[@]}"; do
+        [ "${conf[$x.base]:-}" != "$1" ] || return 0
+    done
+    return 1
+}
+
+stages_table2() {
+    local x=$1 s=${conf[$1.base]:-} f way alpha
+    if ! is_shifted "$x"; then
+        ! is_base "$x" || base_for_table2 "$x"
+        return 0
+    fi
+    base_for_table2 "$s"
+    images "$x" test
+    f=$(first_filter "$s")
+    alpha_words "$s"
+    solve "$s" "$x/primed-$f" text "$(pool_path "$s" "$f")" "$(set_of "$x" test)" "${alpha[@]}"
+    for way in "${NEAREST[@]}"; do
+        # shellcheck disable=SC2086
+        nearest_to_test "$x" $way
+    done
+}
+
+stages_fewshot() {
+    local s=$1 f alpha
+    if is_shifted "$s" || ! has "$s" shots; then return 0; fi
+    prepare "$s"
+    images "$s" shots
+    f=$(first_filter "$s")
+    filtered_pool "$s" "$f"
+    alpha_words "$s"
+    solve "$s" "$s/few" "$(if has "$s" prompts; then echo both; else echo text; fi)" "$(pool_path "$s" "$f")" "$(set_of "$s" test)" \
+        "${alpha[@]}" --shots="$(set_of "$s" shots)" --shots-per-class="$(get "$s" shots_per_class 0,1,2,3,5,10)" \
+        --seeds="$(get "$s" seeds 3)"
+}
+
+stages_poolsize() {
+    local s=$1 n f alpha
+    if is_shifted "$s" || has "$s" pool; then return 0; fi
+    prepare "$s"
+    alpha_words "$s"
+    for n in $(get "$s" sizes "1 2 5 10 25 50 100 250 500 1000"); do
+        pool "$s" "sample$n" --k="$n"
+        pool "$s" "argmax-of-$n" --k="$n" --clip-filter
+        pool "$s" "top$n" --k="$(get "$s" per_class 1000)" --keep-per-class="$n"
+        for f in sample"$n" argmax-of-"$n" top"$n"; do
+            solve "$s" "$s/size-$f" text "$OUT/$s/pool-$f" "$(set_of "$s" test)" "${alpha[@]}"
+        done
+    done
+}
