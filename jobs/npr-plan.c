@@ -1,95 +1,117 @@
-/* npr-plan - what a search will need, before it is queued. The formulas are in src/search/forecast.c. */
+/* npr-plan - what every stage will need, before it is queued. The formulas are in src/plan. */
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "job.h"
+#include "npr/clip.h"
 #include "npr/plan.h"
+#include "plan_report.h"
 
-static double rows, dim = 512, queries = 1000, k = 1000, nodes = 1, ranks_per_node = 1, cores = 1, memory;
-static double read_rate = 2, latency = 2, network = 12.5, tile_rows = 16384;
-static const char *calibration;
+static npr_plan_pipeline plan = {.dim = 512,
+                                 .part_rows = 1 << 20,
+                                 .mode = "exact",
+                                 .queries = 1000,
+                                 .k = 1000,
+                                 .tile_rows = 16384,
+                                 .tokens = 60,
+                                 .text = 180,
+                                 .matches = 0.15,
+                                 .probes = 16,
+                                 .refine = 4,
+                                 .recall_queries = 20,
+                                 .classes = 1000,
+                                 .test = 50000,
+                                 .image_bytes = 40e3,
+                                 .image_part_rows = 4096};
+static npr_plan_cluster cluster = {.nodes = 1};
+static double ranks_per_node = 1, cores = 1, read_rate, write_rate, latency = 2, network = 12.5;
+static int cached;
+static const char *calibration, *memory, *limit, *config;
 
 static npr_opt options[] = {
-    {"rows", NPR_OPT_REAL, &rows, "N", "rows of the index", 1, 0, 1, 1e13, 0},
-    {"dim", NPR_OPT_REAL, &dim, "N", "values of a row", 0, 0, 1, 65536, 0},
-    {"queries", NPR_OPT_REAL, &queries, "N", "queries", 0, 0, 1, 1e9, 0},
-    {"k", NPR_OPT_REAL, &k, "N", "rows kept per query", 0, 0, 1, 1e9, 0},
-    {"nodes", NPR_OPT_REAL, &nodes, "N", "nodes", 0, 0, 1, 1e6, 0},
+    {"rows", NPR_OPT_REAL, &plan.rows, "N", "rows of the index", 0, 0, 0, 1e13, 0},
+    {"dim", NPR_OPT_REAL, &plan.dim, "N", "values of a row", 0, 0, 1, 65536, 0},
+    {"mode", NPR_OPT_TEXT, &plan.mode, "MODE",
+     "exact, caption, or the factory string of an index: IVF262144,PQ64", 0, 0, 0, 0, 0},
+    {"queries", NPR_OPT_REAL, &plan.queries, "N", "queries; caption: classes that are named", 0, 0, 1, 1e9,
+     0},
+    {"k", NPR_OPT_REAL, &plan.k, "N", "rows kept of each", 0, 0, 1, 1e9, 0},
+    {"query-batch", NPR_OPT_REAL, &plan.batch, "N", "as of npr-search", 0, 0, 0, 1e9, 0},
+    {"tile-rows", NPR_OPT_REAL, &plan.tile_rows, "N", "as of npr-search", 0, 0, 1, 1048576, 0},
+    {"part-rows", NPR_OPT_REAL, &plan.part_rows, "N", "rows of a part of the index", 0, 0, 1, 1048576, 0},
+    {"text", NPR_OPT_REAL, &plan.text, "BYTES", "of metadata per row (LAION: about 180); 0: vectors alone", 0,
+     0, 0, 1e6, 0},
+    {"tokens", NPR_OPT_REAL, &plan.tokens, "BYTES", "of a caption as tokens", 0, 0, 0, 1e6, 0},
+    {"matches", NPR_OPT_REAL, &plan.matches, "SHARE",
+     "caption: of all rows that name a class (LAION-2B and ImageNet: 0.15)", 0, 0, 0, 1e3, 0},
+    {"clip-filter", NPR_OPT_FLAG, &plan.filter, "", "as of npr-search", 0, 0, 0, 0, 0},
+    {"nprobe", NPR_OPT_REAL, &plan.probes, "N", "as of npr-search", 0, 0, 1, 1e9, 0},
+    {"refine", NPR_OPT_REAL, &plan.refine, "N", "as of npr-search", 0, 0, 1, 1e6, 0},
+    {"recall-queries", NPR_OPT_REAL, &plan.recall_queries, "N", "as of npr-search", 0, 0, 0, 1e9, 0},
+    {"sample", NPR_OPT_REAL, &plan.sample, "N", "as of npr-index; 0: 64 a list, 65,536 at least", 0, 0, 0, 1e12,
+     0},
+    {"pool-rows", NPR_OPT_REAL, &plan.pool_rows, "N", "of the pool; 0: queries x k, the most there can be", 0,
+     0, 0, 1e13, 0},
+    {"classes", NPR_OPT_REAL, &plan.classes, "N", "of the head", 0, 0, 1, 1e9, 0},
+    {"test", NPR_OPT_REAL, &plan.test, "N", "labelled rows to evaluate on", 0, 0, 0, 1e12, 0},
+    {"images", NPR_OPT_REAL, &plan.images, "N", "images to extract (with --config); 0: none", 0, 0, 0, 1e13,
+     0},
+    {"image-bytes", NPR_OPT_REAL, &plan.image_bytes, "N", "of an image", 0, 0, 1, 1e9, 0},
+    {"image-part-rows", NPR_OPT_REAL, &plan.image_part_rows, "N", "--part-rows of npr-extract", 0, 0, 1,
+     1048576, 0},
+    {"config", NPR_OPT_TEXT, &config, "FILE", "open_clip's JSON of the model that extracts", 0, 0, 0, 0, 0},
+    {"nodes", NPR_OPT_REAL, &cluster.nodes, "N", "nodes", 0, 0, 1, 1e6, 0},
     {"ranks-per-node", NPR_OPT_REAL, &ranks_per_node, "N", "MPI ranks on each", 0, 0, 1, 4096, 0},
     {"cores", NPR_OPT_REAL, &cores, "N", "cores of a node", 0, 0, 1, 4096, 0},
-    {"memory", NPR_OPT_REAL, &memory, "GIB", "memory of a node; 0: not checked", 0, 0, 0, 1e6, 0},
-    {"tile-rows", NPR_OPT_REAL, &tile_rows, "N", "as of npr-search", 0, 0, 1, 1048576, 0},
+    {"memory", NPR_OPT_TEXT, &memory, "SIZE",
+     "of a node: 256G (GiB, as Slurm counts), 2T; not given: not checked", 0, 0, 0, 0, 0},
+    {"time", NPR_OPT_TEXT, &limit, "HH:MM:SS", "longest job that the partition takes; not given: not checked",
+     0, 0, 0, 0, 0},
     {"calibration", NPR_OPT_TEXT, &calibration, "FILE",
-     "a record of npr-bench --what=search on such a node; without it there are no\ntimes", 0, 0, 0, 0, 0},
-    {"read", NPR_OPT_REAL, &read_rate, "GB/S", "what a node reads from the file system", 0, 0, 1e-3, 1e4, 0},
+     "a record of npr-bench --what=calibrate on such a node; without it there are no\nseconds", 0, 0, 0, 0,
+     0},
+    {"read", NPR_OPT_REAL, &read_rate, "GB/S", "what a node reads from the file system; 0: as calibrated", 0,
+     0, 0, 1e6, 0},
+    {"write", NPR_OPT_REAL, &write_rate, "GB/S", "and writes", 0, 0, 0, 1e6, 0},
+    {"cached", NPR_OPT_FLAG, &cached, "", "files are in the page cache and stay there: no file system", 0, 0,
+     0, 0, 0},
     {"latency", NPR_OPT_REAL, &latency, "US", "of the network, microseconds", 0, 0, 0, 1e6, 0},
-    {"network", NPR_OPT_REAL, &network, "GB/S", "of the network, per rank", 0, 0, 1e-3, 1e4, 0},
+    {"network", NPR_OPT_REAL, &network, "GB/S",
+     "of the network, per rank; 0: latency and bandwidth as calibrated (ranks of one node)", 0, 0, 0, 1e4, 0},
 };
 
-static void put_gib(npr_record *rec, const char *key, double bytes)
+static npr_status prepare(npr_plan_machine *m)
 {
-    npr_record_real(rec, key, bytes / (1 << 30));
-}
-
-static void put_sbatch(const npr_job *job, double seconds)
-{
-    char line[256];
-    long hours = seconds > 0 ? (long)ceil(1.5 * seconds / 3600) : 24; /* half as long again */
-    snprintf(line, sizeof line,
-             "--nodes=%.0f --ntasks-per-node=%.0f --cpus-per-task=%.0f --time=%ld:00:00 --signal=B:USR1@300",
-             nodes, ranks_per_node, floor(cores / ranks_per_node), hours);
-    npr_record_text(job->rec, "plan.sbatch", line);
-}
-
-static void put_fit(const npr_job *job, double node)
-{
-    double room = memory * (1 << 30);
-    if (!(memory > 0)) return;
-    npr_record_int(job->rec, "plan.fits", node <= room);
-    if (node > room)
-        npr_warn(&job->log,
-                 "does not fit: a node needs %.1f GiB, %.1f GiB more than it has; fewer ranks per node, or "
-                 "--query-batch",
-                 node / (1 << 30), (node - room) / (1 << 30));
+    if (calibration) NPR_TRY(npr_plan_machine_read(calibration, m));
+    if (!(plan.rows > 0) && !(plan.images > 0))
+        return npr_fail(NPR_EUSAGE, "nothing to plan: wanted --rows, --images, or both");
+    if (plan.images > 0 && !config)
+        return npr_fail(NPR_EUSAGE, "--images without --config: which model extracts?");
+    if (config) {
+        npr_clip_config c;
+        NPR_TRY(npr_clip_config_read(config, &c));
+        plan.flop = npr_clip_flop(&c, NPR_TOWER_IMAGE);
+        npr_clip_image_memory(&c, &plan.weights, &plan.thread);
+    }
+    cluster.ranks = cluster.nodes * ranks_per_node;
+    cluster.threads = fmax(floor(cores / ranks_per_node), 1);
+    cluster.read = cached ? INFINITY : read_rate > 0 ? read_rate * 1e9 : m->file_read;
+    cluster.write = cached ? INFINITY : write_rate > 0 ? write_rate * 1e9 : m->file_write;
+    cluster.latency = network > 0 ? latency * 1e-6 : m->latency;
+    cluster.bandwidth = network > 0 ? network * 1e9 : m->bandwidth;
+    return NPR_OK;
 }
 
 static npr_status run(const npr_job *job)
 {
-    npr_plan_shape s = {
-        .rows = rows, .dim = dim, .lists = queries, .k = k, .tile_rows = tile_rows, .vectors = 1};
-    npr_plan_needs n = npr_plan_search(&s);
-    npr_plan_machine m = {.read = read_rate * 1e9, .latency = latency * 1e-6, .bandwidth = network * 1e9};
-    double ranks = nodes * ranks_per_node, parts = ceil(rows / (1 << 20));
-    npr_record_real(job->rec, "plan.index_parts", parts);
-    npr_record_real(job->rec, "plan.parts_per_rank", ceil(parts / ranks));
-    put_gib(job->rec, "plan.index_gib", rows * dim * 2);
-    npr_record_real(job->rec, "plan.batches", n.batches);
-    put_gib(job->rec, "plan.read_gib", n.read);
-    put_gib(job->rec, "plan.memory_gib_per_rank", n.memory);
-    put_gib(job->rec, "plan.memory_gib_per_node", n.memory * ranks_per_node);
-    put_gib(job->rec, "plan.merge_gib", n.merged);
-    put_fit(job, n.memory * ranks_per_node);
-    if (parts < ranks)
-        npr_warn(&job->log,
-                 "%.0f of %.0f ranks have no part of 2^20 rows to scan: --part-rows of npr-ingest makes "
-                 "smaller ones",
-                 ranks - parts, ranks);
-    double seconds = 0;
-    if (calibration) {
-        npr_status st = job->comm.rank == 0 ? npr_plan_calibrate(calibration, &m) : NPR_OK;
-        NPR_TRY(npr_agree(&job->comm, st, "calibration"));
-        if (job->comm.rank != 0) return NPR_OK;
-        /* the rank with most parts is the last: parts are dealt out whole */
-        double uneven = ceil(parts / ranks) * ranks / parts;
-        npr_plan_times t = npr_plan_time(&s, &m, nodes, ranks, cores / ranks_per_node);
-        npr_record_real(job->rec, "plan.seconds.read", t.read * uneven);
-        npr_record_real(job->rec, "plan.seconds.screen", t.screen * uneven);
-        npr_record_real(job->rec, "plan.seconds.scan", t.scan * uneven);
-        npr_record_real(job->rec, "plan.seconds.merge", t.merge);
-        seconds = t.scan * uneven + t.merge;
-    }
-    put_sbatch(job, seconds);
+    npr_plan_machine m = npr_plan_machine_unknown();
+    npr_plan_limits limits = {0};
+    npr_status st = job->comm.rank == 0 ? prepare(&m) : NPR_OK;
+    if (!st) st = npr_plan_limits_read(memory, limit, &limits);
+    NPR_TRY(npr_agree(&job->comm, st, "plan"));
+    if (job->comm.rank != 0) return NPR_OK;
+    npr_plan_stage stage[NPR_PLAN_STAGES];
+    int n = npr_plan_stages(&plan, &cluster, calibration ? &m : NULL, stage);
+    for (int i = 0; i < n; i++) npr_plan_report(&job->log, job->rec, &stage[i], &cluster, &limits);
     return NPR_OK;
 }
 
@@ -97,15 +119,15 @@ int main(int argc, char **argv)
 {
     npr_program program = {
         .name = "npr-plan",
-        .purpose = "what an exact search needs, before it is queued: bytes, memory, seconds",
-        .notes =
-            "A pass over the index reads and screens at once; the slower of the two counts. The merge sends "
-            "the lists\n"
-            "twice over a link. plan.sbatch are the options for sbatch, with half as much time again.\n\n"
-            "  npr-bench --what=search --threads=64 --record=node.txt\n"
-            "  npr-plan --rows=2.3e9 --queries=1000 --k=1000 --nodes=32 --ranks-per-node=8 --cores=64 "
-            "--memory=256 \\\n"
-            "      --read=3 --calibration=node.txt\n",
+        .purpose = "what every stage needs, before it is queued: files, bytes, memory, seconds",
+        .notes = "plan.STAGE.model.PHASE says what a phase's seconds are computed from; the rates are those "
+                 "of the\n"
+                 "calibration. plan.STAGE.sbatch is a line for the head of a batch script: half as much time "
+                 "again.\n\n"
+                 "  mpirun -n 8 npr-bench --what=calibrate --threads=8 --scratch=$SCRATCH --record=node.txt\n"
+                 "  npr-plan --rows=2.3e9 --dim=512 --queries=1000 --k=1000 --nodes=32 --ranks-per-node=8 "
+                 "--cores=64 \\\n"
+                 "      --memory=256G --mode=IVF262144,PQ64 --calibration=node.txt\n",
         .options = options,
         .option_count = NPR_COUNT(options),
         .run = run};

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "npr/log.h"
+#include "npr/plan.h"
 #include "npr/record.h"
 #include "npr/status.h"
 
@@ -67,5 +68,31 @@ typedef struct npr_bench_extract_job {
  * the other ranks wait. Adds bench.* lines. Collective. */
 npr_status npr_bench_extract(const npr_comm *comm, const npr_log *log, npr_record *rec,
                              const npr_bench_extract_job *job);
+
+/* ---- for the calibration (npr-bench --what=calibrate): all ranks work at once, and rates are of one rank ---- */
+
+/* Latency and bandwidth (seconds, bytes/s) of messages between the first and the last rank; untouched on one
+ * rank. Collective. */
+npr_status npr_bench_messages(const npr_comm *comm, double *latency, double *bandwidth);
+
+/* Reading a set out of the page cache: bytes/s of whole tiles of vectors and ids; seconds per single row,
+ * besides reading its chunk. NaN on a rank without parts. Collective. */
+typedef struct npr_bench_reading {
+    double bytes_per_s, seconds_per_row;
+} npr_bench_reading;
+npr_status npr_bench_reading_of(const npr_comm *comm, const char *set, npr_bench_reading *out);
+
+typedef struct npr_bench_rates_job {
+    const char *index, *queries; /* sets; the rows of this rank's parts are taken into memory */
+    int k, threads, repeats;
+} npr_bench_rates_job;
+
+/* Exact search at the batches of npr/plan.h, in two sizes; predictions; the merge, on two ranks or more.
+ * Fills exact, exact_hit, argmax, merge_hit. Collective. */
+npr_status npr_bench_exact_rates(const npr_comm *comm, const npr_bench_rates_job *job, npr_plan_machine *m);
+
+/* FAISS in small: training, filling and searching an index of each kind of code over the rows of one part.
+ * Fills train to candidate. Collective. */
+npr_status npr_bench_faiss_rates(const npr_comm *comm, const npr_bench_rates_job *job, npr_plan_machine *m);
 
 #endif

@@ -125,6 +125,10 @@ void npr_prompts_free(npr_prompts *p);
  * (NPR_TOWER_IMAGE or NPR_TOWER_TEXT): products only, as open_clip's table of models counts them. */
 double npr_clip_flop(const npr_clip_config *c, int tower);
 
+/* Bytes of the image tower as packed; of a thread: an image as decoded, and its batch as pixels and
+ * activations. */
+void npr_clip_image_memory(const npr_clip_config *c, double *weights, double *thread);
+
 /* ---- the collective stages ---------------------------------------------------------------------------- */
 
 /* Which model: what both stages need to know of it. */

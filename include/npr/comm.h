@@ -21,6 +21,10 @@ typedef struct npr_comm {
 npr_comm npr_comm_make(MPI_Comm mpi);
 void npr_comm_free(npr_comm *comm);
 
+/* The ranks of this group (0 or more) as a communicator of their own, in the same order. Collective; release with
+ * npr_comm_free(). */
+npr_comm npr_comm_split(const npr_comm *comm, int group);
+
 /* Make a local status collective: NPR_OK on all ranks, or the first failing rank's status and text on all
  * ranks, as "STAGE failed on N of SIZE ranks; rank R (HOST): TEXT". One reduction of 8 bytes when all is
  * well. NPR_ESTOP is given only if no rank has a real failure. Call it before any branch that changes what is

@@ -9,6 +9,7 @@
 #include "clip/extract.h"
 #include "io/part.h"
 #include "io/rows.h"
+#include "npr/plan.h"
 
 npr_extract_settings npr_extract_settings_of(const npr_extract *x)
 {
@@ -200,30 +201,23 @@ static int64_t row_bytes(const npr_extract *x)
     return bytes;
 }
 
-/* The tower as packed; of each thread an image as decoded, and its batch as pixels and activations; two
- * blocks of rows; HDF5 and MPI themselves. */
-static int64_t memory(const npr_extract *x)
-{
-    const npr_clip_config *c = npr_clip_config_of(x->tower.clip);
-    const npr_transformer *t = &c->vision;
-    double side = c->image_size / c->patch_size, tokens = side * side + 1, w = t->width;
-    double weights =
-        t->layers * (4 * w * w + 2 * w * t->mlp) + w * (3.0 * c->patch_size * c->patch_size + tokens);
-    double pixels = 12.0 * c->image_size * c->image_size, layer = 4 * tokens * (6 * w + t->mlp);
-    double thread = npr_clip_image_batch(x->tower.clip) * (pixels + layer) + 16e6;
-    return (int64_t)(4 * weights + x->job->threads * thread + 2 * 4096.0 * (double)(row_bytes(x) + 300)) +
-           (96 << 20);
-}
-
 static void record_plan(const npr_extract *x, npr_record *rec)
 {
     const npr_clip_config *c = npr_clip_config_of(x->tower.clip);
     const npr_extract_job *job = x->job;
     double flop = npr_clip_flop(c, NPR_TOWER_IMAGE), all = flop * (double)x->images.rows;
-    int64_t busy = x->parts < x->comm->size ? x->parts : x->comm->size;
-    double seconds = all / (job->gflops * 1e9 * job->threads * (double)busy);
-    npr_record_int(rec, "plan.bytes_on_disk", x->images.rows * row_bytes(x));
-    npr_record_int(rec, "plan.memory_per_rank", memory(x));
+    npr_plan_extract_shape shape = {.images = (double)x->images.rows,
+                                    .image_bytes = (double)x->images.bytes,
+                                    .part_rows = (double)job->part_rows,
+                                    .row_bytes = (double)row_bytes(x),
+                                    .flop = flop};
+    npr_plan_cluster here = {.nodes = 1, .ranks = x->comm->size, .threads = job->threads};
+    npr_clip_image_memory(c, &shape.weights, &shape.thread);
+    npr_plan_needs n = npr_plan_extract(&shape, &here, NULL);
+    int64_t busy = (int64_t)n.busy;
+    double seconds = all / (job->gflops * 1e9 * job->threads * n.busy);
+    npr_record_int(rec, "plan.bytes_on_disk", (int64_t)n.disk);
+    npr_record_int(rec, "plan.memory_per_rank", (int64_t)n.memory);
     npr_record_int(rec, "plan.ranks_with_work", busy);
     npr_record_real(rec, "plan.gflop_per_image", flop / 1e9);
     npr_record_real(rec, "plan.gflops_per_thread", job->gflops);

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "io/ingest.h"
+#include "npr/plan.h"
 
 typedef struct stage {
     const npr_comm *comm;
@@ -140,31 +141,38 @@ static int64_t input_bytes(const npr_ingest_plan *p, int64_t *meta)
     return bytes;
 }
 
-/* About: texts of the metadata, and captions once more as tokens. */
-static int64_t output_bytes(const npr_ingest_plan *p)
+/* By the formulas of npr/plan.h. */
+static npr_plan_needs needs_of(const stage *s)
 {
-    int64_t meta;
-    input_bytes(p, &meta);
-    return p->rows * row_bytes(p) + meta + meta / 2;
+    const npr_ingest_plan *p = &s->plan;
+    int64_t meta, bytes = input_bytes(p, &meta);
+    npr_plan_ingest_shape shape = {.rows = (double)p->rows,
+                                   .dim = p->dim,
+                                   .part_rows = (double)s->job->part_rows,
+                                   .in = (double)(bytes - meta),
+                                   .text = (double)meta,
+                                   .row_bytes = (double)row_bytes(p),
+                                   .batch = NPR_INGEST_BATCH};
+    npr_plan_cluster here = {.nodes = 1, .ranks = s->comm->size, .threads = 1};
+    return npr_plan_ingest(&shape, &here, NULL);
 }
 
 static void record_plan(const stage *s, npr_record *rec)
 {
     const npr_ingest_plan *p = &s->plan;
-    int64_t meta, bytes = input_bytes(p, &meta), busy = p->parts < s->comm->size ? p->parts : s->comm->size;
+    int64_t meta, bytes = input_bytes(p, &meta);
     npr_record_int(rec, "result.files", (int64_t)p->emb.count);
     npr_record_int(rec, "result.rows_in", p->rows);
     npr_record_int(rec, "result.bytes_in", bytes);
     npr_record_int(rec, "result.dim", p->dim);
     npr_record_int(rec, "result.parts", p->parts);
     if (!s->job->dry_run) return;
-    /* a batch as read and as rows, the writer's chunks, texts, HDF5 and MPI themselves */
-    int64_t batch = NPR_INGEST_BATCH * (2 * row_bytes(p) + 6 * (int64_t)p->dim + 2 * (meta / p->rows));
-    npr_record_int(rec, "plan.bytes_on_disk", output_bytes(p));
-    npr_record_int(rec, "plan.memory_per_rank", batch + NPR_CHUNK_ROWS * row_bytes(p) + (64 << 20));
-    npr_record_int(rec, "plan.ranks_with_work", busy);
+    npr_plan_needs n = needs_of(s);
+    npr_record_int(rec, "plan.bytes_on_disk", (int64_t)n.disk);
+    npr_record_int(rec, "plan.memory_per_rank", (int64_t)n.memory);
+    npr_record_int(rec, "plan.ranks_with_work", (int64_t)n.busy);
     npr_info(s->log, "dry run: %lld rows of %d values in %zu files become %d parts, about %.1f GB",
-             (long long)p->rows, p->dim, p->emb.count, p->parts, (double)output_bytes(p) / 1e9);
+             (long long)p->rows, p->dim, p->emb.count, p->parts, n.disk / 1e9);
 }
 
 /* How many rows were left out, why, and which were the first: from the list beside the set. Collective. */
@@ -210,7 +218,7 @@ static npr_status record_set(const stage *s, npr_record *rec)
 /* A full disk is better known now than in an hour. */
 static void warn_of_space(const stage *s)
 {
-    int64_t there, needed = output_bytes(&s->plan);
+    int64_t there, needed = (int64_t)needs_of(s).disk;
     if (s->comm->rank || npr_folder_free_bytes(s->job->out, &there) || there >= needed) return;
     npr_warn(s->log, "%s: the set will take about %.1f GB, %.1f GB are free", s->job->out,
              (double)needed / 1e9, (double)there / 1e9);

@@ -24,6 +24,15 @@ npr_comm npr_comm_make(MPI_Comm mpi)
     return c;
 }
 
+npr_comm npr_comm_split(const npr_comm *comm, int group)
+{
+    MPI_Comm part;
+    MPI_Comm_split(comm->mpi, group, comm->rank, &part);
+    npr_comm c = npr_comm_make(part);
+    MPI_Comm_free(&part);
+    return c;
+}
+
 void npr_comm_free(npr_comm *comm)
 {
     MPI_Comm_free(&comm->mpi);

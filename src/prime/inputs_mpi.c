@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "npr/plan.h"
 #include "prime/solve.h"
 
 /* ---- options --------------------------------------------------------------------------------------------
@@ -247,31 +248,29 @@ static int64_t rows_of(const npr_set *set)
     return set ? set->rows : 0;
 }
 
-void npr_solve_plan(const npr_solve *s)
+void npr_solve_plan(const npr_solve *s, int ranks)
 {
-    int64_t pool = rows_of(s->pool) + rows_of(s->shots), test = rows_of(s->test);
-    int64_t row = 2 * s->text.dim + 12, cells = (int64_t)s->text.classes * s->text.dim;
-    int64_t longest = pool > test ? pool : test,
-            tile = s->job->tile_rows < longest ? s->job->tile_rows : longest;
-    int64_t block =
-        64 * (2 * (int64_t)s->text.classes + s->text.dim) * 4; /* scores of a block of rows, per thread */
-    int trained = s->method != NPR_METHOD_MEAN;
-    int64_t learnings = 1 + (s->exclude != NULL);
+    double learnings = 1 + (s->exclude != NULL);
     for (int i = 0; i < s->numbers; i++) learnings += s->number[i] ? s->job->seeds * (s->pool ? 2 : 1) : 1;
-    int64_t passes = learnings * (1 + trained + (s->from == NPR_ALPHA_LOO));
-    /* rows in memory, twice while they change hands; gradients of a thread; L-BFGS's history or the momentum
-     */
-    int64_t training = trained ? 2 * pool * row : 0;
-    int64_t vectors = trained ? 8 * cells * (s->job->threads + (s->method == NPR_METHOD_PROBE ? 26 : 4)) : 0;
+    npr_plan_solve_shape shape = {.classes = s->text.classes,
+                                  .dim = s->text.dim,
+                                  .pool = (double)(rows_of(s->pool) + rows_of(s->shots)),
+                                  .test = (double)rows_of(s->test),
+                                  .tile_rows = (double)s->job->tile_rows,
+                                  .heads = learnings,
+                                  .candidates = 3 + s->baselines,
+                                  .baselines = s->baselines,
+                                  .trained = s->method != NPR_METHOD_MEAN,
+                                  .probe = s->method == NPR_METHOD_PROBE};
+    shape.passes = learnings * (1 + shape.trained + (s->from == NPR_ALPHA_LOO));
+    npr_plan_cluster here = {.nodes = 1, .ranks = ranks, .threads = s->job->threads};
+    npr_plan_needs n = npr_plan_solve(&shape, &here, NULL);
     npr_record_int(s->rec, "plan.classes", s->text.classes);
     npr_record_int(s->rec, "plan.dim", s->text.dim);
-    npr_record_int(s->rec, "plan.pool_rows", pool);
-    npr_record_int(s->rec, "plan.test_rows", test);
-    npr_record_int(s->rec, "plan.heads_learnt", learnings);
-    npr_record_int(s->rec, "plan.bytes_read", row * (pool * passes + test * learnings));
-    npr_record_int(s->rec, "plan.bytes_written", cells * 6);
-    npr_record_int(s->rec, "plan.memory_all_ranks", training);
-    npr_record_int(s->rec, "plan.memory_per_rank",
-                   cells * (8 + 4 * (5 + s->baselines)) + vectors + tile * (row + 12) +
-                       block * s->job->threads + 64 * test);
+    npr_record_int(s->rec, "plan.pool_rows", (int64_t)shape.pool);
+    npr_record_int(s->rec, "plan.test_rows", (int64_t)shape.test);
+    npr_record_int(s->rec, "plan.heads_learnt", (int64_t)learnings);
+    npr_record_int(s->rec, "plan.bytes_read", (int64_t)n.read);
+    npr_record_int(s->rec, "plan.bytes_written", (int64_t)n.disk);
+    npr_record_int(s->rec, "plan.memory_per_rank", (int64_t)n.memory);
 }

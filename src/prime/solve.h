@@ -74,7 +74,7 @@ typedef struct npr_solve {
 /* Options and sets. npr_solve_inputs_free() also frees half of them. */
 npr_status npr_solve_inputs_read(const npr_comm *comm, npr_solve *s);
 void npr_solve_inputs_free(npr_solve *s);
-void npr_solve_plan(const npr_solve *s); /* plan.* of --dry-run. Local. */
+void npr_solve_plan(const npr_solve *s, int ranks); /* plan.* of --dry-run. Local. */
 
 /* The list of rows for this number of shots of each class, all of them if draw is NULL. Local. */
 npr_material npr_solve_material(const npr_solve *s, const npr_draw *draw);

@@ -1,4 +1,4 @@
-/* index_budget.c - which kind of index a budget of bytes per row buys, and what a kind costs. See
+/* index_budget.c - which kind of index a budget of bytes per row buys. See
  * index_stage.h.
  *
  * A part's index is whole by itself: codes and row numbers (8 bytes a row), and its own copy of the
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "npr/plan.h"
 #include "search/faiss.h"
 #include "search/index_stage.h"
 
@@ -21,68 +22,17 @@ enum {
     CODES_LEAST = 8       /* quantisers of 4 bits */
 };
 
-/* ---- what a factory string says ------------------------------------------------------------------ */
-
-static int64_t number_after(const char *factory, const char *word)
+int64_t index_sample_rows(const char *factory, int dim)
 {
-    const char *at = strstr(factory, word);
-    return at ? strtoll(at + strlen(word), NULL, 10) : 0;
-}
-
-int64_t index_lists(const char *factory)
-{
-    return number_after(factory, "IVF");
-}
-
-int64_t index_sample_rows(const char *factory)
-{
-    int64_t n = ROWS_PER_LIST * index_lists(factory);
+    int64_t n = ROWS_PER_LIST * (int64_t)npr_plan_factory_read(factory, dim).lists;
     return n > SAMPLE_LEAST ? n : SAMPLE_LEAST;
 }
 
-/* Bytes of a code; 0 if the factory string does not tell. */
-static double code_bytes(const char *factory, int dim)
+/* Bytes of an index of this factory string for a part of so many rows. */
+static double bytes_of(const char *factory, int dim, int64_t rows)
 {
-    const char *last = strrchr(factory, ',');
-    int m, bits = 8;
-    last = last ? last + 1 : factory;
-    if (!strncmp(last, "HNSW", 4)) return 4.0 * dim;
-    if (sscanf(last, "PQ%dx%d", &m, &bits) >= 1) return (double)m * bits / 8;
-    if (!strncmp(last, "SQfp16", 6)) return 2.0 * dim;
-    if (sscanf(last, "SQ%d", &bits) == 1) return (double)dim * bits / 8;
-    return strncmp(last, "Flat", 4) ? 0 : 4.0 * dim;
-}
-
-/* Columns after the transform that the factory string begins with. */
-static double turned_dim(const char *factory, int dim)
-{
-    int m, out = dim;
-    if (sscanf(factory, "OPQ%d_%d", &m, &out) == 2 || sscanf(factory, "PCA%d", &out) == 1 ||
-        sscanf(factory, "PCAR%d", &out) == 1)
-        return out;
-    return dim;
-}
-
-index_cost index_cost_of(const char *factory, int dim)
-{
-    index_cost c = {0};
-    double inside = turned_dim(factory, dim), code = code_bytes(factory, (int)inside);
-    if (!(code > 0)) return c;
-    const char *comma = strchr(factory, ',');
-    int transform = !strncmp(factory, "OPQ", 3) || !strncmp(factory, "PCA", 3);
-    int64_t lists = index_lists(factory), links = number_after(factory, "HNSW");
-    c.row = code + 8 + (lists ? 0 : 8.0 * (double)links);
-    c.part = (double)lists * (inside * 4 + 8.0 * (double)links) + (transform && comma ? inside * dim * 4 : 0);
-    if (strstr(factory, "x4fs")) /* 16 centroids of a quantiser; lists are padded to blocks of 32 codes */
-        c.part += 16 * inside * 4 + (double)lists * 16 * code;
-    /* floats of the sample, and once more after the transform */
-    c.sample = 6.0 * dim + 16 + (transform ? 4 * inside : 0);
-    return c;
-}
-
-double index_bytes(const index_cost *cost, int64_t rows)
-{
-    return cost->row * (double)rows + cost->part;
+    npr_plan_factory f = npr_plan_factory_read(factory, dim);
+    return f.row * (double)rows + f.part;
 }
 
 /* ---- presets ------------------------------------------------------------------------------------- */
@@ -97,8 +47,7 @@ static int64_t power_of_two_upto(double x)
 /* Does it cost no more than `bytes` for each row of a part? */
 static int fits(const char *factory, int dim, int64_t rows, double bytes)
 {
-    index_cost c = index_cost_of(factory, dim);
-    return index_bytes(&c, rows) <= bytes * (double)rows;
+    return bytes_of(factory, dim, rows) <= bytes * (double)rows;
 }
 
 npr_status index_budget(double bytes, int dim, int64_t part_rows, char factory[NPR_FACTORY_MAX + 1])
@@ -121,11 +70,10 @@ npr_status index_budget(double bytes, int dim, int64_t part_rows, char factory[N
     if (!least)
         return npr_fail(NPR_EUSAGE, "--budget: there is no preset for vectors of %d columns; use --factory",
                         dim);
-    index_cost c = index_cost_of(factory, dim);
     return npr_fail(
         NPR_EUSAGE,
         "--budget: the smallest index of parts of %lld rows, %s, takes %.1f bytes per row; %.1f are allowed",
-        (long long)part_rows, factory, index_bytes(&c, part_rows) / (double)part_rows, bytes);
+        (long long)part_rows, factory, bytes_of(factory, dim, part_rows) / (double)part_rows, bytes);
 }
 
 npr_status index_budget_parse(const char *text, double *bytes)

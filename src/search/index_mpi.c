@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "npr/plan.h"
 #include "npr/search.h"
 #include "npr/watchdog.h"
 #include "search/faiss.h"
@@ -178,22 +179,25 @@ static int64_t longest_part(const npr_set *set)
 
 static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_job *job, const npr_set *set)
 {
-    int64_t longest = longest_part(set), sample = job->sample;
-    index_cost cost = index_cost_of(job->factory, set->dim);
+    npr_plan_index_shape shape = {.rows = (double)set->rows,
+                                  .dim = set->dim,
+                                  .part_rows = (double)longest_part(set),
+                                  .sample = (double)job->sample,
+                                  .factory = npr_plan_factory_read(job->factory, set->dim)};
+    npr_plan_cluster here = {.nodes = 1, .ranks = comm->size, .threads = job->threads};
+    npr_plan_needs n = npr_plan_index(&shape, &here, NULL);
     npr_record_int(rec, "plan.parts_per_rank", (set->parts + comm->size - 1) / comm->size);
-    npr_record_int(rec, "plan.sample_rows", sample);
-    /* as it arrives (binary16 and its key) and as FAISS wants it (float), on rank 0 */
-    double rows = cost.sample > 0 ? cost.sample : 6.0 * set->dim + 16;
-    npr_record_int(rec, "plan.sample_bytes", (int64_t)ceil(rows * (double)sample));
-    if (cost.row > 0) {
-        double all = cost.row * (double)set->rows + cost.part * set->parts,
-               part = index_bytes(&cost, longest);
+    npr_record_int(rec, "plan.sample_rows", job->sample);
+    if (shape.factory.known) {
+        const npr_plan_factory *f = &shape.factory;
+        double all = f->row * (double)set->rows + f->part * set->parts;
+        npr_record_int(rec, "plan.sample_bytes", (int64_t)ceil(f->sample * (double)job->sample));
         npr_record_int(rec, "plan.index_bytes", (int64_t)ceil(all));
         npr_record_real(rec, "plan.index_bytes_per_row", set->rows ? all / (double)set->rows : 0);
-        /* The longest part's in FAISS's lists, which grow by doubling, and as bytes to be written, which do
-         * so too. Rank 0 has had the sample before. */
-        npr_record_int(rec, "plan.memory_per_rank", (int64_t)ceil(4 * part));
-        npr_record_int(rec, "plan.memory_rank0", (int64_t)ceil(fmax(4 * part, rows * (double)sample)));
+        npr_record_int(rec, "plan.bytes_on_disk", (int64_t)ceil(n.disk));
+        npr_record_int(rec, "plan.memory_per_rank",
+                       (int64_t)ceil(4 * npr_plan_index_bytes(&shape, shape.part_rows)));
+        npr_record_int(rec, "plan.memory_rank0", (int64_t)ceil(n.memory)); /* it has had the sample before */
     } else {
         npr_record_text(rec, "plan.index_bytes", "unknown for this factory string");
     }
@@ -215,7 +219,7 @@ static npr_status choose(const npr_index_job *from, const npr_set *set, npr_inde
     } else if (!from->factory) {
         job->factory = NPR_FACTORY_DEFAULT;
     }
-    if (job->sample == 0) job->sample = index_sample_rows(job->factory);
+    if (job->sample == 0) job->sample = index_sample_rows(job->factory, set->dim);
     if (job->sample > set->rows) job->sample = set->rows;
     return npr_faiss_check(job->factory, set->dim, job->sample);
 }

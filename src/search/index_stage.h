@@ -24,17 +24,7 @@ npr_status index_budget_parse(const char *text, double *bytes);
  * NPR_EUSAGE: there is none, and what the smallest takes. */
 npr_status index_budget(double bytes, int dim, int64_t part_rows, char factory[NPR_FACTORY_MAX + 1]);
 
-/* What an index of this factory string takes, about; all 0 if the string does not tell. */
-typedef struct index_cost {
-    double row;    /* bytes per row: code and row number, links of a graph of rows */
-    double part;   /* bytes per part: centroids, their graph, transform */
-    double sample; /* memory for training, bytes per row of the sample, on rank 0 */
-} index_cost;
-
-index_cost index_cost_of(const char *factory, int dim);
-double index_bytes(const index_cost *cost, int64_t rows); /* of a part of so many rows */
-
-int64_t index_lists(const char *factory);       /* inverted lists; 0: none */
-int64_t index_sample_rows(const char *factory); /* rows that train it well: 64 per list, at least 65,536 */
+int64_t index_sample_rows(const char *factory,
+                          int dim); /* rows that train it well: 64 per list, at least 65,536 */
 
 #endif

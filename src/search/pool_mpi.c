@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "npr/plan.h"
 #include "search/search_stage.h"
 
 enum {
@@ -294,7 +295,7 @@ static npr_status prepare(pool_job *p)
 {
     size_t size = (size_t)p->comm->size;
     /* A window of 256 MiB, taking a row for its embedding and 256 bytes; a multiple of the batch. */
-    int64_t rows = ((int64_t)SEARCH_WINDOW_MB << 20) / (2 * (int64_t)p->index->dim + 256);
+    int64_t rows = ((int64_t)NPR_PLAN_WINDOW_MB << 20) / (2 * (int64_t)p->index->dim + 256);
     p->window = (rows / BATCH_ROWS + 1) * BATCH_ROWS;
     int64_t most = p->part_rows < (int64_t)p->plan->count ? p->part_rows : (int64_t)p->plan->count;
     p->todo = npr_alloc((size_t)p->parts, sizeof *p->todo, "parts of the pool");

@@ -24,25 +24,39 @@ typedef struct search_run {
     npr_search_times times;
 } search_run;
 
+_Static_assert(sizeof(npr_plan_row) == NPR_PLAN_POOL_ROW && sizeof(npr_hit) == NPR_PLAN_HIT,
+               "npr/plan.h counts these bytes");
+
 /* What the formulas of npr/plan.h need to know. */
-static npr_plan_needs needs_of(const search_run *r)
+static npr_plan_search_shape shape_of(const search_run *r)
 {
-    int caption = !strcmp(r->job->mode, "caption");
-    npr_plan_shape s = {.rows = (double)r->in.index->rows,
-                        .dim = r->in.index->dim,
-                        .lists = r->in.lists,
-                        .k = r->job->k,
-                        .batch = (double)r->job->query_batch,
-                        .tile_rows = (double)r->job->tile_rows,
-                        .caption = caption,
-                        .vectors = !caption || r->job->limits.clip};
-    for (int p = 0; p < r->in.index->parts; p++) s.file += (double)r->in.index->part[p].bytes;
-    return npr_plan_search(&s);
+    const npr_set *index = r->in.index;
+    const char *factory = index->index ? index->index : "";
+    npr_plan_search_shape s = {.rows = (double)index->rows,
+                               .dim = index->dim,
+                               .part_rows = 1,
+                               .lists = r->in.lists,
+                               .k = r->job->k,
+                               .batch = (double)r->job->query_batch,
+                               .tile_rows = (double)r->job->tile_rows,
+                               .filter = r->job->limits.clip,
+                               .probes = r->job->nprobe,
+                               .refine = r->job->refine,
+                               .recall_queries = r->job->recall_queries,
+                               .factory = npr_plan_factory_read(factory, index->dim)};
+    if (!strcmp(r->job->mode, "caption")) s.mode = NPR_PLAN_CAPTION;
+    if (!strcmp(r->job->mode, "faiss")) s.mode = NPR_PLAN_FAISS;
+    for (int p = 0; p < index->parts; p++) {
+        s.file += (double)index->part[p].bytes;
+        s.part_rows = fmax(s.part_rows, (double)index->part[p].rows);
+    }
+    return s;
 }
 
 static int batch_size(const search_run *r)
 {
-    return (int)needs_of(r).batch;
+    npr_plan_search_shape s = shape_of(r);
+    return (int)npr_plan_search_parts(&s).batch;
 }
 
 /* ---- the plan, for --dry-run --------------------------------------------------------------------------- */
@@ -56,20 +70,24 @@ static double gib(double bytes)
 static void say_plan(const search_run *r)
 {
     const npr_set *index = r->in.index;
-    npr_plan_needs n = needs_of(r);
+    npr_plan_search_shape s = shape_of(r);
+    npr_plan_cluster here = {.nodes = 1, .ranks = r->comm->size, .threads = r->job->threads};
+    npr_plan_needs n = npr_plan_search(&s, &here, NULL);
+    npr_plan_search_memory mem = npr_plan_search_parts(&s);
     int64_t room = r->job->k < index->rows ? r->job->k : index->rows;
     npr_record_int(r->rec, "plan.index_rows", index->rows);
     npr_record_int(r->rec, "plan.index_parts", index->parts);
     npr_record_int(r->rec, "plan.parts_per_rank", (index->parts + r->comm->size - 1) / r->comm->size);
     npr_record_int(r->rec, "plan.lists", r->in.lists);
-    npr_record_int(r->rec, "plan.batches", (int64_t)n.batches);
+    npr_record_int(r->rec, "plan.batches", (int64_t)mem.batches);
     npr_record_int(r->rec, "plan.pool_rows_most", r->in.lists * room);
     npr_record_real(r->rec, "plan.read_gib_most", gib(n.read));
-    npr_record_real(r->rec, "plan.memory_gib.tiles", gib(n.tiles));
-    npr_record_real(r->rec, "plan.memory_gib.lists_most", gib(n.lists));
-    npr_record_real(r->rec, "plan.memory_gib.queries", gib(n.queries));
-    npr_record_real(r->rec, "plan.memory_gib.pool_plan_most", gib(n.plan));
-    npr_record_real(r->rec, "plan.memory_gib.pool_window", gib(n.window));
+    npr_record_real(r->rec, "plan.memory_gib.tiles", gib(mem.tiles));
+    npr_record_real(r->rec, "plan.memory_gib.lists_most", gib(mem.lists));
+    npr_record_real(r->rec, "plan.memory_gib.queries", gib(mem.queries));
+    npr_record_real(r->rec, "plan.memory_gib.pool_plan_most", gib(mem.plan));
+    npr_record_real(r->rec, "plan.memory_gib.pool_window", gib(mem.window));
+    if (s.mode == NPR_PLAN_FAISS) npr_record_real(r->rec, "plan.memory_gib.index", gib(mem.index));
     npr_record_real(r->rec, "plan.memory_gib_per_rank_most", gib(n.memory));
 }
 

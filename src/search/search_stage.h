@@ -118,8 +118,6 @@ npr_status npr_search_pool_write(const npr_comm *comm, const npr_log *log, const
 /* Columns of the pool for this index; by_vector: searched by vectors. Local. */
 uint32_t npr_search_pool_columns(const npr_set *index, int by_vector);
 
-enum { SEARCH_WINDOW_MB = 256 }; /* rows a writer collects at a time, about */
-
 /* ---- recall -------------------------------------------------------------------------------------------- */
 
 typedef struct npr_search_recall {

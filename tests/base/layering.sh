@@ -37,11 +37,12 @@ while read -r folder others headers; do
         in_files '#include "' "src/$folder" | grep -vE "#include \"([a-z0-9_]+\.h|($folder|$others)/|npr/($headers)\.h)")
 done <<'RULES'
 base   base           status|opt
-par    base           status|comm|log|record|watchdog
-io     base           status|comm|log|record|set|source|image
+par    base           status|comm|log|record|watchdog|bench
+plan   base           status|plan
+io     base           status|comm|log|record|set|source|image|plan|bench
 search base|io        status|comm|log|record|watchdog|set|source|topk|search|bench|plan
-prime  base|io        status|comm|log|record|set|source|prime|bench
-clip   base|io        status|comm|log|record|set|source|image|clip|sheet|bench
+prime  base|io        status|comm|log|record|set|source|prime|bench|plan
+clip   base|io        status|comm|log|record|set|source|image|clip|sheet|bench|plan
 world  base|io        status|comm|log|record|source|image|minilaion
 RULES
 

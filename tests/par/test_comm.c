@@ -26,6 +26,18 @@ static void agreement(const npr_comm *c)
     CHECK(strstr(npr_status_text(), "failed on") == NULL);
 }
 
+/* Odd and even ranks apart. */
+static void parts(const npr_comm *c)
+{
+    npr_comm part = npr_comm_split(c, c->rank % 2);
+    int64_t one = 1;
+    CHECK_INT(part.size, (c->size + 1 - c->rank % 2) / 2);
+    CHECK_INT(part.rank, c->rank / 2);
+    npr_sum_i64(&part, &one, 1);
+    CHECK_INT(one, part.size);
+    npr_comm_free(&part);
+}
+
 static void sums(const npr_comm *c)
 {
     int64_t n = c->size, v[2] = {c->rank, 1}, m = c->rank, all[64];
@@ -90,6 +102,7 @@ int main(void)
     MPI_Init(NULL, NULL);
     npr_comm c = npr_comm_make(MPI_COMM_WORLD);
     agreement(&c);
+    parts(&c);
     sums(&c);
     gathered(&c, 0);
     gathered(&c, c.size - 1);

@@ -1,0 +1,148 @@
+/* plan_report.c - see plan_report.h. */
+#include "plan_report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double GIB = 1 << 30;
+
+npr_status npr_plan_limits_read(const char *memory, const char *limit, npr_plan_limits *l)
+{
+    static const char unit[] = "KMGT";
+    char *end = NULL;
+    *l = (npr_plan_limits){0};
+    if (memory) {
+        double v = strtod(memory, &end);
+        const char *at = *end ? strchr(unit, *end) : unit + 2;
+        if (end == memory || !(v > 0) || !at || (*end && end[1]))
+            return npr_fail(NPR_EUSAGE, "--memory=%s: wanted a size such as 256G", memory);
+        l->memory = v * pow(1024, (double)(at - unit) + 1);
+    }
+    if (limit) {
+        int days = 0, h = 0, m = 0, s = 0, n = 0;
+        int whole = (sscanf(limit, "%d-%d:%d:%d%n", &days, &h, &m, &s, &n) == 4 && !limit[n]) ||
+                    (days = 0, sscanf(limit, "%d:%d:%d%n", &h, &m, &s, &n) == 3 && !limit[n]) ||
+                    (h = s = 0, sscanf(limit, "%d%n", &m, &n) == 1 && !limit[n]);
+        l->seconds = ((days * 24.0 + h) * 60 + m) * 60 + s;
+        if (!whole || !(l->seconds > 0))
+            return npr_fail(NPR_EUSAGE, "--time=%s: wanted a time such as 24:00:00", limit);
+    }
+    return NPR_OK;
+}
+
+/* ---- lines of the record ---------------------------------------------------------------------------------
+ */
+
+typedef struct report {
+    const npr_log *log;
+    npr_record *rec;
+    const npr_plan_stage *stage;
+} report;
+
+static const char *key_of(const report *r, const char *name, char key[96])
+{
+    snprintf(key, 96, "plan.%s.%s", r->stage->name, name);
+    return key;
+}
+
+static void put(const report *r, const char *name, double v)
+{
+    char key[96];
+    if (isnan(v))
+        npr_record_text(r->rec, key_of(r, name, key), "unknown");
+    else
+        npr_record_real(r->rec, key_of(r, name, key), v);
+}
+
+static void put_seconds(const report *r)
+{
+    const npr_plan_needs *n = &r->stage->needs;
+    char name[64], key[96];
+    if (!n->phases) return;
+    put(r, "seconds", n->seconds);
+    for (int i = 0; i < n->phases; i++) {
+        snprintf(name, sizeof name, "seconds.%s", n->phase[i].name);
+        put(r, name, n->phase[i].seconds);
+        snprintf(name, sizeof name, "model.%s", n->phase[i].name);
+        npr_record_text(r->rec, key_of(r, name, key), n->phase[i].model);
+    }
+}
+
+/* ---- what fits --------------------------------------------------------------------------------------------
+ */
+
+/* Slurm's time: half as long again and five minutes for the start, at most the limit; a day if nothing is
+ * known. */
+static double time_of(const npr_plan_needs *n, const npr_plan_limits *limits)
+{
+    double seconds = n->phases && !isnan(n->seconds) ? 1.5 * n->seconds + 300 : 86400;
+    return limits->seconds > 0 ? fmin(seconds, limits->seconds) : seconds;
+}
+
+static void put_sbatch(const report *r, const npr_plan_cluster *c, const npr_plan_limits *limits, double node)
+{
+    char line[256], mem[32] = "", key[96];
+    long minutes = (long)ceil(time_of(&r->stage->needs, limits) / 60);
+    if (limits->memory > 0 && !isnan(node))
+        snprintf(mem, sizeof mem, " --mem=%.0fM", fmin(ceil(1.2 * node), limits->memory) / 1048576);
+    snprintf(line, sizeof line,
+             "#SBATCH --nodes=%.0f --ntasks-per-node=%.0f --cpus-per-task=%.0f%s --time=%02ld:%02ld:00 "
+             "--signal=B:USR1@300",
+             c->nodes, c->ranks / c->nodes, c->threads, mem, minutes / 60, minutes % 60);
+    npr_record_text(r->rec, key_of(r, "sbatch", key), line);
+}
+
+static void put_fit(const report *r, const npr_plan_cluster *c, const npr_plan_limits *limits, double node)
+{
+    const npr_plan_needs *n = &r->stage->needs;
+    const char *name = r->stage->name;
+    int fits = 1;
+    if (limits->memory > 0 && node > limits->memory) {
+        npr_warn(r->log,
+                 "%s does not fit: a node needs %.1f GiB, %.1f GiB more than it has; fewer ranks per node, "
+                 "--query-batch "
+                 "or a smaller --sample would help",
+                 name, node / GIB, (node - limits->memory) / GIB);
+        fits = 0;
+    }
+    if (limits->seconds > 0 && r->stage->whole > limits->seconds) {
+        npr_warn(
+            r->log,
+            "%s does not fit: training takes %.0f s and cannot be interrupted, %.0f s more than a job has",
+            name, r->stage->whole, r->stage->whole - limits->seconds);
+        fits = 0;
+    } else if (limits->seconds > 0 && n->seconds > limits->seconds) {
+        npr_warn(r->log,
+                 "%s takes %.0f s, %.0f s more than a job has: it will be queued again, %.0f jobs in all",
+                 name, n->seconds, n->seconds - limits->seconds, ceil(n->seconds / limits->seconds));
+        put(r, "jobs", ceil(n->seconds / limits->seconds));
+    }
+    if (limits->memory > 0 || limits->seconds > 0) put(r, "fits", fits);
+    if (n->busy > 0 && n->busy < c->ranks)
+        npr_warn(r->log,
+                 "%s: %.0f of %.0f ranks have no part to work on: smaller parts (--part-rows) or fewer ranks",
+                 name, c->ranks - n->busy, c->ranks);
+}
+
+void npr_plan_report(const npr_log *log, npr_record *rec, const npr_plan_stage *stage,
+                     const npr_plan_cluster *c, const npr_plan_limits *limits)
+{
+    report r = {log, rec, stage};
+    const npr_plan_needs *n = &stage->needs;
+    double node = n->memory * c->ranks / c->nodes;
+    put(&r, "files", n->files);
+    put(&r, "disk_gib", n->disk / GIB);
+    put(&r, "read_gib", n->read / GIB);
+    put(&r, "sent_gib_per_rank", n->sent / GIB);
+    put(&r, "memory_gib_per_rank", n->memory / GIB);
+    put(&r, "memory_gib_per_node", node / GIB);
+    put_seconds(&r);
+    put_fit(&r, c, limits, node);
+    put_sbatch(&r, c, limits, node);
+    char seconds[48] = "";
+    if (n->phases && !isnan(n->seconds)) snprintf(seconds, sizeof seconds, ", %.0f s", n->seconds);
+    npr_info(log, "%-7s %8.0f files, %10.1f GiB written, %10.1f read, %7.2f GiB of memory a rank%s",
+             stage->name, n->files, n->disk / GIB, n->read / GIB, n->memory / GIB, seconds);
+}

@@ -1,0 +1,196 @@
+/* search.c - npr-search: exact, captions, FAISS. See npr/plan.h. A pass reads and scores at once (tiles.c);
+ * the merge sends the lists twice over a link and waits 2 log2(ranks) latencies (topk_mpi.c); the pool's rows
+ * are read out of their chunks and written. */
+#include <math.h>
+
+#include "plan/phase.h"
+
+static const double LISTS_BYTES = 1 << 30; /* of the lists of one batch, when the batch is ours to choose */
+
+/* Lists grow to twice their k and are copied once for merging. */
+enum { LIST_BYTES = 3 * NPR_PLAN_HIT, ROW_COLUMNS = 24, TEXT_ROW = 256, CHUNK = 1024 };
+
+static const double PAIRS_MAX = 1 << 22; /* candidates of a block (scan_faiss.c) */
+
+static int reads_vectors(const npr_plan_search_shape *s)
+{
+    return s->mode != NPR_PLAN_CAPTION || s->filter;
+}
+
+npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s)
+{
+    npr_plan_search_memory n = {0};
+    double room = fmin(s->k, s->rows);
+    n.batch = s->batch > 0 ? s->batch : floor(LISTS_BYTES / (LIST_BYTES * fmax(room, 1)));
+    n.batch = fmax(fmin(n.batch, s->lists), 1);
+    n.batches = ceil(s->lists / n.batch);
+    int caption = s->mode == NPR_PLAN_CAPTION;
+    double row = caption ? TEXT_ROW : s->dim * 2 + ROW_COLUMNS, scores = caption ? 0 : 4 * n.batch;
+    n.tiles = 2 * s->tile_rows * row + s->tile_rows * scores / 8;
+    n.lists = n.batch * room * LIST_BYTES;
+    n.queries = reads_vectors(s) ? 3 * s->lists * s->dim * 4 : 0;
+    n.plan = s->lists * room * NPR_PLAN_POOL_ROW;
+    n.window = NPR_PLAN_WINDOW_MB * 1048576.0;
+    if (s->mode == NPR_PLAN_FAISS && s->factory.known) {
+        npr_plan_index_shape x = {
+            .rows = s->rows, .dim = s->dim, .part_rows = s->part_rows, .factory = s->factory};
+        double part = fmin(s->part_rows, s->rows);
+        /* as bytes and as FAISS's; candidates as FAISS answers, by row, scored */
+        n.index =
+            2 * npr_plan_index_bytes(&x, part) + 24 * fmin(PAIRS_MAX, s->lists * room * s->refine) + 4 * part;
+    }
+    return n;
+}
+
+/* Bytes of a whole search, at most: a pass reads embeddings and ids, or of the rest at most everything. */
+static double bytes_read(const npr_plan_search_shape *s, double batches)
+{
+    double emb = s->rows * s->dim * 2, rest = fmax(s->file - emb, 0);
+    if (s->mode == NPR_PLAN_CAPTION) {
+        if (s->file <= 0) rest = s->rows * (s->tokens + 8);
+        return batches * (rest + (s->filter ? emb : 0));
+    }
+    if (s->mode == NPR_PLAN_EXACT) return batches * (emb + s->rows * ROW_COLUMNS);
+    npr_plan_index_shape x = {
+        .rows = s->rows, .dim = s->dim, .part_rows = s->part_rows, .factory = s->factory};
+    double index = npr_plan_index_bytes(&x, s->rows), truth = s->recall_queries > 0 ? emb : 0;
+    return batches * ((isnan(index) ? emb : index) + emb) + truth;
+}
+
+/* ---- seconds ---------------------------------------------------------------------------------------------
+ */
+
+typedef struct work {
+    const npr_plan_search_shape *s;
+    const npr_plan_cluster *c;
+    const npr_plan_machine *m;
+    double busiest, parts; /* rows and parts of the rank with most */
+    double team;
+} work;
+
+/* Seconds per row and value for q queries at once: between measured points on a line, beyond them in
+ * proportion. */
+static double cost_of(const npr_plan_machine *m, double q)
+{
+    int i = 0;
+    while (i < NPR_PLAN_BATCHES && npr_plan_batch[i] < q) i++;
+    if (i == NPR_PLAN_BATCHES) return m->exact[i - 1] * q / npr_plan_batch[i - 1];
+    if (i == 0) return m->exact[0];
+    double from = npr_plan_batch[i - 1], to = npr_plan_batch[i], part = (q - from) / (to - from);
+    return m->exact[i - 1] + part * (m->exact[i] - m->exact[i - 1]);
+}
+
+/* What a node reads of `bytes` that a rank of it reads, from the page cache and from the file system. */
+static double reading(const work *w, double bytes, double rate)
+{
+    return npr_plan_slower(bytes / rate, bytes * npr_plan_ranks_per_node(w->c) / w->c->read);
+}
+
+/* One pass with q queries over all rows. */
+static double exact_pass(const work *w, double q, double k)
+{
+    double screen = w->busiest * w->s->dim * cost_of(w->m, q) / w->team +
+                    q * npr_plan_hits(w->busiest, k) * w->m->exact_hit / w->team;
+    return npr_plan_slower(screen, reading(w, w->busiest * (2 * w->s->dim + 8), w->m->part_read));
+}
+
+static void exact_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)
+{
+    double last = w->s->lists - (mem->batches - 1) * mem->batch; /* lists of the last batch */
+    double scan = exact_pass(w, last, w->s->k);
+    if (mem->batches > 1) scan += (mem->batches - 1) * exact_pass(w, mem->batch, w->s->k);
+    npr_plan_add(n, "scan", scan,
+                 "per batch the slower of rows x dim x exact(queries) + hits x exact_hit, and bytes / "
+                 "part_read or file "
+                 "system");
+}
+
+static void caption_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)
+{
+    double bytes = w->busiest * (w->s->tokens + 8), matches = w->busiest * w->s->matches;
+    double scan = bytes / (w->m->caption * w->team), found = matches * w->m->caption_match;
+    if (w->s->filter) /* their vectors, scored with all classes */
+        found = matches * w->s->dim * w->s->classes * w->m->caption_filter / w->team;
+    npr_plan_add(n, "scan", mem->batches * npr_plan_slower(scan, reading(w, bytes, INFINITY)),
+                 "bytes of tokens / caption, or file system");
+    npr_plan_add(n, "matches", found, "matches x caption_match, or x dim x classes x caption_filter");
+}
+
+/* Rows of an index that candidates name: q queries with so many each, spread evenly. */
+static double rows_named(double rows, double candidates)
+{
+    return rows * (1 - exp(-candidates / rows));
+}
+
+static void faiss_seconds(const work *w, npr_plan_needs *n)
+{
+    const npr_plan_search_shape *s = w->s;
+    const npr_plan_machine *m = w->m;
+    const npr_plan_factory *f = &s->factory;
+    double part = fmin(s->part_rows, s->rows), per_query = fmin(s->k * s->refine, part);
+    npr_plan_index_shape x = {.rows = s->rows, .dim = s->dim, .part_rows = s->part_rows, .factory = *f};
+    double bytes = npr_plan_index_bytes(&x, w->busiest);
+    npr_plan_add(n, "load", reading(w, bytes, m->index_load),
+                 "bytes of the index / index_load, or file system");
+    double probed = f->lists > 0 ? fmin(s->probes / f->lists, 1) : 1;
+    npr_plan_add(n, "lists", w->parts * s->lists * npr_plan_compared(f) * s->dim * 4 / (m->coarse * w->team),
+                 "queries x centroids of every part / coarse");
+    npr_plan_add(n, "codes", s->lists * probed * w->busiest * f->code_bytes / (m->code[f->code] * w->team),
+                 "queries x bytes of the lists probed / code");
+    double block = fmax(floor(fmin(PAIRS_MAX / per_query, s->lists)), 1), blocks = ceil(s->lists / block);
+    double named = rows_named(part, s->lists / blocks * per_query), chunks = part / CHUNK;
+    double touched = chunks * (1 - exp(-named / chunks));
+    double pick =
+        blocks * w->parts * (named * m->part_pick + touched * CHUNK * (2 * s->dim + 8) / m->part_read);
+    npr_plan_add(n, "pick", pick, "rows named x part_pick + chunks touched / part_read");
+    npr_plan_add(n, "rescore", w->parts * s->lists * per_query * s->dim * m->candidate / w->team,
+                 "candidates x dim x candidate");
+    if (s->recall_queries > 0)
+        npr_plan_add(n, "recall", exact_pass(w, fmin(s->recall_queries, s->lists), s->k),
+                     "an exact pass with so many queries");
+    if (!f->known || f->links > 0) npr_plan_add(n, "graph", NAN, "not planned: this kind of index");
+}
+
+/* The pool: its rows read, sent, written. */
+static void pool_seconds(const work *w, npr_plan_needs *n)
+{
+    const npr_plan_search_shape *s = w->s;
+    double rows = s->pool_rows > 0 ? s->pool_rows : s->lists * fmin(s->k, s->rows),
+           parts = ceil(rows / s->part_rows);
+    double row = s->row_bytes > 0 ? s->row_bytes : s->file > 0 ? s->file / s->rows : 2 * s->dim + ROW_COLUMNS;
+    double chunks = s->rows / CHUNK, touched = chunks * (1 - exp(-rows / chunks));
+    double read = touched * CHUNK * row / w->c->ranks;
+    double write = rows * w->m->pool_row / fmin(parts, w->c->ranks);
+    npr_plan_add(
+        n, "pool", reading(w, read, w->m->part_read) + write,
+        "chunks touched / part_read or file system + rows of the pool x pool_row / its parts or ranks");
+}
+
+npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cluster *c,
+                               const npr_plan_machine *m)
+{
+    npr_plan_search_memory mem = npr_plan_search_parts(s);
+    double room = fmin(s->k, s->rows), parts = ceil(s->rows / s->part_rows), merged = s->lists * room;
+    npr_plan_needs n = {.files = fmax(ceil(merged / s->part_rows), 1),
+                        .read = bytes_read(s, mem.batches),
+                        .busy = fmin(parts, c->ranks)};
+    double pool = s->pool_rows > 0 ? s->pool_rows : merged;
+    n.disk = pool * (s->row_bytes > 0 ? s->row_bytes : 2 * s->dim + ROW_COLUMNS);
+    n.sent = c->ranks > 1 ? 2 * (c->ranks - 1) / c->ranks * merged * NPR_PLAN_HIT : 0;
+    /* The lists of a batch are gone when the pool is written. */
+    n.memory = fmax(mem.tiles + mem.lists + mem.index, mem.window) + mem.queries + mem.plan;
+    if (!m) return n;
+    work w = {.s = s, .c = c, .m = m, .team = npr_plan_team(c, m)};
+    w.busiest = npr_plan_busiest(s->rows, s->part_rows, c->ranks);
+    w.parts = ceil(parts / c->ranks);
+    npr_plan_add(&n, "start", m->pool_start, "sets opened, journals, a pool without rows");
+    if (s->mode == NPR_PLAN_EXACT) exact_seconds(&w, &mem, &n);
+    if (s->mode == NPR_PLAN_CAPTION) caption_seconds(&w, &mem, &n);
+    if (s->mode == NPR_PLAN_FAISS) faiss_seconds(&w, &n);
+    if (c->ranks > 1)
+        npr_plan_add(&n, "merge",
+                     mem.batches * npr_plan_message(c, n.sent / mem.batches) + merged * m->merge_hit,
+                     "2 log2(ranks) alpha + bytes of the lists twice / bandwidth + hits x merge_hit");
+    pool_seconds(&w, &n);
+    return n;
+}

@@ -1,0 +1,236 @@
+/* bench_faiss_mpi.c - the rates of FAISS's indexes. See npr/bench.h. Each rank takes its own first part:
+ * trains, fills and searches small indexes that differ in one thing, so that each rate is a difference. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/half.h"
+#include "base/mem.h"
+#include "base/score.h"
+#include "npr/bench.h"
+#include "npr/search.h"
+#include "search/faiss.h"
+
+/* SAMPLE: what FAISS wants for so many lists or codes, 39 each. SLICE: columns of what is trained twice. */
+enum { LISTS = 256, FEW_LISTS = 16, SAMPLE = 39 * LISTS, SLICE = 8, QUERIES = 100, CANDIDATES = 400 };
+
+/* FAISS's rounds, as src/plan/index.c counts them. */
+enum { LIST_ROUNDS = 10, CODE_ROUNDS = 25, CODES = 256 };
+
+typedef struct bench {
+    const npr_bench_rates_job *job;
+    npr_set *set;
+    int part, subs; /* of this rank; sub-quantizers of 8 values */
+    float *rows;    /* [n][dim] what is trained on */
+    int64_t n;
+    npr_queries all;
+    float *score;
+    int64_t *id; /* [QUERIES][CANDIDATES] */
+} bench;
+
+/* A trained index, and one filled with the part. */
+typedef struct built {
+    char *blob, *full;
+    size_t bytes, full_bytes;
+    double train, fill; /* seconds */
+} built;
+
+static void free_built(built *b)
+{
+    free(b->blob);
+    free(b->full);
+    *b = (built){0};
+}
+
+static npr_status train(const bench *b, const char *factory, int64_t n, built *out)
+{
+    double start = npr_now();
+    *out = (built){0};
+    NPR_TRY(npr_faiss_train(factory, b->set->dim, b->rows, n, b->job->threads, &out->blob, &out->bytes));
+    out->train = npr_now() - start;
+    return NPR_OK;
+}
+
+static npr_status build(const bench *b, const char *factory, built *out)
+{
+    NPR_TRY(train(b, factory, b->n, out));
+    double start = npr_now();
+    NPR_TRY(npr_faiss_build(b->set, b->part, out->blob, out->bytes, b->job->threads, &out->full,
+                            &out->full_bytes));
+    out->fill = npr_now() - start;
+    return NPR_OK;
+}
+
+/* ---- training and filling ---- */
+
+static double part_rows(const bench *b)
+{
+    return (double)b->set->part[b->part].rows;
+}
+
+/* From indexes of many lists, of few, and of few with codes of a PQ. */
+static void fill_rates(const bench *b, const built *many, const built *few, const built *pq,
+                       npr_plan_machine *m)
+{
+    double dim = b->set->dim, rows = part_rows(b), n = (double)b->n, lists = LISTS - FEW_LISTS;
+    m->train = 2.0 * LIST_ROUNDS * n * lists * dim / fmax(many->train - few->train, 1e-9);
+    m->train_pq = 2.0 * CODE_ROUNDS * n * CODES * dim / fmax(pq->train - few->train, 1e-9);
+    m->add = 2 * rows * lists * dim / fmax(many->fill - few->fill, 1e-9);
+    m->encode_pq = 2 * rows * CODES * dim / fmax(pq->fill - few->fill, 1e-9);
+    m->index_row = fmax(few->fill - 2 * rows * FEW_LISTS * dim / m->add, 0) / (rows * dim);
+}
+
+/* A product quantizer's second training, which depends on its codes alone: on a slice of the columns. */
+static npr_status twice_rate(const bench *b, npr_plan_machine *m)
+{
+    enum { SUBS = 1 }; /* seconds each */
+    static const char *const factory[2] = {"PQ1np", "PQ1"};
+    double seconds[2] = {0};
+    size_t dim = (size_t)b->set->dim;
+    float *slice = npr_alloc_aligned((size_t)b->n * SLICE, sizeof *slice, "rows");
+    npr_status st = slice ? NPR_OK : npr_last();
+    for (int64_t i = 0; i < b->n * SLICE && !st; i++)
+        slice[i] = b->rows[(size_t)(i / SLICE) * dim + (size_t)(i % SLICE)];
+    for (int i = 0; i < 2 && !st; i++) {
+        char *blob = NULL;
+        size_t bytes;
+        double start = npr_now();
+        st = npr_faiss_train(factory[i], SLICE, slice, b->n, b->job->threads, &blob, &bytes);
+        seconds[i] = npr_now() - start;
+        free(blob);
+    }
+    free(slice);
+    m->train_polysemous = fmax(seconds[1] - seconds[0], 0) / SUBS;
+    return st;
+}
+
+/* ---- searching ---- */
+
+/* Seconds in which all queries look into so many lists. */
+static npr_status time_probes(const bench *b, npr_faiss *f, int probes, int k, double *seconds)
+{
+    NPR_TRY(npr_faiss_set_probes(f, probes));
+    int nq = b->all.nq < QUERIES ? b->all.nq : QUERIES;
+    *seconds = INFINITY;
+    for (int i = 0; i < b->job->repeats; i++) {
+        double start = npr_now();
+        NPR_TRY(npr_faiss_search(f, b->all.vector, nq, k, b->job->threads, b->score, b->id));
+        *seconds = fmin(*seconds, npr_now() - start);
+    }
+    *seconds /= nq;
+    return NPR_OK;
+}
+
+static npr_status search_rates(const bench *b, const built *x, const char *factory, npr_plan_code code,
+                               npr_plan_machine *m)
+{
+    npr_faiss *f;
+    double one, all, start = npr_now();
+    NPR_TRY(npr_faiss_load(x->full, x->full_bytes, b->set->dim, "index", &f));
+    double load = npr_now() - start;
+    npr_plan_factory kind = npr_plan_factory_read(factory, b->set->dim);
+    npr_status st = time_probes(b, f, 1, 1, &one);
+    if (!st) st = time_probes(b, f, (int)kind.lists, 1, &all);
+    double codes = part_rows(b) * kind.code_bytes * (1 - 1 / kind.lists);
+    if (!st) m->code[code] = codes / fmax(all - one, 1e-9);
+    if (!st && code == NPR_CODE_FLAT) { /* codes of one list apart, its centroids remain */
+        m->index_load = (double)x->full_bytes / load;
+        double rest = one - part_rows(b) * kind.code_bytes / kind.lists / m->code[code];
+        m->coarse = kind.lists * 4.0 * b->set->dim / fmax(rest, 0.1 * one);
+    }
+    npr_faiss_free(f);
+    return st;
+}
+
+/* A candidate's exact score, and its way into a list. */
+static npr_status candidate_rate(const bench *b, npr_plan_machine *m)
+{
+    enum { ROUNDS = 20000 };
+    size_t dim = (size_t)b->set->dim;
+    npr_topk *lists = npr_topk_make(1, CANDIDATES / 4);
+    uint16_t *row = npr_alloc_aligned(dim, sizeof *row, "a row");
+    npr_status st = lists && row ? NPR_OK : npr_last();
+    if (!st) npr_half_from_float(b->rows, row, dim);
+    double start = npr_now();
+    for (int64_t i = 0; i < ROUNDS && !st; i++) {
+        double score = npr_score_dot(row, b->rows + (size_t)(i % b->n) * dim, b->set->dim);
+        st = npr_topk_push(lists, 0, (npr_hit){score, i, i});
+    }
+    m->candidate = (npr_now() - start) / ((double)ROUNDS * (double)dim * b->job->threads);
+    free(row);
+    npr_topk_free(lists);
+    return st;
+}
+
+/* ---- all ---- */
+
+/* One kind of index, built and searched. */
+static npr_status try_kind(const bench *b, const char *kind, npr_plan_code code, int searched, built *x,
+                           npr_plan_machine *m)
+{
+    char factory[32];
+    snprintf(factory, sizeof factory, kind, code == NPR_CODE_FLAT && searched ? LISTS : FEW_LISTS, b->subs);
+    NPR_TRY(build(b, factory, x));
+    return searched ? search_rates(b, x, factory, code, m) : NPR_OK;
+}
+
+static npr_status measure(const bench *b, npr_plan_machine *m)
+{
+    built many = {0}, few = {0}, pq = {0}, sq = {0}, fs = {0};
+    npr_status st = try_kind(b, "IVF%d,Flat", NPR_CODE_FLAT, 1, &many, m);
+    if (!st) st = try_kind(b, "IVF%d,Flat", NPR_CODE_FLAT, 0, &few, m);
+    if (!st) st = try_kind(b, "IVF%d,PQ%dnp", NPR_CODE_PQ, 1, &pq, m);
+    if (!st) st = try_kind(b, "IVF%d,SQ8", NPR_CODE_SQ, 1, &sq, m);
+    if (!st) st = try_kind(b, "IVF%d,PQ%dx4fs", NPR_CODE_FS, 1, &fs, m);
+    if (!st) fill_rates(b, &many, &few, &pq, m);
+    if (!st && b->part == 0) st = twice_rate(b, m); /* what rank 0 measured is recorded */
+    free_built(&many);
+    free_built(&few);
+    free_built(&pq);
+    free_built(&sq);
+    free_built(&fs);
+    return st ? st : candidate_rate(b, m);
+}
+
+static npr_status read_rows(bench *b)
+{
+    npr_part *part;
+    npr_rows r = {0};
+    size_t dim = (size_t)b->set->dim;
+    NPR_TRY(npr_part_open(b->set, b->part, &part));
+    b->n = npr_part_rows(part) < SAMPLE ? npr_part_rows(part) : SAMPLE;
+    b->rows = npr_alloc_aligned((size_t)b->n * dim, sizeof *b->rows, "rows");
+    b->score = npr_alloc((size_t)QUERIES * CANDIDATES, sizeof *b->score, "candidates");
+    b->id = npr_alloc((size_t)QUERIES * CANDIDATES, sizeof *b->id, "candidates");
+    npr_status st =
+        b->rows && b->score && b->id ? npr_rows_make(&r, NPR_COL(NPR_EMB), b->set->dim, b->n) : npr_last();
+    if (!st) st = npr_part_read(part, 0, b->n, &r);
+    if (!st) npr_half_to_float(r.emb, b->rows, (size_t)b->n * dim);
+    npr_rows_free(&r);
+    npr_part_close(part);
+    return st;
+}
+
+npr_status npr_bench_faiss_rates(const npr_comm *comm, const npr_bench_rates_job *job, npr_plan_machine *m)
+{
+    bench b = {.job = job, .part = comm->rank};
+    npr_set *queries = NULL;
+    NPR_TRY(npr_set_open_all(comm, job->index, &b.set));
+    npr_status st = npr_set_open_all(comm, job->queries, &queries);
+    if (!st) {
+        b.subs = b.set->dim / 8;
+        st = npr_queries_read(queries, &b.all);
+        if (!st && b.part >= b.set->parts)
+            st = npr_fail(NPR_EUSAGE, "%s: fewer parts than ranks", job->index);
+        if (!st) st = read_rows(&b);
+        if (!st) st = measure(&b, m);
+        st = npr_agree(comm, st, "bench");
+        npr_set_free(queries);
+    }
+    npr_queries_free(&b.all);
+    npr_set_free(b.set);
+    free(b.rows);
+    free(b.score);
+    free(b.id);
+    return st;
+}
