@@ -183,6 +183,16 @@ static npr_status check_sets(const npr_solve *s)
     return NPR_OK;
 }
 
+/* By rank 0, who knows the names. */
+static npr_status check_names(const npr_comm *comm, const npr_solve *s)
+{
+    const npr_set *const labelled[] = {s->shots, s->test, s->validation};
+    npr_status st = NPR_OK;
+    for (size_t i = 0; i < sizeof labelled / sizeof *labelled && !st; i++)
+        if (labelled[i] && comm->rank == 0) st = npr_solve_check_names(s, labelled[i]);
+    return npr_agree(comm, st, "classes");
+}
+
 npr_status npr_solve_inputs_read(const npr_comm *comm, npr_solve *s)
 {
     const npr_solve_job *job = s->job;
@@ -200,6 +210,7 @@ npr_status npr_solve_inputs_read(const npr_comm *comm, npr_solve *s)
     NPR_TRY(open_other(comm, s, job->exclude, "check.input_exclude", &s->exclude));
     NPR_TRY(check_sets(s));
     NPR_TRY(npr_head_read_all(comm, s->head, &s->text));
+    NPR_TRY(check_names(comm, s));
     NPR_TRY(open_baselines(comm, s));
     NPR_TRY(read_subset(comm, s));
     if (job->dry_run) return NPR_OK;

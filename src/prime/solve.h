@@ -3,6 +3,7 @@
  *
  *   solve_mpi.c        the stage from end to end
  *   inputs_mpi.c       options and sets, opened and checked against one another
+ *   names.c            the classes of a set's folders beside the head's
  *   learn_mpi.c        a head from rows: means or a trained head, alpha, the blend
  *   fewshot_mpi.c      the same for several numbers of shots and several draws
  *   eval_mpi.c         heads side by side on labelled rows
@@ -75,6 +76,11 @@ typedef struct npr_solve {
 npr_status npr_solve_inputs_read(const npr_comm *comm, npr_solve *s);
 void npr_solve_inputs_free(npr_solve *s);
 void npr_solve_plan(const npr_solve *s, int ranks); /* plan.* of --dry-run. Local. */
+
+/* Are the classes that a set's labels count (classes.txt, if it has one) the head's? One of them at another
+ * place is NPR_EDATA; as many others may be other names for the same. On rank 0, who knows the head's names.
+ * Local. */
+npr_status npr_solve_check_names(const npr_solve *s, const npr_set *set);
 
 /* The list of rows for this number of shots of each class, all of them if draw is NULL. Local. */
 npr_material npr_solve_material(const npr_solve *s, const npr_draw *draw);

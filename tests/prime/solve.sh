@@ -137,4 +137,16 @@ refused 65 "has label -1; the head has the classes 0 to 29" "${sets[@]}" --test=
 refused 65 "has label 30" --head="$TMP/head" --pool="$TMP/bad"
 refused 65 "a head needs the column label" --head="$TMP/unlabelled" --pool="$TMP/pool"
 refused 66 "$TMP/missing" --head="$TMP/missing" --pool="$TMP/pool"
+
+# ---- a test set of class folders: their names, if they are the head's, must stand where the head has them
+cp -r "$TMP/test" "$TMP/folders"
+seq -f 'Class_%g' 0 29 >"$TMP/folders/classes.txt"
+must 2 npr-solve "${sets[@]}" --test="$TMP/folders" --alpha=0.5 --out="$TMP/o-folders"
+! grep -q "nothing tells" "$TMP/err" || fail "the same names, but for case and underscores: $(cat "$TMP/err")"
+sed -i 5d "$TMP/folders/classes.txt"
+refused 65 'label 4 is of "Class_5", which is class 5 of' "${sets[@]}" --test="$TMP/folders"
+refused 65 'label 4 is of "Class_5", which is class 5 of' "${sets[@]}" --shots="$TMP/folders" --test="$TMP/test"
+seq -f 'n%08g' 1 31 >"$TMP/folders/classes.txt"
+must 1 npr-solve "${sets[@]}" --test="$TMP/folders" --alpha=0.5 --out="$TMP/o-wnids"
+grep -qF 'has 31 classes, the head 30, and "n00000001" is not one of them' "$TMP/err" || fail "31 other names: $(cat "$TMP/err")"
 done_with solve
