@@ -14,7 +14,7 @@ static npr_search_job search = {.mode = "exact",
                                 .tile_rows = 16384,
                                 .min_score = -INFINITY};
 static const char *max_nsfw = "likely";
-static double min_similarity = -INFINITY;
+static double min_similarity = -INFINITY, resident = 0;
 static int64_t k = 100, min_side = 0, threads = 1, seed = 0, nprobe = 16, refine = 4, recall_queries = -1;
 
 enum { ALL = 1 /* shapes the result */, RECALL_QUERIES = 20 /* unless the user says more or none */ };
@@ -78,6 +78,9 @@ static npr_opt options[] = {
     {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
     {"tile-rows", NPR_OPT_INT, &search.tile_rows, "N",
      "rows read and scored at a time; best a multiple of 1024", 0, 0, 1, NPR_PART_ROWS, 0},
+    {"resident", NPR_OPT_REAL, &resident, "GIB",
+     "exact: keep so much of the index in the memory of a rank, part by part, from\nbatch to batch of queries", 0, 0, 0,
+     1e6, 0},
     {"query-batch", NPR_OPT_INT, &search.query_batch, "N",
      "queries or classes per pass over the index; 0: as many as keep their lists\nbelow 1 GiB", 0, 0, 0,
      INT_MAX, 0},
@@ -94,6 +97,7 @@ static npr_status run(const npr_job *job)
     search.identity = job->identity;
     search.dry_run = job->dry_run;
     search.k = (int)k;
+    search.resident = resident * (1 << 30);
     search.threads = (int)threads;
     search.nprobe = (int)nprobe;
     search.refine = (int)refine;

@@ -68,9 +68,11 @@ typedef struct npr_tally {
  */
 
 typedef struct npr_scanner npr_scanner;
+typedef struct npr_resident npr_resident; /* parts in memory; private */
 struct npr_scanner {
     const char *name;
-    int lists; /* number of lists it fills */
+    int lists;              /* number of lists it fills */
+    double waited, reading; /* seconds: for rows not yet read; of the thread that reads ahead (exact, caption) */
     /* Offer the hits of one part to `into` and add to `tally`. */
     npr_status (*part)(npr_scanner *self, const npr_set *index, int part, npr_topk *into, npr_tally *tally);
     void (*free)(npr_scanner *self);
@@ -84,7 +86,8 @@ typedef struct npr_scan_options {
     npr_filter_limits limits;
     int labels_from_index; /* 1: a row's own class is its label column (transductive); 0: the query's label */
     int k, threads;
-    int64_t tile_rows;  /* rows read and scored at a time */
+    int64_t tile_rows;      /* rows read and scored at a time */
+    npr_resident *resident; /* exact: parts stay there for other scanners; NULL: they do not */
     const char *names;  /* caption: text of the class file, one class a line, synonyms after tabs */
     const char *cap_by; /* caption: which rows a full list keeps: by "hash" of the id, "similarity", or
                            "head": the score with the class's own row of the head */
@@ -179,6 +182,7 @@ typedef struct npr_search_job {
     const char *cap_by;
     uint64_t seed;
     int64_t tile_rows, query_batch, part_rows;
+    double resident; /* exact: bytes of parts that a rank may keep in memory from batch to batch; 0: none */
 } npr_search_job;
 
 /* Recall the pool and write it as a set. Resumable. Collective. */

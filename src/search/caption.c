@@ -143,6 +143,7 @@ static npr_status scan_part(npr_scanner *self, const npr_set *index, int part, n
         const npr_rows *r;
         int64_t row0;
         NPR_TRY(npr_tiles_next(s->tiles, &r, &row0));
+        npr_tiles_seconds(s->tiles, &self->waited, &self->reading);
         if (!r) return NPR_OK;
         NPR_TRY(scan_tile(s, part, r, row0, into, tally));
     }
@@ -207,7 +208,7 @@ npr_status npr_scanner_caption(const npr_scan_options *o, npr_scanner **out)
                         o->cap_by);
     caption_scanner *s = npr_alloc(1, sizeof *s, "the caption scanner");
     if (!s) return npr_last();
-    s->base = (npr_scanner){"caption", 0, scan_part, scanner_free};
+    s->base = (npr_scanner){.name = "caption", .lists = 0, .part = scan_part, .free = scanner_free};
     s->o = *o;
     s->by = i;
     npr_status st = make(s);

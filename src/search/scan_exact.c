@@ -93,12 +93,14 @@ static npr_status scan_part(npr_scanner *self, const npr_set *index, int part, n
         uint32_t columns =
             NPR_COL(NPR_EMB) | NPR_COL(NPR_ID) | (npr_filter_columns(s->filter) & index->columns);
         NPR_TRY(npr_tiles_make(columns, index->dim, s->o.tile_rows, &s->tiles));
+        npr_tiles_keep(s->tiles, s->o.resident);
     }
     NPR_TRY(npr_tiles_start(s->tiles, index, part));
     for (;;) {
         const npr_rows *r;
         int64_t row0;
         NPR_TRY(npr_tiles_next(s->tiles, &r, &row0));
+        npr_tiles_seconds(s->tiles, &self->waited, &self->reading);
         if (!r) return NPR_OK;
         NPR_TRY(scan_tile(s, index, part, r, row0, into, tally));
     }
@@ -120,7 +122,7 @@ npr_status npr_scanner_exact(const npr_scan_options *o, npr_scanner **out)
 {
     exact_scanner *s = npr_alloc(1, sizeof *s, "the exact scanner");
     if (!s) return npr_last();
-    s->base = (npr_scanner){"exact", o->queries->nq, scan_part, scanner_free};
+    s->base = (npr_scanner){.name = "exact", .lists = o->queries->nq, .part = scan_part, .free = scanner_free};
     s->o = *o;
     s->drop = npr_alloc((size_t)o->tile_rows, sizeof *s->drop, "a tile's limits");
     s->gate = npr_alloc((size_t)o->tile_rows, sizeof *s->gate, "a tile's gates");

@@ -320,7 +320,8 @@ static npr_status make_scanner(const npr_search_job *job, const npr_search_input
                           .cap_by = job->cap_by,
                           .seed = job->seed,
                           .nprobe = job->nprobe,
-                          .refine = job->refine};
+                          .refine = job->refine,
+                          .resident = in->resident};
     o.queries = view;
     if (!strcmp(pass->mode, "caption")) {
         NPR_TRY(slice_names(in->names, pass->list0, pass->list1, names));
@@ -376,6 +377,7 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     times->scan += npr_now() - start - took.exposed;
     times->bytes += s.bytes;
     times->waited += s.waited;
+    if (s.scanner) times->rows_waited += s.scanner->waited, times->reading += s.scanner->reading;
     if (!st) st = npr_beside_all(comm, s.beside, &s.lists);
     if (s.beside) took = npr_beside_took(s.beside);
     times->merge += took.merge;

@@ -7,7 +7,10 @@
 #include "base/mem.h"
 #include "io/urls.h"
 #include "npr/plan.h"
+#include "search/resident.h"
 #include "search/search_stage.h"
+
+enum { RESIDENT_ROW = 24 }; /* bytes of a row's other columns at most */
 
 typedef struct search_run {
     const npr_comm *comm;
@@ -59,6 +62,13 @@ static int batch_size(const search_run *r)
     return (int)npr_plan_search_parts(&s).batch;
 }
 
+/* Bytes of parts that a rank keeps in memory at most: none for a single pass. */
+static double resident_bytes(const search_run *r)
+{
+    double all = (double)r->in.index->rows * (r->in.index->dim * 2.0 + RESIDENT_ROW);
+    return batch_size(r) < r->in.lists && !strcmp(r->job->mode, "exact") ? fmin(r->job->resident, all) : 0;
+}
+
 /* ---- the plan, for --dry-run --------------------------------------------------------------------------- */
 
 static double gib(double bytes)
@@ -88,7 +98,8 @@ static void say_plan(const search_run *r)
     npr_record_real(r->rec, "plan.memory_gib.pool_plan_most", gib(mem.plan));
     npr_record_real(r->rec, "plan.memory_gib.pool_window", gib(mem.window));
     if (s.mode == NPR_PLAN_FAISS) npr_record_real(r->rec, "plan.memory_gib.index", gib(mem.index));
-    npr_record_real(r->rec, "plan.memory_gib_per_rank_most", gib(n.memory));
+    npr_record_real(r->rec, "plan.memory_gib.resident_most", gib(resident_bytes(r)));
+    npr_record_real(r->rec, "plan.memory_gib_per_rank_most", gib(n.memory + resident_bytes(r)));
 }
 
 /* ---- recall -------------------------------------------------------------------------------------------- */
@@ -107,6 +118,10 @@ static npr_status run_passes(search_run *r)
 {
     npr_status st = npr_agree(r->comm, npr_search_tally_make(r->in.lists, &r->tally), "scan");
     int batch = batch_size(r);
+    double resident = resident_bytes(r);
+    if (!st && resident > 0)
+        st = npr_agree(r->comm, npr_resident_make(r->in.index->parts, (int64_t)resident, &r->in.resident),
+                       "scan");
     for (int q = 0; !st && q < r->in.lists; q += batch) {
         int end = r->in.lists - q < batch ? r->in.lists : q + batch;
         npr_search_pass pass = {SEARCH_MAIN, q, end, r->job->mode, r->in.by};
@@ -117,6 +132,13 @@ static npr_status run_passes(search_run *r)
         npr_topk_free(lists);
         npr_search_tally_free(&tally);
     }
+    if (r->in.resident) {
+        int64_t served = npr_resident_served(r->in.resident);
+        npr_sum_i64(r->comm, &served, 1);
+        npr_record_int(r->rec, "run.parts_from_memory", served);
+    }
+    npr_resident_free(r->in.resident);
+    r->in.resident = NULL;
     return st;
 }
 
@@ -155,6 +177,8 @@ static void say_times(search_run *r, double pool)
     npr_record_int(r->rec, "run.merges_beside", r->times.beside);
     npr_record_time(r->comm, r->rec, "scan", r->times.scan);
     npr_record_time(r->comm, r->rec, "scan_waited", r->times.waited);
+    npr_record_time(r->comm, r->rec, "scan_rows_waited", r->times.rows_waited);
+    npr_record_time(r->comm, r->rec, "scan_reading", r->times.reading);
     npr_record_time(r->comm, r->rec, "merge", r->times.merge);
     npr_record_time(r->comm, r->rec, "merge_exposed", r->times.exposed);
     npr_record_time(r->comm, r->rec, "pool", pool);

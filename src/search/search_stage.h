@@ -27,6 +27,7 @@ typedef struct npr_search_inputs {
     int lists;             /* queries, or classes of the class file */
     int32_t *label;        /* [lists] the class of a list; -1 = none */
     const char **name;     /* [lists] names for the table; NULL = none is known */
+    npr_resident *resident; /* parts that stay in memory; NULL: none */
     char *identity;        /* of the pool: options that shape it and digests of the inputs */
 } npr_search_inputs;
 
@@ -52,7 +53,9 @@ typedef struct npr_search_times {
     double merge, exposed; /* merging; that part of it in which this rank did not scan */
     int beside;            /* merges started beside the scan */
     double waited;         /* for the other ranks between rounds of parts; within scan */
-    int64_t bytes;         /* read by this rank in this run */
+    int64_t bytes;         /* scanned by this rank in this run */
+    double rows_waited;    /* within scan, for rows that were not yet read */
+    double reading;        /* of the thread that reads ahead */
 } npr_search_times;
 
 /* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks.

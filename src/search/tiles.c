@@ -10,11 +10,13 @@
 
 #include "base/mem.h"
 #include "io/rows.h"
+#include "search/resident.h"
 
 struct npr_tiles {
     npr_rows buffer[2];
-    int64_t row0[2];
     int64_t tile_rows;
+    uint32_t columns;
+    int dim;
     int made;  /* buffers that exist */
     int locks; /* locks and conditions exist */
     /* the part at hand */
@@ -22,12 +24,16 @@ struct npr_tiles {
     const npr_set *set;
     int number;
     int64_t rows, taken; /* of the part; tiles taken by the caller */
+    npr_resident *resident;
+    npr_resident_part *there; /* the part is in memory: nothing is read */
+    npr_resident_part *keep;  /* it is read into memory, to stay */
     pthread_t reader;
     int running; /* the reader has to be joined */
     /* shared with the reader, under `lock` */
     pthread_mutex_t lock, hdf5;
     pthread_cond_t changed;
-    int64_t filled, freed; /* tiles read, tiles given back */
+    int64_t filled, freed;  /* tiles read, tiles given back */
+    double waited, reading; /* seconds */
     int quit;
     npr_status st;
     char *text; /* the reader's failure: texts are kept per thread */
@@ -38,6 +44,8 @@ npr_status npr_tiles_make(uint32_t columns, int dim, int64_t tile_rows, npr_tile
     npr_tiles *t = npr_alloc(1, sizeof *t, "tiles");
     if (!t) return npr_last();
     t->tile_rows = tile_rows;
+    t->columns = columns;
+    t->dim = dim;
     npr_status st = NPR_OK;
     for (; !st && t->made < 2; t->made++) st = npr_rows_make(&t->buffer[t->made], columns, dim, tile_rows);
     if (!st) {
@@ -83,12 +91,21 @@ void npr_tiles_free(npr_tiles *t)
     free(t);
 }
 
+/* Where a tile of the part at hand lies. */
+static npr_rows *place_of(npr_tiles *t, int64_t tile)
+{
+    const npr_resident_part *p = t->there ? t->there : t->keep;
+    return p ? &p->tile[tile] : &t->buffer[tile % 2];
+}
+
 static npr_status read_tile(npr_tiles *t, int64_t tile)
 {
-    npr_rows *r = &t->buffer[tile % 2];
+    npr_rows *r = place_of(t, tile);
     int64_t row0 = tile * t->tile_rows, n = t->rows - row0 < t->tile_rows ? t->rows - row0 : t->tile_rows;
-    t->row0[tile % 2] = row0;
-    npr_rows_clear(r);
+    if (t->keep)
+        NPR_TRY(npr_rows_make(r, t->columns, t->dim, n));
+    else
+        npr_rows_clear(r);
     pthread_mutex_lock(&t->hdf5);
     npr_status st = npr_part_read(t->part, row0, n, r);
     pthread_mutex_unlock(&t->hdf5);
@@ -105,8 +122,11 @@ static void *read_all(void *self)
         int quit = t->quit;
         pthread_mutex_unlock(&t->lock);
         if (quit) break;
+        double start = npr_now();
         npr_status st = read_tile(t, tile);
         pthread_mutex_lock(&t->lock);
+        t->reading += npr_now() - start;
+        if (!st && t->keep && tile + 1 == tiles) t->keep->whole = 1;
         if (st) {
             t->st = st;
             t->text = strdup(npr_status_text());
@@ -119,14 +139,33 @@ static void *read_all(void *self)
     return NULL;
 }
 
+void npr_tiles_keep(npr_tiles *t, npr_resident *resident)
+{
+    t->resident = resident;
+}
+
+void npr_tiles_seconds(npr_tiles *t, double *waited, double *reading)
+{
+    pthread_mutex_lock(&t->lock);
+    *waited = t->waited;
+    *reading = t->reading;
+    pthread_mutex_unlock(&t->lock);
+}
+
 npr_status npr_tiles_start(npr_tiles *t, const npr_set *set, int part)
 {
     finish(t);
-    NPR_TRY(npr_part_open(set, part, &t->part));
     t->set = set;
     t->number = part;
-    t->rows = npr_part_rows(t->part);
+    t->rows = set->part[part].rows;
     t->taken = t->filled = t->freed = 0;
+    t->keep = t->there = NULL;
+    if (t->resident) t->there = npr_resident_find(t->resident, part, t->columns, t->tile_rows);
+    if (t->there) return NPR_OK;
+    NPR_TRY(npr_part_open(set, part, &t->part));
+    t->rows = npr_part_rows(t->part);
+    if (t->resident)
+        NPR_TRY(npr_resident_begin(t->resident, part, t->columns, t->dim, t->tile_rows, t->rows, &t->keep));
     t->quit = 0;
     t->st = NPR_OK;
     int failed = pthread_create(&t->reader, NULL, read_all, t);
@@ -144,19 +183,20 @@ npr_status npr_tiles_next(npr_tiles *t, const npr_rows **rows, int64_t *row0)
                         "command again",
                         t->set->path, t->set->part[t->number].file);
     if (t->taken * t->tile_rows >= t->rows) return NPR_OK;
+    double start = npr_now();
     pthread_mutex_lock(&t->lock);
     t->freed = t->taken;
     pthread_cond_broadcast(&t->changed);
-    while (t->filled <= t->taken) pthread_cond_wait(&t->changed, &t->lock);
+    while (!t->there && t->filled <= t->taken) pthread_cond_wait(&t->changed, &t->lock);
+    t->waited += npr_now() - start;
     npr_status st = t->filled == t->taken + 1 ? t->st : NPR_OK; /* an error belongs to the last tile filled */
     pthread_mutex_unlock(&t->lock);
     if (st) {
         npr_status_set(st, t->text ? t->text : "out of memory");
         return st;
     }
-    *rows = &t->buffer[t->taken % 2];
-    *row0 = t->row0[t->taken % 2];
-    t->taken++;
+    *rows = place_of(t, t->taken);
+    *row0 = t->taken++ * t->tile_rows;
     return NPR_OK;
 }
 

@@ -6,13 +6,21 @@
 
 #include <stdint.h>
 
-#include "npr/set.h"
+#include "npr/search.h"
 
 typedef struct npr_tiles npr_tiles;
 
 /* Two buffers of tile_rows rows of these columns; kept from part to part. */
 npr_status npr_tiles_make(uint32_t columns, int dim, int64_t tile_rows, npr_tiles **out);
 void npr_tiles_free(npr_tiles *t); /* NULL is fine */
+
+/* Parts begun from now on are taken from `resident` where they are there, and stay there where they fit.
+ * NULL: no. */
+void npr_tiles_keep(npr_tiles *t, npr_resident *resident);
+
+/* Seconds so far in which the caller waited for rows, and in which the other thread read them. Where the
+ * first are few reading hides behind scoring; where both are alike scoring hides behind reading. */
+void npr_tiles_seconds(npr_tiles *t, double *waited, double *reading);
 
 /* Begin a part. What an earlier part left unread is dropped. */
 npr_status npr_tiles_start(npr_tiles *t, const npr_set *set, int part);
