@@ -19,7 +19,7 @@ enum {
     FORMAT = 1,
     ROUND_PARTS = 8,       /* parts a rank scans, at most, before it asks how the others are */
     ROUNDS = 8,            /* but it asks about so often: the last round's hits are merged after the scan */
-    ROUND_ROWS = 64 << 10, /* and not after fewer rows than this */
+    ROUND_ROWS = 32 << 10, /* and not after fewer rows than this */
 };
 
 /* A record: this head, the counts of the tally, hits per list, the hits. */
