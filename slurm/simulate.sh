@@ -1,13 +1,21 @@
 #!/bin/bash
-# simulate.sh - the collectives of npr on described networks of up to 1,024 nodes (SimGrid), as results/simulated.csv and plots.
+# simulate.sh - the collectives of npr on described networks of up to 1,024 nodes (SimGrid), as FOLDER/simulated.csv.
 #
-#   bash slurm/simulate.sh FOLDER [RANKS...]      default 1 4 16 64 256 1024; the last takes minutes
+#   bash slurm/simulate.sh FOLDER [STUDIES [NETWORKS [RANKS...]]]
+#   STUDIES: merge,strong,weak,solve   NETWORKS: fattree100,dragonfly400,fattree400,dragonfly100   RANKS: 1 4 16 64 256 1024
 #
-# What is simulated: a search of 2.3e9 rows x 512 with 1,000 queries and k = 1,000, a rank per node. The code is the project's
-# own (tests/simgrid/merge_mpi.c says how). To fit into one machine's memory each rank has 100 lists of 100 hits on a network of a
-# hundredth of the bandwidth and with a hundred times the time per merged hit: by the linear model of both the same times as
-# 1,000 x 1,000. Assumed of a node: 64 cores with 75 GFLOP/s of screening each (scan: 2 x 2.3e9 x 512 x 1000 / 4.8e12 = 491
-# node-seconds), MERGE_NS nanoseconds per merged hit (default 1: 8 threads at 8 ns, measured with npr-bench).
+# Lines that are there already are not made again. 256 ranks take a minute or two per line, 1,024 many.
+#
+#   merge   one merge of 1,000 lists of 1,000 hits; on fattree100 also two MPI operations up to 256 ranks; no time for computing. bound_s:
+#           the lists twice over one link (as an allreduce must send them) and a latency of 1 us on two links for each of 2 log2(ranks) messages
+#   strong  a search of 2.3e9 x 512 in 2,194 parts, 1,000 queries, k = 1,000: rounds of parts with merges beside them
+#   weak    the same with 9 parts (9.4e6 rows) per node
+#   solve   sums of 1,000 classes x 512 in double, as npr-solve makes them and every step of a probe does; an agreement
+#
+# A rank per node. The code is the project's own (tests/simgrid/merge_mpi.c says how). To fit into one machine's memory each rank has 100
+# lists of 100 hits on a network of a hundredth of the bandwidth and with a hundred times the time per hit: by the linear model of
+# both the same times as 1,000 x 1,000. Assumed of a node: 64 cores with 75 GFLOP/s of screening each, so 0.2238 s per part of 2^20 rows
+# (PART_S), and MERGE_NS = 1 nanosecond per hit looked at in a merge (8 threads at 8 ns; strong and weak only).
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tests/simgrid/lib_simgrid.sh
@@ -15,29 +23,51 @@ source "$ROOT/tests/simgrid/lib_simgrid.sh"
 case ${1:-} in
 -h | --help | "") sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
 esac
-out=$1
-shift
+out=$1 studies=${2:-merge,strong,weak,solve} networks=${3:-fattree100,dragonfly400,fattree400,dragonfly100}
+shift $(($# < 3 ? $# : 3))
 (($#)) || set -- 1 4 16 64 256 1024
 mkdir -p "$out"
+csv=$out/simulated.csv
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+unset "${!OMPI_@}"
 simgrid_build "$ROOT" "$work"
-scan=491 merge_ns=$(awk -v m="${MERGE_NS:-1}" 'BEGIN { print 100 * m }')
-[ -s "$out/simulated.csv" ] || echo "network,gbit,ranks,way,merge_s,scan_s,whole_s,bound_s" >"$out/simulated.csv"
-for network in fattree dragonfly; do
-    for gbit in 100 400; do
-        simgrid_platform "$network" "$(awk -v g=$gbit 'BEGIN { print g / 100 }')" >"$work/platform.xml"
-        for ranks in "$@"; do
-            for way in npr allreduce reduce; do
-                ! grep -q "^$network,$gbit,$ranks,$way," "$out/simulated.csv" || continue
-                [ "$way" = npr ] || [ "$network$gbit" = fattree100 ] || continue
-                line=$(simgrid_run "$work" "$ranks" 100 100 "$way" "$scan" "$merge_ns" 2>/dev/null | grep ^ranks=)
-                # twice the lists over one link, and a latency of 1 us on at least two links per message
-                awk -v n="$network" -v g="$gbit" -v r="$ranks" '{ for (i = 1; i <= NF; i++) { split($i, p, "="); v[p[1]] = p[2] }
-                    for (steps = 0; 2 ^ steps < r; steps++);
-                    printf "%s,%d,%d,%s,%s,%s,%s,%.6g\n", n, g, r, v["way"], v["merge_s"], v["scan_s"], v["whole_s"],
-                        2 * (r - 1) / r * 24e6 / (g / 8 * 1e9) + 2 * steps * 2e-6 }' <<<"$line" | tee -a "$out/simulated.csv"
-            done
+part=${PART_S:-0.2238}
+merge_ns=$(awk -v m="${MERGE_NS:-1}" 'BEGIN { print 100 * m }')
+[ -s "$csv" ] || echo "study,network,gbit,ranks,way,merge_s,bound_s,bcast_s,exposed_s,whole_s,ideal_s,sums_s,agree_s" >"$csv"
+
+# line STUDY NETWORK GBIT RANKS WAY
+line() {
+    local study=$1 network=$2 gbit=$3 ranks=$4 way=$5 parts=2194 scale=100 args
+    ! grep -q "^$study,$network,$gbit,$ranks,$way," "$csv" || return 0
+    case $study in
+    merge) args=(merge 100 100 "$way" 0) ;;
+    strong | weak)
+        [ "$study" = strong ] || parts=$((9 * ranks))
+        args=(search 100 100 "$parts" "$part" "$merge_ns")
+        ;;
+    solve) args=(solve) scale=1 ;;
+    esac
+    simgrid_platform "$network" "$(awk -v g="$gbit" -v s=$scale 'BEGIN { print g / s }')" >"$work/platform.xml"
+    simgrid_run "$work" "$ranks" "${args[@]}" 2>"$work/err" | grep ^ranks= >"$work/line" || { cat "$work/err" >&2 && return 1; }
+    awk -v study="$study" -v n="$network" -v g="$gbit" -v r="$ranks" -v way="$way" -v parts="$parts" -v part="$part" '{
+        for (i = 1; i <= NF; i++) { split($i, p, "="); v[p[1]] = p[2] }
+        for (steps = 0; 2 ^ steps < r; steps++);
+        bound = study == "merge" ? sprintf("%.6g", 2 * (r - 1) / r * 24e6 / (g / 8 * 1e9) + 2 * steps * 2e-6) : ""
+        ideal = study == "strong" || study == "weak" ? parts * part / r : ""
+        printf "%s,%s,%d,%d,%s,%s,%s,%s,%s,%s,%s,%s,%s\n", study, n, g, r, way, v["merge_s"], bound, v["bcast_s"], v["exposed_s"],
+            v["whole_s"], ideal, v["sums_s"], v["agree_s"] }' "$work/line" | tee -a "$csv"
+}
+
+for ranks in "$@"; do
+    for network in ${networks//,/ }; do
+        for study in ${studies//,/ }; do
+            kind=${network%%[0-9]*} gbit=${network##*[a-z]}
+            line "$study" "$kind" "$gbit" "$ranks" npr
+            if [ "$study" = merge ] && [ "$network" = fattree100 ] && ((ranks <= 256)); then
+                line merge "$kind" "$gbit" "$ranks" allreduce
+                line merge "$kind" "$gbit" "$ranks" reduce
+            fi
         done
     done
 done

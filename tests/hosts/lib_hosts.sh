@@ -57,8 +57,7 @@ hosts_down() {
 on_hosts() {
     local n=$1 program=$2 code=0
     shift 2
-    # shellcheck disable=SC2086 # words of a command
-    timeout -k 5 100 ${NPR_HOSTS_NICE:-} nsenter --net="/run/netns/${HOSTS_PREFIX}1" unshare --uts bash -c 'hostname node1; exec "$@"' - \
+    timeout -k 5 "${HOSTS_TIMEOUT:-100}" nsenter --net="/run/netns/${HOSTS_PREFIX}1" unshare --uts bash -c 'hostname node1; exec "$@"' - \
         env OMPI_MCA_btl=self,tcp OMPI_MCA_btl_tcp_if_include=10.77.0.0/24 OMPI_MCA_oob_tcp_if_include=10.77.0.0/24 \
         mpirun -n "$n" --hostfile "$TMP/hosts" --map-by node --mca plm rsh --mca plm_rsh_agent "$TMP/agent" \
         "$BIN/$program" "$@" </dev/null >"$TMP/out" 2>"$TMP/err" || code=$?

@@ -3,7 +3,7 @@
 # and the search goes on elsewhere. The hosts are network namespaces of this machine.
 #
 # NPR_HOSTS_INPUT=FOLDER NPR_HOSTS_RECORDS=FOLDER: measure k = 1,000 on FOLDER/index and FOLDER/test instead, and keep the records
-# (results/README.md says how they were made). NPR_HOSTS_NICE=COMMAND: starts the search, e.g. "nice -n -15".
+# (results/README.md says how they were made). NPR_HOSTS_OPTIONS: more options of npr-search.
 # shellcheck source=tests/lib.sh
 source "$(dirname "$0")/../lib.sh"
 ((!SANITIZED)) || { echo "hosts: the programs have sanitized tests of their own" && exit 77; }
@@ -11,9 +11,10 @@ source "$(dirname "$0")/../lib.sh"
 source "$(dirname "$0")/lib_hosts.sh"
 hosts_need
 cd "$TMP"
-k=100
+k=100 more=()
 if [ -n "${NPR_HOSTS_INPUT:-}" ]; then
-    k=1000
+    k=1000 HOSTS_TIMEOUT=250
+    read -ra more <<<"${NPR_HOSTS_OPTIONS:-}"
     ln -s "$NPR_HOSTS_INPUT/index" "$NPR_HOSTS_INPUT/test" .
 else
     must 2 npr-minilaion --embeddings --out=world --rows=40000 --dim=64 --classes=20 --tests=10 --rows-per-file=20000
@@ -21,7 +22,7 @@ else
     must 1 npr-ingest --emb=world/test/test.npy --labels=world/test/test_labels.txt --kind=test --out=test
 fi
 search() { # RUNNER RANKS OUT
-    "$1" "$2" npr-search --index=index --queries=test --mode=exact --k="$k" --out="$3"
+    "$1" "$2" npr-search --index=index --queries=test --mode=exact --k="$k" "${more[@]}" --out="$3"
 }
 search must 1 pool
 facts "$TMP/out" >want

@@ -13,10 +13,16 @@ search() {
     "$1" "$2" npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --clip-filter --k=40 \
         --part-rows=256 --out="$3"
 }
+extract() {
+    "$1" "$2" npr-extract --images=painted/phrases/test --kind=test --model="$NPR_SOURCE/tests/data/tiny_clip.safetensors" \
+        --config="$NPR_SOURCE/tests/data/tiny_clip_gelu.json" --part-rows=4 --out="$3"
+}
 index() { "$1" "$2" npr-index --set="$3" --factory=IVF8,SQ8 --sample=2000; }
 solve() {
     "$1" "$2" npr-solve --head=head --pool=pool --test=test --alpha=0.5 --out="$3"
 }
+
+must 2 npr-minilaion --out=painted --rows=100 --classes=6 --tests=12 --val=2 --shots=2
 
 # the undisturbed runs
 ingest must 3 index
@@ -24,6 +30,7 @@ must 1 npr-ingest --emb=world/text/head.npy --meta=world/text/head.tsv --kind=he
 must 1 npr-ingest --emb=world/test/test.npy --labels=world/test/test_labels.txt --kind=test --out=test
 search must 3 pool
 solve must 2 primed
+extract must 3 features
 cp -r index indexed
 index must 2 indexed
 
@@ -53,6 +60,7 @@ try search pool part.close@0=kill 2 3
 try search pool part.close@0=fail 1 2
 try index indexed part.write@1:1=kill 2 3
 try index indexed journal.append@0:2=kill 3 1
+try extract features extract.batch@1=kill 3 2
 try solve primed solve.tile@0=kill 2 1
 try solve primed manifest.write@0=kill 1 2
 
@@ -81,14 +89,14 @@ signal_rank() { # SIGNAL PROGRAM: to the newest rank, 0.2 to 0.7 s from now
 # A random stage on 2 to 4 ranks; at a random moment SIGKILL of a rank or of mpirun, or SIGUSR1; then the same command on another
 # number of ranks. A run that is over before that is fine. NPR_KILLS=100 (tests/nightly.sh) for more.
 RANDOM=${NPR_SEED:-20261124}
-stages=(ingest search index solve)
-references=(index pool indexed primed)
+stages=(ingest search index solve extract)
+references=(index pool indexed primed features)
 victims=("-9 ^$BIN/npr-" "-9 ^$BIN/npr-" "-9 ^mpirun " "-USR1 ^mpirun ")
 hit=0
 kills=${NPR_KILLS:-10}
 ((SANITIZED)) && kills=2
 for ((round = 1; round <= kills; round++)); do
-    i=$((RANDOM % 4)) before=$((RANDOM % 3 + 2)) after=$((RANDOM % 4 + 1))
+    i=$((RANDOM % 5)) before=$((RANDOM % 3 + 2)) after=$((RANDOM % 4 + 1))
     read -r signal who <<<"${victims[RANDOM % 4]}"
     rm -rf again
     [ "${stages[i]}" != index ] || cp -r index again

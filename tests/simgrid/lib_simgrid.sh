@@ -4,8 +4,7 @@
 # simgrid_build SOURCE FOLDER: FOLDER/merge, from the project's own sources
 simgrid_build() {
     local source=$1 folder=$2
-    # shellcheck disable=SC2046 # flags are words
-    smpicc -O2 -std=gnu11 -D_GNU_SOURCE -DNDEBUG -I"$source/include" -I"$source/src" -o "$folder/merge" "$source/tests/simgrid/merge_mpi.c" \
+    smpicc -O2 -include "$source/tests/simgrid/smpi_reduce.h" -std=gnu11 -D_GNU_SOURCE -DNDEBUG -I"$source/include" -I"$source/src" -o "$folder/merge" "$source/tests/simgrid/merge_mpi.c" \
         "$source"/src/par/{comm,log,watchdog,beat,verdict}.c "$source"/src/search/{topk,topk_mpi}.c \
         "$source"/src/base/{mem,status,rng}.c -lm
 }
@@ -23,11 +22,12 @@ simgrid_platform() {
     esac
 }
 
-# simgrid_run FOLDER RANKS QUERIES K WAY SCAN-SECONDS MERGE-NS: the line that merge prints. Open MPI's choice of algorithms.
+# simgrid_run FOLDER RANKS ARGS...: the line that merge prints. Open MPI's choice of algorithms. Messages take what latency and bandwidth
+# say: SMPI's own factors by size, measured on Gigabit Ethernet, are switched off.
 simgrid_run() {
     local folder=$1 ranks=$2
     shift 2
     seq 0 $((ranks - 1)) | sed 's/^/n/' >"$folder/hosts"
     smpirun -np "$ranks" -hostfile "$folder/hosts" -platform "$folder/platform.xml" --cfg=smpi/simulate-computation:no \
-        --cfg=smpi/coll-selector:ompi --cfg=smpi/host-speed:100Gf --log=root.thres:critical "$folder/merge" "$@"
+        --cfg=smpi/test:0 --cfg=smpi/bw-factor:0:1 --cfg=smpi/lat-factor:0:1 --cfg=smpi/coll-selector:ompi --cfg=smpi/host-speed:100Gf --log=root.thres:critical "$folder/merge" "$@"
 }
