@@ -20,7 +20,7 @@ rows(study, net, gbit, way) = "< grep '^".study.",".net.",".gbit.",[0-9]*,".way.
 set title 'Merge of 1,000 lists of 1,000 hits'
 set ylabel 'seconds'
 set logscale y
-set yrange [3e-4:0.2]
+set yrange [3e-4:2]
 set format y '10^{%T}'
 set key top left
 plot rows('merge', 'fattree', '100', 'reduce') using 4:6 with linespoints lc 4 pt 8 title 'MPI reduce and broadcast, fat tree, 100 Gb/s', \
