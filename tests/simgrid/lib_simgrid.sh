@@ -4,7 +4,7 @@
 # simgrid_build SOURCE FOLDER: FOLDER/merge, from the project's own sources
 simgrid_build() {
     local source=$1 folder=$2
-    smpicc -O2 -include "$source/tests/simgrid/smpi_reduce.h" -std=gnu11 -D_GNU_SOURCE -DNDEBUG -I"$source/include" -I"$source/src" -o "$folder/merge" "$source/tests/simgrid/merge_mpi.c" \
+    smpicc -O2 -DMPI_Iallreduce=npr_smpi_iallreduce -std=gnu11 -D_GNU_SOURCE -DNDEBUG -I"$source/include" -I"$source/src" -o "$folder/merge" "$source/tests/simgrid/merge_mpi.c" \
         "$source"/src/par/{comm,log,watchdog,beat,verdict}.c "$source"/src/search/{topk,topk_mpi}.c \
         "$source"/src/base/{mem,status,rng}.c -lm
 }
