@@ -68,6 +68,15 @@ static npr_opt options[] = {
      0},
     {"refine", NPR_OPT_INT, &refine, "N", "faiss: candidates rescored exactly per row kept", 0, ALL, 1,
      1 << 20, 0},
+    {"target-recall", NPR_OPT_REAL, &search.target_recall, "R",
+     "faiss: choose --nprobe and --refine (which are then not used) so that the share R\nof the exact "
+     "answers is "
+     "found, such as 0.95; tried on up to 64 queries. 0: off",
+     0, ALL, 0, 1, 0},
+    {"strict", NPR_OPT_FLAG, &search.strict, "",
+     "... and end with 78 before the search if R is out of reach; without it there\nis a warning, and the "
+     "setting that finds most is used",
+     0, ALL, 0, 0, 0},
     {"recall-queries", NPR_OPT_INT, &recall_queries, "N",
      "faiss: answer this many queries exactly too, and print recall@k against them;\n-1: 20. It costs a pass "
      "of "

@@ -175,7 +175,9 @@ typedef struct npr_search_job {
     const char *identity; /* options that shape the result (npr_opt_identity) */
     npr_filter_limits limits;
     int k, threads, nprobe, refine, dry_run;
-    int recall_queries; /* faiss: queries whose recall@k is measured against exact; 0: none */
+    double target_recall; /* faiss: > 0: nprobe and refine are chosen to reach it */
+    int strict;           /* ... and a target that is out of reach is a failure */
+    int recall_queries;   /* faiss: queries whose recall@k is measured against exact; 0: none */
     int64_t keep;     /* > 0: of each class only so many rows, the most similar to the class's own row of the
                          head, after all other filters */
     double min_score; /* exact, faiss: hits below are left out; -INFINITY: off */

@@ -3,8 +3,8 @@
  *
  * What FAISS answers must not depend on threads or on which queries are searched together, but its own
  * batches do: they take another code path from 20 queries on, and slice the batch by the number of threads.
- * So queries are searched one at a time, in a parallel loop of ours, and BLAS runs on one thread while
- * training and adding. */
+ * So queries are searched in blocks of one size, cut by the number of the query and each on one thread, in a
+ * parallel loop of ours; and BLAS runs on one thread while training and adding. */
 #include "search/faiss.h"
 
 #include <omp.h>
@@ -19,6 +19,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wstrict-prototypes" /* theirs, not ours */
 #include <faiss/c_api/AutoTune_c.h>
+#include <faiss/c_api/IndexIVF_c.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/error_c.h>
 #include <faiss/c_api/index_factory_c.h>
@@ -164,17 +165,19 @@ npr_status npr_faiss_set_probes(npr_faiss *f, int nprobe)
 }
 
 npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t k, int threads, float *score,
-                            int64_t *id)
+                            int64_t *id, int64_t *scanned)
 {
     char text[512] = "";
     int failed = 0;
     npr_linalg_threads(1);
+    if (scanned) faiss_IndexIVFStats_reset(faiss_get_indexIVF_stats());
 #pragma omp parallel num_threads(threads)
     {
         omp_set_num_threads(1); /* for FAISS's loops inside this one */
 #pragma omp for schedule(dynamic)
-        for (int i = 0; i < nq; i++) {
-            if (!faiss_Index_search(f->index, 1, q + (size_t)i * (size_t)f->dim, k, score + i * k,
+        for (int i = 0; i < nq; i += NPR_FAISS_BLOCK) {
+            int n = nq - i < NPR_FAISS_BLOCK ? nq - i : NPR_FAISS_BLOCK;
+            if (!faiss_Index_search(f->index, n, q + (size_t)i * (size_t)f->dim, k, score + i * k,
                                     id + i * k))
                 continue;
 #pragma omp critical(npr_faiss_text)
@@ -185,6 +188,7 @@ npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t 
         }
     }
     if (failed) return npr_fail(NPR_EINTERNAL, "FAISS cannot search: %s", text);
+    if (scanned) *scanned += (int64_t)faiss_get_indexIVF_stats()->ndis;
     return NPR_OK;
 }
 

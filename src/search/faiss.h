@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "npr/set.h"
 #include "npr/status.h"
 
 typedef struct npr_faiss npr_faiss;
@@ -25,8 +26,8 @@ void npr_faiss_free(npr_faiss *f);                                         /* NU
 npr_status npr_faiss_check(const char *factory, int dim, int64_t n);
 
 /* Threads that train an index of this factory, and that fill it, to the same bytes as one would: all of
- * `threads`, but one where a graph is made, whose links depend on which thread comes first: of centroids while
- * training, of rows while filling. */
+ * `threads`, but one where a graph is made, whose links depend on which thread comes first: of centroids
+ * while training, of rows while filling. */
 int npr_faiss_threads(const char *factory, int threads);
 int npr_faiss_fill_threads(const char *factory, int threads);
 
@@ -38,11 +39,19 @@ npr_status npr_faiss_add(npr_faiss *f, const float *rows, const int64_t *id, int
 /* How many lists a query looks into. Nothing happens to an index without lists. */
 npr_status npr_faiss_set_probes(npr_faiss *f, int nprobe);
 
+/* Queries that FAISS answers together, NPR_FAISS_BLOCK of them from the first on, each block on one thread:
+ * an answer depends on the index and on the queries of its block, and nothing else. So callers cut batches of
+ * queries at multiples of a block only. */
+enum { NPR_FAISS_BLOCK = 32 };
+
 /* The k best rows of each query [nq][dim]: score and id are [nq][k], best first, id -1 where fewer were
- * found. Each query is searched by itself on one thread, so its answer depends on nothing but the index and
- * the query. */
+ * found. scanned, unless NULL: adds the rows whose codes were compared in inverted lists; wants threads = 1,
+ * as FAISS counts for the whole process. */
 npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t k, int threads, float *score,
-                            int64_t *id);
+                            int64_t *id, int64_t *scanned);
+
+/* The index inside a part, trained and of the set's columns. */
+npr_status npr_faiss_of_part(const npr_set *set, int part, npr_faiss **out);
 
 /* Library name and version, for --version. */
 const char *npr_faiss_version(void);

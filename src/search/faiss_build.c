@@ -43,6 +43,19 @@ static npr_status fill(npr_faiss *index, npr_tiles *tiles, finite_rows *batch, i
     }
 }
 
+npr_status npr_faiss_of_part(const npr_set *set, int part, npr_faiss **out)
+{
+    npr_part *file = NULL;
+    char *blob = NULL;
+    size_t bytes;
+    NPR_TRY(npr_part_open(set, part, &file));
+    npr_status st = npr_part_read_index(file, &blob, &bytes);
+    npr_part_close(file);
+    if (!st) st = npr_faiss_load(blob, bytes, set->dim, "index", out);
+    free(blob);
+    return st;
+}
+
 npr_status npr_faiss_build(const npr_set *set, int part, const char *trained, size_t trained_bytes,
                            int threads, char **blob, size_t *bytes)
 {

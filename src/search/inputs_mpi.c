@@ -184,6 +184,11 @@ static npr_status check_job(const npr_search_job *job)
         return npr_fail(NPR_EUSAGE, "--cap-by=head needs --head");
     if (caption && job->min_score > -INFINITY)
         return npr_fail(NPR_EUSAGE, "--min-score is for exact and faiss search; caption search has no score");
+    if ((job->target_recall > 0 || job->strict) && strcmp(job->mode, "faiss") != 0)
+        return npr_fail(NPR_EUSAGE, "--target-recall and --strict are for faiss search; %s search is exact",
+                        job->mode);
+    if (job->strict && !(job->target_recall > 0))
+        return npr_fail(NPR_EUSAGE, "--strict is about --target-recall, which is not given");
     if (job->recall_queries && strcmp(job->mode, "faiss") != 0)
         return npr_fail(NPR_EUSAGE, "--recall-queries is for faiss search; %s search is exact", job->mode);
     return NPR_OK;

@@ -24,6 +24,28 @@ npr_status npr_search_sample_make(const npr_queries *from, int n, npr_search_sam
     return NPR_OK;
 }
 
+static void copy_queries(const npr_queries *from, npr_queries *to, int at)
+{
+    size_t n = (size_t)from->nq, dim = (size_t)to->dim;
+    if (!n) return;
+    memcpy(to->vector + (size_t)at * dim, from->vector, n * dim * sizeof *to->vector);
+    memcpy(to->label + at, from->label, n * sizeof *to->label);
+    memcpy(to->id + at, from->id, n * sizeof *to->id);
+}
+
+npr_status npr_search_queries_join(const npr_queries *a, const npr_queries *b, npr_queries *out)
+{
+    *out = (npr_queries){.nq = a->nq + b->nq, .dim = a->dim, .classes = a->classes};
+    size_t nq = (size_t)out->nq;
+    out->vector = npr_alloc_aligned(nq * (size_t)out->dim, sizeof *out->vector, "queries to answer exactly");
+    out->label = npr_alloc(nq, sizeof *out->label, "queries to answer exactly");
+    out->id = npr_alloc(nq, sizeof *out->id, "queries to answer exactly");
+    if (!out->vector || !out->label || !out->id) return npr_last();
+    copy_queries(a, out, 0);
+    copy_queries(b, out, a->nq);
+    return NPR_OK;
+}
+
 void npr_search_sample_free(npr_search_sample *s)
 {
     npr_queries_free(&s->queries);
@@ -36,15 +58,26 @@ static int place_compare(const void *va, const void *vb)
     return (a > b) - (a < b);
 }
 
+/* Share of the `most` best of [want] exact hits that are among the n places found. */
+static double share_found(const npr_hit *exact, size_t want, size_t most, const int64_t *place, size_t n)
+{
+    size_t hits = 0;
+    if (most > want) most = want;
+    for (size_t j = 0; n && j < most; j++)
+        hits += bsearch(&exact[j].place, place, n, sizeof *place, place_compare) != NULL;
+    return most ? (double)hits / (double)most : 1;
+}
+
 npr_status npr_search_recall_measure(const npr_search_plan *found, const npr_topk *truth,
                                      const npr_search_sample *s, npr_search_recall *recall)
 {
+    static const size_t reach[SEARCH_RECALLS] = {1, 10, 100};
     npr_status st = NPR_OK;
-    *recall = (npr_search_recall){.queries = s->queries.nq, .least = 1};
+    *recall = (npr_search_recall){.queries = s->queries.nq, .least = 1, .scanned = recall->scanned};
     int64_t *place = NULL;
     size_t cap = 0, at = 0;
     for (int i = 0; !st && i < s->queries.nq; i++) {
-        size_t n = 0, hits = 0, want = (size_t)npr_topk_count(truth, i);
+        size_t n = 0, want = (size_t)npr_topk_count(truth, i);
         while (at < found->count && found->row[at].list < s->list[i])
             at++; /* the plan is still in order of lists */
         for (; !st && at < found->count && found->row[at].list == s->list[i]; at++) {
@@ -53,9 +86,9 @@ npr_status npr_search_recall_measure(const npr_search_plan *found, const npr_top
         }
         if (n) qsort(place, n, sizeof *place, place_compare);
         const npr_hit *exact = npr_topk_list(truth, i);
-        for (size_t j = 0; n && j < want; j++)
-            hits += bsearch(&exact[j].place, place, n, sizeof *place, place_compare) != NULL;
-        double share = want ? (double)hits / (double)want : 1;
+        for (int a = 0; a < SEARCH_RECALLS; a++)
+            recall->at[a] += share_found(exact, want, reach[a], place, n) / s->queries.nq;
+        double share = share_found(exact, want, want, place, n);
         recall->mean += share / s->queries.nq;
         if (share < recall->least) recall->least = share;
     }

@@ -169,7 +169,7 @@ static npr_status search_block(faiss_scan *c, int q0, int nq, int64_t per_query)
                         "%s/%s: stopped on request; finished parts are kept, run the same command again",
                         c->set->path, file_of(c));
     const float *vector = q->vector + (size_t)q0 * (size_t)q->dim;
-    npr_status st = npr_faiss_search(c->index, vector, nq, per_query, c->s->o.threads, c->rough, c->id);
+    npr_status st = npr_faiss_search(c->index, vector, nq, per_query, c->s->o.threads, c->rough, c->id, NULL);
     if (st) return npr_context(st, "%s/%s", c->set->path, file_of(c));
     NPR_TRY(sort_by_row(c, q0, nq, per_query));
     return rescore(c);
@@ -182,7 +182,8 @@ static npr_status search_part(faiss_scan *c)
     int64_t held = npr_faiss_rows(c->index), per_query = (int64_t)c->s->o.k * c->s->o.refine;
     if (per_query > held) per_query = held;
     if (per_query == 0) return NPR_OK;
-    int nq = c->s->o.queries->nq, block = per_query < PAIRS_MAX ? (int)(PAIRS_MAX / per_query) : 1;
+    int nq = c->s->o.queries->nq, block = (int)(PAIRS_MAX / per_query);
+    block = block > NPR_FAISS_BLOCK ? block / NPR_FAISS_BLOCK * NPR_FAISS_BLOCK : NPR_FAISS_BLOCK;
     if (block > nq) block = nq;
     NPR_TRY(make_room(c, block * per_query));
     for (int q0 = 0; q0 < nq; q0 += block)

@@ -24,6 +24,10 @@ typedef struct search_run {
     npr_tally tally; /* of all lists */
     npr_search_kept kept;
     npr_search_recall recall;
+    npr_search_tuned tuned;
+    npr_search_sample sample; /* queries at which recall is measured */
+    npr_topk *truth;          /* exact answers: of the sample's queries, then of those to tune by */
+    npr_search_job tuned_job; /* the job with what was tuned */
     npr_search_times times;
 } search_run;
 
@@ -56,10 +60,12 @@ static npr_plan_search_shape shape_of(const search_run *r)
     return s;
 }
 
+/* FAISS answers blocks of queries: a batch is some of them. */
 static int batch_size(const search_run *r)
 {
     npr_plan_search_shape s = shape_of(r);
-    return (int)npr_plan_search_parts(&s).batch;
+    int batch = (int)npr_plan_search_parts(&s).batch;
+    return strcmp(r->job->mode, "faiss") ? batch : npr_search_faiss_batch(batch);
 }
 
 /* Bytes of parts that a rank keeps in memory at most: none for a single pass. */
@@ -142,28 +148,76 @@ static npr_status run_passes(search_run *r)
     return st;
 }
 
-/* Answer some queries exactly and compare. */
+/* Exact answers to the sample's queries, and to those to tune by. */
+static npr_status find_truth(search_run *r, const npr_queries *tune)
+{
+    npr_queries all = {0};
+    npr_tally tally = {0};
+    npr_search_times apart = {0};
+    npr_status st = npr_agree(r->comm, npr_search_queries_join(&r->sample.queries, tune, &all), "recall");
+    if (!st) {
+        npr_search_pass pass = {SEARCH_TRUTH, 0, all.nq, "exact", &all};
+        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &r->truth, &tally, &apart);
+    }
+    if (!st) npr_record_time(r->comm, r->rec, "recall", apart.scan + apart.exposed);
+    npr_search_tally_free(&tally);
+    npr_queries_free(&all);
+    return st;
+}
+
+static npr_status use_tuned(search_run *r)
+{
+    const npr_search_tuned *t = &r->tuned;
+    r->tuned_job = *r->job;
+    r->tuned_job.nprobe = t->nprobe;
+    r->tuned_job.refine = t->refine;
+    if (!t->reached && r->job->strict)
+        return npr_fail(
+            NPR_EENV,
+            "%s: a recall of %.3g is out of reach of index %s: %.3f (+-%.3f) at nprobe %d, refine %d",
+            r->job->index, r->job->target_recall, r->in.index->index, t->recall, t->error, t->nprobe,
+            t->refine);
+    if (!t->reached)
+        npr_warn(
+            r->log,
+            "a recall of %.3g is out of reach of index %s: the search goes on with what finds most, %.3f "
+            "(+-%.3f) at nprobe %d, refine %d",
+            r->job->target_recall, r->in.index->index, t->recall, t->error, t->nprobe, t->refine);
+    else
+        npr_info(r->log, "recall %.3f (+-%.3f) at nprobe %d, refine %d", t->recall, t->error, t->nprobe,
+                 t->refine);
+    r->job = &r->tuned_job;
+    return NPR_OK;
+}
+
+/* Before the search: exact answers to some queries, and with --target-recall the probes that find them. */
+static npr_status prepare_recall(search_run *r)
+{
+    if (strcmp(r->job->mode, "faiss") != 0) return NPR_OK;
+    int n = r->job->recall_queries < r->in.by->nq ? r->job->recall_queries : r->in.by->nq;
+    int tune = r->job->target_recall > 0;
+    if (!n && !tune) return NPR_OK;
+    npr_queries by = {0};
+    npr_status st = npr_agree(r->comm, npr_search_sample_make(r->in.by, n, &r->sample), "recall");
+    if (!st && tune) st = npr_search_tune_queries(r->comm, r->log, &r->in, n, &by, &r->tuned.rows);
+    if (!st) st = find_truth(r, &by);
+    double start = npr_now();
+    if (!st && tune) {
+        st = npr_search_tune(r->comm, r->job, &r->in, &by, r->truth, n, &r->tuned);
+        if (!st) npr_record_time(r->comm, r->rec, "tune", npr_now() - start);
+        if (!st) st = use_tuned(r);
+    }
+    npr_queries_free(&by);
+    return st;
+}
+
+/* After the search: how much of that was found, and how much was looked at. */
 static npr_status measure_recall(search_run *r)
 {
-    if (!r->job->recall_queries) return NPR_OK; /* caption search has no queries either */
-    int n = r->job->recall_queries < r->in.by->nq ? r->job->recall_queries : r->in.by->nq;
-    npr_search_sample sample;
-    npr_topk *truth = NULL;
-    npr_tally tally = {0};
-    npr_status st = npr_agree(r->comm, npr_search_sample_make(r->in.by, n, &sample), "recall");
-    if (!st) {
-        npr_search_pass pass = {SEARCH_TRUTH, 0, n, "exact", &sample.queries};
-        npr_search_times apart = {0};
-        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &truth, &tally, &apart);
-        if (!st)
-            st =
-                npr_agree(r->comm, npr_search_recall_measure(&r->plan, truth, &sample, &r->recall), "recall");
-        if (!st) npr_record_time(r->comm, r->rec, "recall", apart.scan + apart.exposed);
-    }
-    npr_topk_free(truth);
-    npr_search_tally_free(&tally);
-    npr_search_sample_free(&sample);
-    return st;
+    if (!r->sample.queries.nq) return NPR_OK;
+    NPR_TRY(npr_search_scanned(r->comm, r->job, &r->in, &r->sample.queries, r->truth, &r->recall.scanned));
+    return npr_agree(r->comm, npr_search_recall_measure(&r->plan, r->truth, &r->sample, &r->recall),
+                     "recall");
 }
 
 static void say_times(search_run *r, double pool)
@@ -175,6 +229,9 @@ static void say_times(search_run *r, double pool)
     npr_record_int(r->rec, "run.bytes_scanned", bytes);
     npr_record_real(r->rec, "run.scan_gb_per_s", slowest > 0 ? (double)bytes / slowest / 1e9 : 0);
     npr_record_int(r->rec, "run.merges_beside", r->times.beside);
+    double asked = r->times.scan + r->times.exposed;
+    npr_max_f64(r->comm, &asked, 1);
+    npr_record_real(r->rec, "run.queries_per_s", asked > 0 ? r->in.lists / asked : 0);
     npr_record_time(r->comm, r->rec, "scan", r->times.scan);
     npr_record_time(r->comm, r->rec, "scan_waited", r->times.waited);
     npr_record_time(r->comm, r->rec, "scan_rows_waited", r->times.rows_waited);
@@ -196,8 +253,8 @@ static npr_status write_pool(search_run *r)
     NPR_TRY(npr_search_pool_write(r->comm, r->log, r->job, &r->in, &r->plan, r->w, (int)parts));
     npr_status st = NPR_OK;
     if (r->comm->rank == 0)
-        st = npr_search_summary_write(r->rec, &r->in, &r->plan, &r->tally, &r->kept, &r->recall, r->by_class,
-                                      npr_set_folder(r->w));
+        st = npr_search_summary_write(r->rec, &r->in, &r->plan, &r->tally, &r->kept, &r->recall, &r->tuned,
+                                      r->by_class, npr_set_folder(r->w));
     NPR_TRY(npr_agree(r->comm, st, "summary"));
     NPR_TRY(npr_set_finish(r->comm, r->w, (int)parts));
     say_times(r, npr_now() - start);
@@ -235,6 +292,7 @@ static npr_status say_pool(search_run *r)
 
 static npr_status recall_and_write(search_run *r)
 {
+    NPR_TRY(prepare_recall(r));
     NPR_TRY(run_passes(r));
     NPR_TRY(measure_recall(r));
     npr_search_plan_order(&r->plan, r->by_class);
@@ -286,6 +344,8 @@ npr_status npr_search_run(const npr_comm *comm, const npr_log *log, npr_record *
         st = search(&r);
     npr_search_tally_free(&r.tally);
     npr_search_kept_free(&r.kept);
+    npr_search_sample_free(&r.sample);
+    npr_topk_free(r.truth);
     npr_search_inputs_free(&r.in);
     free(r.plan.row);
     return st;

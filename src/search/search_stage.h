@@ -4,6 +4,7 @@
  *   inputs_mpi.c   open and check the sets, hand queries and names to all ranks
  *   scan_mpi.c     scan the parts, keep the journal, merge the lists
  *   recall.c       FAISS's answers measured against exact ones
+ *   tune_mpi.c     the fewest probes that reach a target recall
  *   plan.c         which rows make the pool, in which order
  *   keep_mpi.c     the rows' own classes; the best rows of each class
  *   pool_mpi.c     fetch these rows from where they lie and write the pool's parts
@@ -123,9 +124,13 @@ uint32_t npr_search_pool_columns(const npr_set *index, int by_vector);
 
 /* ---- recall -------------------------------------------------------------------------------------------- */
 
+enum { SEARCH_RECALLS = 3 }; /* recall@1, @10, @100 */
+
 typedef struct npr_search_recall {
     int queries; /* 0: not measured */
     double mean, least;
+    double at[SEARCH_RECALLS]; /* mean share of the 1, 10, 100 best that were found */
+    double scanned;            /* share of the index's rows whose codes were compared; -1: not known */
 } npr_search_recall;
 
 /* Some of the queries, spread evenly, to be answered exactly. */
@@ -134,6 +139,13 @@ typedef struct npr_search_sample {
     int *list; /* [nq] which list each was, ascending */
 } npr_search_sample;
 
+/* Both, one after the other, in memory of their own; names are left out. Local. */
+npr_status npr_search_queries_join(const npr_queries *a, const npr_queries *b, npr_queries *out);
+
+/* The least number of queries, at least `batch`, that FAISS answers as it would answer all together. Local.
+ */
+int npr_search_faiss_batch(int batch);
+
 npr_status npr_search_sample_make(const npr_queries *from, int n, npr_search_sample *s);
 void npr_search_sample_free(npr_search_sample *s); /* also of a half-made one */
 
@@ -141,13 +153,39 @@ void npr_search_sample_free(npr_search_sample *s); /* also of a half-made one */
 npr_status npr_search_recall_measure(const npr_search_plan *found, const npr_topk *truth,
                                      const npr_search_sample *s, npr_search_recall *recall);
 
+/* What --target-recall has chosen. */
+typedef struct npr_search_tuned {
+    int queries,
+        rows; /* tuned by so many queries, of which so many are disturbed rows; 0: was not asked for */
+    int nprobe, refine;
+    double recall, error; /* mean over these queries and its standard error */
+    int reached;
+    double cost; /* bytes a query touches */
+} npr_search_tuned;
+
+/* Queries to tune by: up to 64 of those at which recall is not measured (`measured` of them), spread evenly;
+ * where fewer than 16 are left, rows of the index moved in a random direction fill them up (*rows of them).
+ * The same on every rank; freed with npr_queries_free(). Collective. */
+npr_status npr_search_tune_queries(const npr_comm *comm, const npr_log *log, const npr_search_inputs *in,
+                                   int measured, npr_queries *q, int *rows);
+
+/* The probes and the refine factor that reach job->target_recall and touch the fewest bytes. Exact answers of
+ * by[i] are list `first` + i of truth. best->rows is kept. Collective. */
+npr_status npr_search_tune(const npr_comm *comm, const npr_search_job *job, const npr_search_inputs *in,
+                           const npr_queries *by, const npr_topk *truth, int first, npr_search_tuned *best);
+
+/* Share of the index's rows that job->nprobe probes compare, for these queries. Collective. */
+npr_status npr_search_scanned(const npr_comm *comm, const npr_search_job *job, const npr_search_inputs *in,
+                              const npr_queries *by, const npr_topk *truth, double *share);
+
 /* ---- results ------------------------------------------------------------------------------------------- */
 
 /* Put the results into the record, and write the table of classes into the pool's folder.
  * Local: rank 0. */
 npr_status npr_search_summary_write(npr_record *rec, const npr_search_inputs *in, const npr_search_plan *plan,
                                     const npr_tally *tally, const npr_search_kept *kept,
-                                    const npr_search_recall *recall, int by_class, const char *folder);
+                                    const npr_search_recall *recall, const npr_search_tuned *tuned,
+                                    int by_class, const char *folder);
 
 /* The same results again, from the folder of a finished pool. Local. */
 npr_status npr_search_summary_read(npr_record *rec, const char *folder);

@@ -208,6 +208,28 @@ static void say_tally(const summary *s, const npr_search_inputs *in, const npr_s
     say(s, "result.pool_rows", "%lld", (long long)plan->count);
 }
 
+static void say_recall(const summary *s, const npr_search_recall *r)
+{
+    say(s, "result.recall_queries", "%d", r->queries);
+    say(s, "result.recall_at_k", "%.9g", r->mean);
+    say(s, "result.recall_at_k_least", "%.9g", r->least);
+    say(s, "result.recall_at_1", "%.9g", r->at[0]);
+    say(s, "result.recall_at_10", "%.9g", r->at[1]);
+    say(s, "result.recall_at_100", "%.9g", r->at[2]);
+    if (r->scanned >= 0) say(s, "result.scanned_share", "%.9g", r->scanned);
+}
+
+static void say_tuned(const summary *s, const npr_search_tuned *t)
+{
+    say(s, "result.tuned_nprobe", "%d", t->nprobe);
+    say(s, "result.tuned_refine", "%d", t->refine);
+    say(s, "result.tuned_queries", "%d", t->queries);
+    say(s, "result.tuned_by_rows", "%d", t->rows);
+    say(s, "result.tuned_recall", "%.9g", t->recall);
+    say(s, "result.tuned_recall_error", "%.9g", t->error);
+    say(s, "result.tuned_reached", "%d", t->reached);
+}
+
 static npr_status publish(FILE *f, char **text, const size_t *n, const char *folder)
 {
     int failed = ferror(f);
@@ -221,7 +243,8 @@ static npr_status publish(FILE *f, char **text, const size_t *n, const char *fol
 
 npr_status npr_search_summary_write(npr_record *rec, const npr_search_inputs *in, const npr_search_plan *plan,
                                     const npr_tally *tally, const npr_search_kept *kept,
-                                    const npr_search_recall *recall, int by_class, const char *folder)
+                                    const npr_search_recall *recall, const npr_search_tuned *tuned,
+                                    int by_class, const char *folder)
 {
     char *text = NULL;
     size_t n = 0;
@@ -234,11 +257,9 @@ npr_status npr_search_summary_write(npr_record *rec, const npr_search_inputs *in
         if (!st) st = say_classes(&s);
     }
     if (!st) st = write_table(&s, in, kept, by_class, folder);
-    if (recall->queries) {
-        say(&s, "result.recall_queries", "%d", recall->queries);
-        say(&s, "result.recall_at_k", "%.9g", recall->mean);
-        say(&s, "result.recall_at_k_least", "%.9g", recall->least);
-    }
+    if (tuned->queries) say_tuned(&s, tuned);
+    if (in->index->index[0] && recall->queries) say(&s, "result.index", "%s", in->index->index);
+    if (recall->queries) say_recall(&s, recall);
     npr_status published = publish(s.text, &text, &n, folder);
     free(text);
     free(s.line);

@@ -83,6 +83,19 @@ for pool in sorted(glob.glob("pool-*")):
     assert int(facts["result.recall_queries"]) == asked, (name, facts)
     assert abs(float(facts["result.recall_at_k"]) - np.mean(share)) < 1e-8, (name, facts["result.recall_at_k"], np.mean(share))
     assert abs(float(facts["result.recall_at_k_least"]) - min(share)) < 1e-8, name
+    for most in (1, 10, 100):
+        part = []
+        for i in range(asked):
+            q = i * classes // asked
+            best = np.lexsort((np.arange(len(x)), np.where(ok, -score[:, q].round(12), 9)))[:min(k, most)]
+            part.append(len(set(best) & set(ids[labels == q])) / len(best))
+        assert abs(float(facts[f"result.recall_at_{most}"]) - np.mean(part)) < 1e-8, (name, most)
+    lists = {"ivf-all": (16, 16), "ivf-few": (1, 16), "sq": (2, 16), "fastscan": (2, 8), "turned": (4, 8)}
+    if name in lists: # lists are of all sizes, so about
+        scanned = float(facts["result.scanned_share"]) / (lists[name][0] / lists[name][1])
+        assert 0.5 < scanned < 2 and (name != "ivf-all" or scanned == 1), (name, scanned)
+    elif name == "hnsw": assert "result.scanned_share" not in facts
+    else: assert float(facts["result.scanned_share"]) == 1, name
     if name in ("flat", "ivf-all"): assert min(share) == 1, name
     else: seen.add(round(np.mean(share), 4))
 assert min(seen) < 0.9 and len(seen) > 3, seen # else agreement would show nothing
@@ -101,9 +114,55 @@ search must 2 sq quiet --recall-queries=0
 grep -q "^result.recall_" out && fail "--recall-queries=0 measures recall: $(grep ^result.recall_ out)"
 
 # ---- killed while recall is measured, then other ranks
-NPR_FAULT=search.part@0:7=kill search ranks 1 hnsw again --refine=1 && fail "search.part@0:7 did not end the job"
+NPR_FAULT=search.part@0:3=kill search ranks 1 hnsw again --refine=1 && fail "search.part@0:3 did not end the job"
 search must 3 hnsw again --refine=1
 grep -q "scanned by an earlier run" err || fail "after a kill all was scanned again"
 same pool-hnsw again "killed while recall is measured"
 same facts-hnsw <(facts out) "its record"
+rm -r again
+
+# ---- probes and refine factor chosen to reach a recall: the same for any ranks and threads, and no more than needed
+for target in 0.6 0.9 1; do
+    search must 1 sq tuned --target-recall=$target --recall-queries=10
+    facts out >"tuned-$target"
+    spare || search must 3 sq again --target-recall=$target --recall-queries=10 --threads=2 --query-batch=7
+    [ ! -e again ] || same tuned again "--target-recall=$target on 3 ranks"
+    [ ! -e again ] || same "tuned-$target" <(facts out) "record of --target-recall=$target on 3 ranks"
+    rm -rf again
+    fact() { sed -n "s/^result.$1=//p" "tuned-$target"; }
+    [ "$(fact tuned_reached)" = 1 ] || fail "--target-recall=$target: $(grep tuned "tuned-$target")"
+    search must 2 sq plain-tuned --nprobe="$(fact tuned_nprobe)" --refine="$(fact tuned_refine)" --recall-queries=0
+    for file in tuned/part-*.h5; do
+        same "$file" "plain-tuned/${file##*/}" "a search with the probes that --target-recall=$target chose"
+    done
+    rm -r tuned plain-tuned
+done
+/usr/bin/python3 - <<'PY' || fail "what was tuned"
+fact = {t: dict(l.rstrip("\n").split("=", 1) for l in open("tuned-" + t)) for t in ("0.6", "0.9", "1")}
+get = lambda t, key: float(fact[t]["result." + key])
+for t in fact:
+    print(t, {k: v for k, v in fact[t].items() if "tuned" in k or "recall" in k or "scanned" in k})
+    assert get(t, "tuned_recall") - get(t, "tuned_recall_error") >= float(t)
+    assert get(t, "tuned_queries") == 20 and get(t, "tuned_by_rows") == 0, t # 30 queries, ten of which measure
+    assert 0 < get(t, "scanned_share") <= 1
+    assert get(t, "recall_at_k") > float(t) - 0.1, t # other queries than those it was tuned by
+assert get("0.6", "tuned_nprobe") < get("0.9", "tuned_nprobe") < 16 and get("0.6", "scanned_share") < get("0.9", "scanned_share") < 1
+PY
+# too few queries: rows of the index, disturbed
+/usr/bin/python3 -c 'import numpy as np; np.save("few.npy", np.load("head.npy")[:4])'
+head -5 head.tsv >few.tsv
+must 1 npr-ingest --kind=head --emb=few.npy --meta=few.tsv --out=few --model=A
+must 1 npr-search --mode=faiss --index=sq --head=few --k=25 --out=few1 --target-recall=0.9
+facts out >few-facts
+must 3 npr-search --mode=faiss --index=sq --head=few --k=25 --out=few3 --target-recall=0.9
+same few1 few3 "tuned by rows on 3 ranks"
+same few-facts <(facts out) "record of a search tuned by rows"
+grep -qx 'result.tuned_by_rows=16' few-facts || fail "not tuned by rows: $(grep tuned few-facts)"
+# out of reach: said, and either the best is used or, with --strict, nothing is written
+search must 2 hnsw most --target-recall=1
+[ "$(grep -c "a recall of 1 is out of reach of index HNSW8" err)" = 1 ] || fail "no warning: $(cat err)"
+grep -qx 'result.tuned_reached=0' out || fail "out of reach, but: $(grep tuned out)"
+expect 78 "a recall of 1 is out of reach of index HNSW8" 2 npr-search --mode=faiss --index=hnsw --head=head --k=25 --out=strict --target-recall=1 --strict
+[ ! -e strict/manifest.json ] || fail "--strict wrote a pool"
+expect 64 "exact search is exact" 2 npr-search --index=sq --head=head --out=strict --target-recall=0.9
 done_with recall
