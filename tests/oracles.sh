@@ -3,8 +3,9 @@
 #
 #   bash tests/oracles.sh           make the environment if it is missing; the last line is its python
 #   bash tests/oracles.sh --print   print its python, or leave with 77 if it is not there (with NPR_ORACLES=1: make it)
+#   ... --faiss                     the same for another one: the newest faiss-cpu, alone with its numpy
 #
-# It lies outside the tree, in ${NPR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/npr}/oracles, over the system's Python 3 with
+# It lies outside the tree, in ${NPR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/npr}/oracles (oracles-faiss), over the system's Python 3 with
 # Debian's torch and torchvision: nothing npr builds or runs needs it. Packages come from pip's configured index.
 set -euo pipefail
 
@@ -15,8 +16,22 @@ open_clip.tokenizer.SimpleTokenizer().encode("a photo")
 open_clip.create_model("ViT-B-32", pretrained=None).encode_text(open_clip.tokenize(["a photo"]))
 '
 
+FAISS_PACKAGES=(faiss-cpu) # no version: the peer is the newest release
+FAISS_PROBE='import faiss; faiss.index_factory(64, "IVF4,PQ8x4fsr", faiss.METRIC_INNER_PRODUCT)'
+
 cache=${NPR_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set; set NPR_CACHE}/.cache}/npr}
-root=$cache/oracles
+root=$cache/oracles what=open_clip system=--system-site-packages dependencies=--no-deps print=0
+for option in "$@"; do
+  case $option in
+  --faiss)
+    root=$cache/oracles-faiss what=faiss-cpu system='' dependencies=''
+    PACKAGES=("${FAISS_PACKAGES[@]}") PROBE=$FAISS_PROBE
+    ;;
+  --print) print=1 ;;
+  -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
+  *) echo "oracles.sh: unknown option $option (known: --print, --faiss, --help)" >&2 && exit 64 ;;
+  esac
+done
 python=$root/bin/python
 
 say() { echo "oracles.sh: $*" >&2; }
@@ -30,33 +45,28 @@ die() {
 # The file is written last: an environment that has it, with these versions, is whole.
 whole() { [[ -x $python && $(cat "$root/packages" 2>/dev/null) == "${PACKAGES[*]}" ]]; }
 
-case ${1:-} in
-'') ;;
---print)
-  if ! whole && [[ ${NPR_ORACLES:-0} != 1 ]]; then
-    die 77 "no open_clip to compare with: run bash tests/oracles.sh, or set NPR_ORACLES=1"
-  fi
-  ;;
--h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
-*) die 64 "unknown option $1 (known: --print, --help)" ;;
-esac
+if ((print)) && ! whole && [[ ${NPR_ORACLES:-0} != 1 ]]; then
+  die 77 "no $what to compare with: run bash tests/oracles.sh$([[ $what == open_clip ]] || echo " --faiss"), or set NPR_ORACLES=1"
+fi
 
 make_environment() {
   rm -rf "$root"
-  /usr/bin/python3 -m venv --system-site-packages "$root"
-  "$root/bin/pip" install --quiet --disable-pip-version-check --no-deps "${PACKAGES[@]}"
+  /usr/bin/python3 -m venv ${system:+"$system"} "$root"
+  "$root/bin/pip" install --quiet --disable-pip-version-check ${dependencies:+"$dependencies"} "${PACKAGES[@]}"
   "$python" -W ignore -c "$PROBE"
   echo "${PACKAGES[*]}" >"$root/packages"
 }
 
 if ! whole; then
-  /usr/bin/python3 -c 'import torch, torchvision, venv' 2>/dev/null ||
+  modules=venv
+  [[ $what != open_clip ]] || modules='torch, torchvision, venv'
+  /usr/bin/python3 -c "import $modules" 2>/dev/null ||
     die 78 "missing: apt-get install python3-venv python3-torch python3-torchvision"
   mkdir -p "$cache" || die 73 "cannot make $cache (set NPR_CACHE to a folder that can be written)"
-  exec 9>"$cache/lock-oracles"
+  exec 9>"$cache/lock-$(basename "$root")"
   flock 9
   if ! whole; then # still: the one we waited for may have made it
-    log=$cache/oracles.log
+    log=$root.log
     say "installing ${PACKAGES[*]} (log: $log)"
     set +e # not `if ! (...)`, which would switch off `set -e` inside of the function too
     (set -e; make_environment) >"$log" 2>&1
