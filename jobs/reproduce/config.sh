@@ -7,7 +7,8 @@ conf_sections=()
 conf_file=
 
 CONF_PATHS=" weights config vocab classes names templates clip_templates prompts subset test val shots root folder index pool pool_root "
-CONF_PATTERNS=" index_images pool_tars "
+CONF_PATTERNS=" index_images pool_tars pool_failed "
+CONF_WRITTEN=" pool_urls "
 CONF_WORDS=" title paper base split note model_name precision id_field per_class filters alpha sigma nearest shots_per_class seeds sizes max_bad pool_max_bad "
 CONF_OWN=" test root folder split subset paper title base " # what a shifted set does not take over from its base
 
@@ -32,11 +33,11 @@ conf_expand() {
 # conf_take LINE SECTION KEY VALUE: paths become whole paths: others start where the file lies
 conf_take() {
     local n=$1 at=$2.$3 key=$3 value=$4
-    [[ "$CONF_PATHS$CONF_PATTERNS$CONF_WORDS" == *" $key "* ]] ||
-        npr_die 64 "$conf_file: line $n: unknown key \"$key\"; known:$CONF_PATHS$CONF_PATTERNS$CONF_WORDS"
+    local known="$CONF_PATHS$CONF_PATTERNS$CONF_WRITTEN$CONF_WORDS"
+    [[ $known == *" $key "* ]] || npr_die 64 "$conf_file: line $n: unknown key \"$key\"; known:$known"
     [ -z "${conf_line[$at]:-}" ] || npr_die 64 "$conf_file: line $n: \"$key\" stands in line ${conf_line[$at]} already"
     value=$(conf_expand "$value" "$n")
-    if [[ "$CONF_PATHS$CONF_PATTERNS" == *" $key "* && $value != /* ]]; then
+    if [[ "$CONF_PATHS$CONF_PATTERNS$CONF_WRITTEN" == *" $key "* && $value != /* ]]; then
         value=$(cd "$(dirname "$conf_file")" && pwd)/$value
     fi
     conf[$at]=$value

@@ -79,7 +79,9 @@ render_table() {
         $at["measure"] != "top1" { next }
         {
             name = $at["method"] ($at["x"] == "" ? "" : ", " $at["x"])
-            c = column($1 ($at["classes"] == "subset" ? "\\n(subset)" : "")); r = line(name)
+            d = $1
+            sub(/-/, "-\\n", d)
+            c = column(d ($at["classes"] == "subset" ? "\\n(subset)" : "")); r = line(name)
             seen[c, r] = 1
             if ($at["ours"] == "no data") print c, r - 0.22, "no data", "none"
             else {

@@ -12,7 +12,7 @@ step_key() {
     for word in "$@"; do
         path=${word#*=}
         path=${path#@}
-        if [[ $word == --out=* ]]; then
+        if [[ $word == --out=* || $word == --urls=* ]]; then
             continue
         elif is_set "$path"; then
             manifests+=("$path/manifest.json")
@@ -127,18 +127,21 @@ index_of() {
 recall() {
     local s=$1 index clip words=() ours theirs
     index_of "$s"
+    ! has "$s" pool_urls || words=(--urls="$(get "$s" pool_urls)")
     step big "$s/recalled" npr-search --mode=caption --pool=row --index="$index" --k="$(get "$s" per_class 1000)" \
-        --names="$(get "$s" names "$(get "$s" classes)")"
+        --names="$(get "$s" names "$(get "$s" classes)")" "${words[@]}"
     recalled=$OUT/$s/recalled
     ours=$(model_of "$OUT/$s/text") theirs=$(model_of "$index")
     [ "$ours" != "$theirs" ] || return 0
     if has "$s" pool_tars; then
         words=(--images="$(get "$s" pool_tars)" --join="$recalled")
+        ! has "$s" id_field || words+=(--id-field="$(get "$s" id_field)")
+        ! has "$s" pool_failed || words+=(--failed="$(get "$s" pool_failed)")
     elif has "$s" pool_root; then
         words=(--images="$recalled" --root="$(get "$s" pool_root)")
     else
-        conf_bad 78 "$(conf_where "$s" index)" "the index is of model $theirs, [$s] is solved with $ours: give pool_root or pool_tars, so that" \
-            "the pool's pictures can be encoded"
+        conf_bad 78 "$(conf_where "$s" index)" "the index is of model $theirs, [$s] is solved with $ours: give pool_root, or pool_tars with" \
+            "what was downloaded from pool_urls, so that the pool's pictures can be encoded"
     fi
     ! has "$s" pool_max_bad || words+=(--max-bad="$(get "$s" pool_max_bad)")
     clip_words "$s"

@@ -39,7 +39,7 @@ subset = subset.txt
 END
 printf '%s\n' 1 3 5 7 >"$TMP/subset.txt"
 
-reproduce() { timeout 250 bash "$ROOT/jobs/reproduce.sh" "$@" >"$TMP/out" 2>"$TMP/err"; }
+reproduce() { timeout 500 bash "$ROOT/jobs/reproduce.sh" "$@" >"$TMP/out" 2>"$TMP/err"; }
 steps() { sed -n 's/^== \([0-9]*\) stages run, \([0-9]*\) found done$/\1 \2/p' "$TMP/err"; }
 
 # killed after a few stages, then again with the same command
@@ -164,6 +164,13 @@ reproduce table1 --conf="$TMP/other2.conf" --work="$TMP/w2" --out="$TMP/res2" ||
 same "$TMP/w/coined/pool-argmax/part-00000.h5" "$TMP/w2/coined/pool-argmax/part-00000.h5" "a pool encoded anew"
 same <(grep ^coined "$TMP/res/table1.csv") <(grep ^coined "$TMP/res2/table1.csv") "table 1 of a pool encoded anew"
 
+# the same from tars that were downloaded: the list of URLs is written, pictures are joined back by id
+sed -e "s|^pool_root.*|pool_tars = world/pictures/*.tar|" -e "s|^index .*|&\npool_urls = urls.tsv|" "$TMP/other2.conf" >"$TMP/other3.conf"
+rm -rf "$TMP"/w2/{,records/}coined/{recalled,encoded,pool,primed}*
+reproduce table1 --conf="$TMP/other3.conf" --work="$TMP/w2" --out="$TMP/res2" || fail "another tower, joined: $(tail -3 "$TMP/err")"
+same "$TMP/w/coined/pool-argmax/part-00000.h5" "$TMP/w2/coined/pool-argmax/part-00000.h5" "a pool joined back"
+[ "$(grep -c '^http' "$TMP/urls.tsv")" = "$(sed -n 's/^result.pool_rows=//p' "$TMP/w2/records/coined/recalled.txt")" ] || fail "urls.tsv: $(head -2 "$TMP/urls.tsv")"
+
 # a pool that is there already; a changed filter makes the pool and its heads anew, and nothing else
 sed -e "s|^index_images.*|pool = w/coined/pool-argmax|" "$CONF" >"$TMP/pool.conf"
 reproduce table1 --conf="$TMP/pool.conf" --work="$TMP/w2" --out="$TMP/res3" || fail "a pool as given: $(tail -3 "$TMP/err")"
@@ -210,7 +217,7 @@ chmod +x "$TMP"/fake/*
 export NOTES=$TMP/notes CLONE=$TMP/clone
 cluster() {
     rm -f "$TMP/w/records/coined/primed-argmax.key" "$NOTES"
-    PATH=$TMP/fake:$PATH timeout 250 bash "$CLONE/slurm/reproduce.sh" "$@" --work="$TMP/w" >"$TMP/out" 2>"$TMP/err" ||
+    PATH=$TMP/fake:$PATH timeout 500 bash "$CLONE/slurm/reproduce.sh" "$@" --work="$TMP/w" >"$TMP/out" 2>"$TMP/err" ||
         fail "slurm/reproduce.sh ended with $?: $(cat "$TMP/err")"
 }
 cluster table1 --conf="$TMP/two.conf" --out="$TMP/res5"
