@@ -4,6 +4,7 @@
  *   result.*  what was found       } the same bits for every number of ranks, threads and batches
  *   check.*   digests of results   }
  *   time.*    seconds per phase: min, avg, max over ranks and the slowest rank
+ *   work.*    bytes moved and operations done in a phase, over all ranks
  * Keys stand in the order in which they were added. All functions Local unless they take an npr_comm. */
 #ifndef NPR_RECORD_H
 #define NPR_RECORD_H
@@ -26,6 +27,10 @@ void npr_record_real(npr_record *r, const char *key, double v); /* %.17g for che
 
 /* Reduce this rank's seconds of a phase to time.PHASE.{min,avg,max,slowest}. Collective. */
 void npr_record_time(const npr_comm *comm, npr_record *r, const char *phase, double seconds);
+
+/* What this rank moved and computed in a phase, summed over ranks: work.PHASE.bytes and work.PHASE.flops,
+ * where they are not 0. Collective. */
+void npr_record_work(const npr_comm *comm, npr_record *r, const char *phase, double bytes, double flops);
 
 /* Value of a key, NULL if absent. */
 const char *npr_record_get(const npr_record *r, const char *key);

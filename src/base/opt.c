@@ -144,8 +144,8 @@ static void unescape(char *s)
 /* One line of an options file; `line` is cut in place. */
 static npr_status read_line(npr_opt *table, size_t n, const char *path, int number, char *line)
 {
-    static const char *other[] = {"run.",   "result.", "check.",      "time.",
-                                  "bench.", "plan.",   "calibration."}; /* the rest of a record */
+    static const char *other[] = {"run.",  "result.",      "check.", "time.",   "bench.",
+                                  "plan.", "calibration.", "work.",  "scaling."}; /* the rest of a record */
     int from_record = !strncmp(line, "option.", 7);
     if (from_record)
         line += 7;

@@ -285,6 +285,9 @@ static npr_status write_set(npr_extract *x, const char *identity, npr_record *re
     npr_set_end(x->writer);
     if (st) return st;
     npr_record_time(x->comm, rec, "extract", seconds);
+    double flop = npr_clip_flop(npr_clip_config_of(x->tower.clip), NPR_TOWER_IMAGE) * (double)x->images.rows;
+    int first = x->comm->rank == 0;
+    npr_record_work(x->comm, rec, "extract", first ? (double)x->images.bytes : 0, first ? flop : 0);
     npr_max_f64(x->comm, &seconds, 1);
     if (seconds > 0) npr_record_real(rec, "time.extract.images_per_s", (double)x->images.rows / seconds);
     return NPR_OK;

@@ -250,6 +250,7 @@ static npr_status write_set(stage *s, npr_record *rec)
     npr_set_end(s->writer);
     if (st) return st;
     npr_record_time(s->comm, rec, "ingest", seconds);
+    npr_record_work(s->comm, rec, "ingest", s->comm->rank ? 0 : (double)input_bytes(p, &meta), 0);
     npr_max_f64(s->comm, &seconds, 1);
     if (seconds > 0)
         npr_record_real(rec, "time.ingest.gb_per_s", (double)input_bytes(p, &meta) / seconds / 1e9);

@@ -96,6 +96,18 @@ void npr_record_time(const npr_comm *comm, npr_record *r, const char *phase, dou
     npr_record_int(r, key, worst.rank);
 }
 
+void npr_record_work(const npr_comm *comm, npr_record *r, const char *phase, double bytes, double flops)
+{
+    double mine[2] = {bytes, flops}, all[2];
+    static const char *const what[2] = {"bytes", "flops"};
+    MPI_Allreduce(mine, all, 2, MPI_DOUBLE, MPI_SUM, comm->mpi);
+    for (int i = 0; i < 2; i++) {
+        char key[96];
+        snprintf(key, sizeof key, "work.%s.%s", phase, what[i]);
+        if (all[i] > 0) npr_record_real(r, key, all[i]);
+    }
+}
+
 const char *npr_record_get(const npr_record *r, const char *key)
 {
     for (size_t i = 0; i < r->count; i++)

@@ -110,6 +110,9 @@ static npr_status make_means(const npr_comm *comm, learner *a)
         npr_record_time(comm, s->rec, "sums_read", time.read);
         npr_record_time(comm, s->rec, "sums", time.work);
         npr_record_time(comm, s->rec, "reduce", npr_now() - start);
+        double row = 2.0 * s->text.dim, cells = 8.0 * s->text.classes * s->text.dim;
+        npr_record_work(comm, s->rec, "sums", comm->rank ? 0 : row * (double)npr_material_rows(a->m), 0);
+        npr_record_work(comm, s->rec, "reduce", comm->size > 1 ? 2 * cells : 0, 0);
     }
     npr_means_unit(&a->l->means, a->l->image);
     return a->told ? npr_agree(comm, record_means(a), "class sums") : NPR_OK;

@@ -108,6 +108,8 @@ static npr_status evaluate(const npr_comm *comm, const npr_solve *s, extra_table
         npr_report_trial(s, &t);
         npr_record_time(comm, s->rec, "evaluate_read", t.seconds.read);
         npr_record_time(comm, s->rec, "evaluate", t.seconds.work);
+        double flops = 2.0 * (double)s->test->rows * s->text.dim * s->text.classes * t.n;
+        npr_record_work(comm, s->rec, "evaluate", 0, comm->rank ? 0 : flops);
         if (s->job->per_class && comm->rank == 0) st = npr_report_classes(s, &t);
         st = npr_agree(comm, st, t.what);
     }

@@ -41,11 +41,11 @@ typedef struct scan {
     npr_journal *journal;
     char *record; /* the one being made */
     size_t cap_record;
-    int64_t *owner;    /* [parts] size - rank of the rank that has read its record, 0 = no record */
-    int64_t *accepted; /* [parts] 1: this rank has taken the record in */
-    int64_t bytes;     /* read in this run */
-    double waited;     /* seconds, for the other ranks at the end of rounds */
-    int filling;       /* reading journals: 0 = which records are there, 1 = take them in */
+    int64_t *owner;      /* [parts] size - rank of the rank that has read its record, 0 = no record */
+    int64_t *accepted;   /* [parts] 1: this rank has taken the record in */
+    int64_t bytes, rows; /* read, scanned in this run */
+    double waited;       /* seconds, for the other ranks at the end of rounds */
+    int filling;         /* reading journals: 0 = which records are there, 1 = take them in */
 } scan;
 
 npr_status npr_search_tally_make(int lists, npr_tally *t)
@@ -231,7 +231,7 @@ static npr_status scan_part(scan *s, int part)
     tally_clear(&s->of_part);
     NPR_TRY(s->scanner->part(s->scanner, s->index, part, s->lists, &s->of_part));
     NPR_TRY(journal_part(s, part));
-    s->bytes += s->of_part.bytes;
+    s->bytes += s->of_part.bytes, s->rows += s->of_part.rows;
     tally_add(s->tally, &s->of_part);
     return NPR_OK;
 }
@@ -376,6 +376,7 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     if (s.beside) took = npr_beside_took(s.beside);
     times->scan += npr_now() - start - took.exposed;
     times->bytes += s.bytes;
+    times->pairs += (double)s.rows * (pass->list1 - pass->list0);
     times->waited += s.waited;
     if (s.scanner) times->rows_waited += s.scanner->waited, times->reading += s.scanner->reading;
     if (!st) st = npr_beside_all(comm, s.beside, &s.lists);

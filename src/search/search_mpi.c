@@ -232,6 +232,10 @@ static void say_times(search_run *r, double pool)
     double asked = r->times.scan + r->times.exposed;
     npr_max_f64(r->comm, &asked, 1);
     npr_record_real(r->rec, "run.queries_per_s", asked > 0 ? r->in.lists / asked : 0);
+    double flops = !strcmp(r->job->mode, "exact") ? 2 * r->times.pairs * r->in.index->dim : 0;
+    npr_record_work(r->comm, r->rec, "scan", (double)r->times.bytes, flops);
+    double lists = (double)r->in.lists * r->job->k * sizeof(npr_hit), others = r->comm->size - 1;
+    npr_record_work(r->comm, r->rec, "merge", 2 * lists * others / r->comm->size, 0); /* at most */
     npr_record_time(r->comm, r->rec, "scan", r->times.scan);
     npr_record_time(r->comm, r->rec, "scan_waited", r->times.waited);
     npr_record_time(r->comm, r->rec, "scan_rows_waited", r->times.rows_waited);

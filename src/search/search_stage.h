@@ -22,14 +22,14 @@
 typedef struct npr_search_inputs {
     npr_set *index, *query_set, *head_set; /* NULL where the job names none */
     npr_queries queries, head;
-    char *names;           /* caption: text of the class file */
-    npr_phrases *phrases;  /* caption: the same, read */
-    const npr_queries *by; /* exact, faiss: the vectors searched with: queries, or the head itself */
-    int lists;             /* queries, or classes of the class file */
-    int32_t *label;        /* [lists] the class of a list; -1 = none */
-    const char **name;     /* [lists] names for the table; NULL = none is known */
+    char *names;            /* caption: text of the class file */
+    npr_phrases *phrases;   /* caption: the same, read */
+    const npr_queries *by;  /* exact, faiss: the vectors searched with: queries, or the head itself */
+    int lists;              /* queries, or classes of the class file */
+    int32_t *label;         /* [lists] the class of a list; -1 = none */
+    const char **name;      /* [lists] names for the table; NULL = none is known */
     npr_resident *resident; /* parts that stay in memory; NULL: none */
-    char *identity;        /* of the pool: options that shape it and digests of the inputs */
+    char *identity;         /* of the pool: options that shape it and digests of the inputs */
 } npr_search_inputs;
 
 /* Open, read, check against one another; sizes and digests go into the record. Collective. */
@@ -57,6 +57,7 @@ typedef struct npr_search_times {
     int64_t bytes;         /* scanned by this rank in this run */
     double rows_waited;    /* within scan, for rows that were not yet read */
     double reading;        /* of the thread that reads ahead */
+    double pairs;          /* rows scanned, times lists */
 } npr_search_times;
 
 /* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks.
