@@ -4,16 +4,17 @@
 #include "calibrate.h"
 #include "job.h"
 #include "npr/bench.h"
+#include "scaling.h"
 
 static npr_bench_search_job search = {.queries = "1,4,10,100,1000"};
 static npr_bench_extract_job extract;
 static npr_bench_captions_job captions;
-static const char *what = "search", *precision = "fp32";
+static const char *what = "search", *precision = "fp32", *kind = "strong";
 static const char *scratch = ".";
 static int64_t rows = 200000, dim = 512, k = 100, threads = 1, repeats = 5, classes = 1000, images = 1000;
 
 static npr_opt options[] = {
-    {"what", NPR_OPT_CHOICE, &what, "search|transductive|means|captions|extract|calibrate",
+    {"what", NPR_OPT_CHOICE, &what, "search|transductive|means|captions|extract|calibrate|scaling",
      "search: exact nearest rows against FAISS IndexFlatIP\ntransductive: the k nearest rows of many images "
      "(the "
      "paper's size: --rows=1100000\n--images=10000 --k=10)\nmeans: class sums (the paper's: --rows=1100000)\n"
@@ -21,7 +22,8 @@ static npr_opt options[] = {
      "extract: JPEG decoding with preprocessing, and CLIP's image tower\n"
      "calibrate: the rates that npr-plan wants, of the ranks of a node at once: files, memory, messages, "
      "every\n"
-     "stage in small. --rows of each rank (50,000 is enough), --config for extraction",
+     "stage in small. --rows of each rank (50,000 is enough), --config for extraction\n"
+     "scaling: the same search on 1, 2, 4, ... and all ranks (--kind)",
      0, 0, 0, 0, 0},
     {"rows", NPR_OPT_INT, &rows, "N", "made-up rows, in memory", 0, 0, 1, 1e9, 0},
     {"dim", NPR_OPT_INT, &dim, "N", "values of a row", 0, 0, 4, 65536, 0},
@@ -42,6 +44,8 @@ static npr_opt options[] = {
      "open_clip (tests/oracles.sh)",
      0, 0, 0, 0, 0},
     {"precision", NPR_OPT_CHOICE, &precision, "fp32|bf16", "extract: of the tower", 0, 0, 0, 0, 0},
+    {"kind", NPR_OPT_CHOICE, &kind, "strong|weak",
+     "scaling: --rows for each rank on all numbers of ranks, or on their own number", 0, 0, 0, 0, 0},
     {"scratch", NPR_OPT_TEXT, &scratch, "FOLDER",
      "calibrate: on the file system that counts; emptied afterwards", 0, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads, for both; calibrate: of each rank", 0, 0, 1, 4096, 0},
@@ -82,8 +86,16 @@ static npr_status run_calibrate(const npr_job *job)
     return npr_calibrate(job, &c);
 }
 
+static npr_status run_scaling(const npr_job *job)
+{
+    enum { QUERIES = 100 };
+    npr_scaling s = {scratch, kind, rows, (int)dim, QUERIES, (int)k, (int)threads};
+    return npr_scale(job, &s);
+}
+
 static npr_status run(const npr_job *job)
 {
+    if (!strcmp(what, "scaling")) return run_scaling(job);
     if (!strcmp(what, "calibrate")) return run_calibrate(job);
     if (!strcmp(what, "transductive")) return run_transductive(job);
     if (!strcmp(what, "means")) return run_means(job);
