@@ -7,10 +7,13 @@
  * parallel loop of ours; and BLAS runs on one thread while training and adding. */
 #include "search/faiss.h"
 
+#include <errno.h>
 #include <omp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/linalg.h"
 #include "base/mem.h"
@@ -40,6 +43,35 @@ static const char *said(void)
     if (!text) return "no message";
     const char *place = strstr(text, ".cpp:"), *message = place ? strstr(place, ": ") : NULL;
     return message ? message + 2 : text;
+}
+
+/* ---- when FAISS crashes -------------------------------------------------------------------------- */
+
+/* Signals know no arguments: what is to be said lies here before FAISS is called. */
+static char last_words[1024] = "FAISS crashed: an index is damaged\n";
+
+static void on_crash(int signal_number)
+{
+    (void)signal_number;
+    ssize_t n = write(STDERR_FILENO, last_words, strlen(last_words));
+    _exit(n < 0 ? NPR_EINTERNAL : NPR_EDATA);
+}
+
+void npr_faiss_name(const char *folder, const char *file)
+{
+    snprintf(last_words, sizeof last_words,
+             "%s: %.500s/%.300s: FAISS crashed in the index of this part: it is damaged or not of npr-index; "
+             "ingest the set and build its index anew\n",
+             program_invocation_short_name, folder, file);
+}
+
+/* A damaged index makes FAISS read what is not there, or throw where nobody can catch. */
+static void guard(int on)
+{
+    static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+    struct sigaction a = {.sa_handler = on ? on_crash : SIG_DFL};
+    sigemptyset(&a.sa_mask);
+    for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) sigaction(deadly[i], &a, NULL);
 }
 
 static npr_status wrap(FaissIndex *index, int dim, npr_faiss **out)
@@ -95,7 +127,9 @@ npr_status npr_faiss_load(const char *blob, size_t bytes, int dim, const char *o
     FILE *file = bytes ? fmemopen((void *)(uintptr_t)blob, bytes, "rb") : NULL;
     if (!file) return npr_fail(NPR_EDATA, "%s: an index of %zu bytes cannot be read", origin, bytes);
     FaissIndex *index = NULL;
+    guard(1);
     int rc = faiss_read_index(file, 0, &index);
+    guard(0);
     long read = ftell(file);
     (void)fclose(file); /* memory, opened for reading: nothing can be lost */
     if (rc) return npr_fail(NPR_EDATA, "%s: FAISS cannot read the index: %s", origin, said());
@@ -171,6 +205,7 @@ npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t 
     int failed = 0;
     npr_linalg_threads(1);
     if (scanned) faiss_IndexIVFStats_reset(faiss_get_indexIVF_stats());
+    guard(1);
 #pragma omp parallel num_threads(threads)
     {
         omp_set_num_threads(1); /* for FAISS's loops inside this one */
@@ -187,6 +222,7 @@ npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t 
             }
         }
     }
+    guard(0);
     if (failed) return npr_fail(NPR_EINTERNAL, "FAISS cannot search: %s", text);
     if (scanned) *scanned += (int64_t)faiss_get_indexIVF_stats()->ndis;
     return NPR_OK;

@@ -19,6 +19,12 @@ enum {
  * inner-product index of `dim` columns. `origin` names the bytes in messages. */
 npr_status npr_faiss_make(const char *factory, int dim, npr_faiss **out);
 npr_status npr_faiss_load(const char *blob, size_t bytes, int dim, const char *origin, npr_faiss **out);
+
+/* Name the part whose index is read and searched next: if FAISS crashes in it (a damaged index whose digest
+ * is nevertheless the manifest's), one sentence with this name goes to standard error and the process leaves
+ * with NPR_EDATA. Signals are caught in npr_faiss_load() and npr_faiss_search() only. */
+void npr_faiss_name(const char *folder, const char *file);
+
 npr_status npr_faiss_save(const npr_faiss *f, char **blob, size_t *bytes); /* release with free() */
 void npr_faiss_free(npr_faiss *f);                                         /* NULL is fine */
 

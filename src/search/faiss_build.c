@@ -51,6 +51,7 @@ npr_status npr_faiss_of_part(const npr_set *set, int part, npr_faiss **out)
     NPR_TRY(npr_part_open(set, part, &file));
     npr_status st = npr_part_read_index(file, &blob, &bytes);
     npr_part_close(file);
+    npr_faiss_name(set->path, set->part[part].file);
     if (!st) st = npr_faiss_load(blob, bytes, set->dim, "index", out);
     free(blob);
     return st;

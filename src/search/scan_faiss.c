@@ -57,6 +57,7 @@ static npr_status open_index(faiss_scan *c)
     size_t bytes;
     NPR_TRY(npr_part_open(c->set, c->part, &c->file));
     NPR_TRY(npr_part_read_index(c->file, &blob, &bytes));
+    npr_faiss_name(c->set->path, file_of(c));
     npr_status st = npr_faiss_load(blob, bytes, c->set->dim, "index", &c->index);
     free(blob);
     if (!st) st = npr_faiss_set_probes(c->index, c->s->o.nprobe);
