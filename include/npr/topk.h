@@ -61,9 +61,9 @@ const npr_hit *npr_topk_list(const npr_topk *t, int q); /* [count], in order aft
 /* Offer all hits of `from` (same nq) to `into`. */
 npr_status npr_topk_merge(npr_topk *into, const npr_topk *from);
 
-/* The same lists on all ranks: the k best over all ranks' lists, sorted. Each rank sends and receives about
- * twice the size of the result, in 2 log2(ranks) messages. *seconds, if not NULL, gets the time spent here.
- * Collective. */
+/* The same lists on all ranks: the k best over all ranks' lists, sorted. Each rank sends and receives between
+ * once and twice the size of the result, in 2 log2(ranks) messages: once where good hits are spread over
+ * ranks. *seconds, if not NULL, gets the time spent here. Collective. */
 npr_status npr_topk_allmerge(const npr_comm *comm, npr_topk *t, double *seconds);
 
 #endif
