@@ -45,9 +45,8 @@ static const char notes[] =
     "               75.1    76.1   IVF1024,PQ128x4fsr      64 bytes\n"
     "                529     789   IVF4096_HNSW32,SQ8      a byte a column\n"
     "               1041    1557   IVF4096_HNSW32,SQfp16   two bytes a column\n"
-    "--dry-run says what was chosen, bytes and memory. OPQ is not among them: FAISS trains it for longer "
-    "than\n"
-    "everything else takes; with --factory it works.\n"
+    "--dry-run says what was chosen, bytes and memory. OPQ is not among them: its training is long;\n"
+    "with --factory it works.\n"
     "Another factory string replaces an index. An interrupted run goes on where it was when the same\n"
     "command is given again, with any number of ranks.\n";
 

@@ -32,7 +32,7 @@ fail() {
 
 # once WORDS: is this in one line, and only one, of what our program said? Open MPI's own lines hold numbers of any kind.
 once() {
-    [ "$(grep '^npr-' "$TMP/err" | grep -cF -- "$1")" = 1 ]
+    [ "$(grep -E '^([0-9:]{8} )?npr-' "$TMP/err" | grep -cF -- "$1")" = 1 ]
 }
 
 # expect CODE WORDS N PROGRAM ARGS...: it must end with this code and say these words, once, on standard error.

@@ -5,7 +5,8 @@
  * centroids, of the transform and of the coarse graph. So lists are numbered by the rows of a part, not of
  * the set: sqrt(rows) for short codes, which are scanned faster than centroids are compared; four times as
  * many, found through a graph, for long ones, which are dear to scan. Residuals (fsr) because they find more
- * for the same bytes; no OPQ, which FAISS trains for longer than everything else takes. */
+ * for the same bytes; no OPQ, whose training is long (how long was not
+ * measured here). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
