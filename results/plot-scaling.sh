@@ -51,20 +51,20 @@ set xrange [0.8:1.2*$most]
 set logscale x 2
 set title 'speed-up'
 set logscale y 2
-plot x with lines dt 2 lc rgb '#999999' title 'ideal', rows('strong') using 2:13 with linespoints pt 7 lw 2 title 'strong', \
-    rows('weak') using 2:13 with linespoints pt 5 lw 2 title 'weak (work done)'
+plot x with lines dt 2 lc rgb '#999999' title 'ideal', rows('strong') using 2:13 with linespoints pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
+    rows('weak') using 2:13 with linespoints pt 5 lw 2 lc rgb '#b04a3a' title 'weak (work done)'
 unset logscale y
 set title 'efficiency'
 set yrange [0:1.2]
 set key bottom left
-plot 1 with lines dt 2 lc rgb '#999999' notitle, rows('strong') using 2:14 with linespoints pt 7 lw 2 title 'strong', \
-    rows('weak') using 2:14 with linespoints pt 5 lw 2 title 'weak'
+plot 1 with lines dt 2 lc rgb '#999999' notitle, rows('strong') using 2:14 with linespoints pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
+    rows('weak') using 2:14 with linespoints pt 5 lw 2 lc rgb '#b04a3a' title 'weak'
 set title 'share of communication that is waited for'
 set yrange [0:*]
-set ytics format '%.0f %%'
+set ytics format '%.2f %%'
 set key top left
-plot rows('strong') using 2:(100*column(15)) with linespoints pt 7 lw 2 title 'strong', \
-    rows('weak') using 2:(100*column(15)) with linespoints pt 5 lw 2 title 'weak'
+plot rows('strong') using 2:(100*column(15)) with linespoints pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
+    rows('weak') using 2:(100*column(15)) with linespoints pt 5 lw 2 lc rgb '#b04a3a' title 'weak'
 set ytics format '%g'
 set title 'roofline of a rank'
 set xlabel 'flop per byte read from disk or page cache'
@@ -75,9 +75,9 @@ set logscale xy 10
 set key bottom right
 low(a, b) = a < b ? a : b
 plot low(x * $(limit memory_read) / 1e9, $(limit sgemm) / 1e9) with lines lw 2 title 'memory, sgemm', \
-    low(x * $(limit part_read) / 1e9, $(limit sgemm) / 1e9) with lines dt 2 title 'part_read, sgemm', \
-    rows('strong') using (column(11)/column(10)):(column(11)/column(5)/column(2)/1e9) with points pt 7 title 'strong', \
-    rows('weak') using (column(11)/column(10)):(column(11)/column(5)/column(2)/1e9) with points pt 5 title 'weak'
+    low(x * $(limit part_read) / 1e9, $(limit sgemm) / 1e9) with lines dt 2 title 'parts read, sgemm', \
+    rows('strong') using (column(11)/column(10)):(column(11)/column(5)/column(2)/1e9) with points pt 7 lc rgb '#2b6c99' title 'strong', \
+    rows('weak') using (column(11)/column(10)):(column(11)/column(5)/column(2)/1e9) with points pt 5 lc rgb '#b04a3a' title 'weak'
 unset multiplot
 END
 done
