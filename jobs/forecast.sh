@@ -5,7 +5,7 @@
 #
 # Everything runs on NPR_RANKS ranks (default 1) of one thread, with files in the page cache (they have just been written). NPR_BIN: the build folder.
 # NPR_RUN: put before mpirun, say "taskset -c 1". What a forecast cannot know and takes from the data: bytes of texts, the share of rows that name a
-# class, rows of the pool. Writes FOLDER/forecast.csv: stage, seconds forecast, seconds measured (time.total, all but starting MPI), their ratio.
+# class, rows of the pool. Writes FOLDER/npr-forecast-ROWS-DIM/forecast.csv: stage, seconds forecast, seconds measured (time.total, all but starting MPI), their ratio.
 set -euo pipefail
 case ${1:-} in
 -h | --help | "") sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
@@ -13,8 +13,8 @@ esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 bin=${NPR_BIN:-$root/build} ranks=${NPR_RANKS:-1} folder=$1 rows=${2:-200000} dim=${3:-512}
 factory=${NPR_FORECAST_INDEX:-IVF256,PQ64np} sample=${NPR_FORECAST_SAMPLE:-20000} part=65536 queries=1000
-mkdir -p "$folder"
-cd "$folder"
+mkdir -p "$folder/npr-forecast-$rows-$dim" # nobody else's files are touched, and other sizes have another place
+cd "$folder/npr-forecast-$rows-$dim"
 
 # run PROGRAM ARGS...: its record to PROGRAM's name or $to
 run() {
@@ -23,8 +23,8 @@ run() {
 }
 value() { sed -n "s/^$1=//p" "$2"; }
 rm -rf index head test pool-* primed features
-[ -e world/world.txt ] || run npr-minilaion --embeddings --out=world --rows="$rows" --dim="$dim" --classes=$queries --tests=5 >/dev/null
-[ -e painted/world.txt ] || run npr-minilaion --out=painted --rows=2000 --tests=2 --val=1 --shots=1 >/dev/null
+run npr-minilaion --embeddings --out=world --rows="$rows" --dim="$dim" --classes=$queries --tests=5 >/dev/null
+run npr-minilaion --out=painted --rows=2000 --tests=2 --val=1 --shots=1 >/dev/null
 model=(--model="$root/jobs/minilaion/model.safetensors" --config="$root/jobs/minilaion/config.json")
 
 if [ ! -s node.txt ]; then
@@ -48,9 +48,10 @@ run npr-extract --images="painted/pictures/*.tar" --kind=features "${model[@]}" 
 text=$(($(cat world/metadata/*.tsv | wc -c) / rows))
 tokens=$(cat world/metadata/*.tsv | awk -F'\t' 'FNR > 1 && NR < 20000 { n += length($2) + 2; k++ } END { print n / k }')
 plan() { # STAGE ARGS...: its seconds
+    rm -f plan.txt
     "$bin/npr-plan" --quiet --rows="$rows" --dim="$dim" --part-rows=$part --queries=$queries --classes=$queries --test="$(value result.rows test.txt)" \
         --ranks-per-node="$ranks" --cores="$ranks" --text="$text" --tokens="$tokens" --network=0 --cached --calibration=node.txt --recall-queries=0 \
-        --sample="$sample" --image-part-rows=500 "${@:2}" --record=plan.txt
+        --sample="$sample" --image-part-rows=500 "${@:2}" --record=plan.txt || kill "$$"
     value "plan.$1.seconds" plan.txt
 }
 share() { awk -v m="$(value result.matched "$1")" -v r="$rows" 'BEGIN { print m / r }'; }

@@ -118,6 +118,8 @@ static npr_status point(study *t, int n)
     npr_status st = index && out ? NPR_OK : npr_last();
     t->few = npr_comm_split(&t->job->comm, !in);
     t->rec = npr_record_make();
+    if (!st && t->job->comm.rank == 0) st = remove_set(out); /* what a study that failed left behind */
+    if (!st && t->job->comm.rank == 0 && !strong) st = remove_set(index);
     st = npr_agree(&t->job->comm, st ? st : t->rec ? NPR_OK : npr_last(), "scaling");
     if (!st && in && !strong) st = make_index(t, n, index);
     double start = npr_now();

@@ -12,6 +12,7 @@ stage() {
     [ "$ranks" = 1 ] || echo "== $name: $program" >&2
     "${run[@]}" "$BIN/$program" "$@" --record="$record.new" 2> >(if [ "$ranks" = 1 ]; then cat >"$log"; else tee "$log" >&2; fi) ||
         code=$?
+    ((code == 0)) || sleep 1 # for the log's last lines
     ((code == 0)) || npr_die "$code" "$name failed with exit code $code: $(tail -n 2 "$log")"
     if cmp -s <(facts "$record") <(facts "$record.new"); then
         rm "$record.new"

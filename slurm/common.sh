@@ -46,24 +46,26 @@ npr_launch() {
     esac
 }
 
+NPR_ASKED=0 # 1: asked to stop, which a script of several steps must look at before the next one
+
 # npr_step PROGRAM ARGS...: launch it and wait; USR1 (sent by Slurm before the time limit) and TERM go to the step as
 # USR1, on which programs finish what they have in hand and leave with 75. Gives the program's exit code.
 npr_step() {
-    local code=0 asked=0
+    local code=0
     export NPR_VERDICT=$NPR_WORK/records/stuck-$SLURM_JOB_ID.txt # the watchdog's
     rm -f "$NPR_VERDICT"
     npr_launch "$NPR_BIN/$1" "${@:2}" &
     step=$!
-    trap 'asked=1; npr_say "asked to stop: passing it on"; kill -USR1 "$step"' USR1 TERM
+    trap 'NPR_ASKED=1; npr_say "asked to stop: passing it on"; kill -USR1 "$step"' USR1 TERM
     while :; do
         code=0
         wait "$step" || code=$?
         kill -0 "$step" 2>/dev/null || break # else only a trap ended the wait
     done
     trap - TERM
-    trap : USR1 # a warning that comes now must not end this script: what the step's end means is still to be said
+    trap 'NPR_ASKED=1' USR1 # a warning that comes now must not end this script: what the step's end means is still to be said
     [ ! -s "$NPR_VERDICT" ] || code=70
-    if ((asked && (code == 138 || code == 143))); then
+    if ((NPR_ASKED && (code == 138 || code == 143))); then
         code=75 # the signal came before the program was ready for it: nothing is lost either
     fi
     return "$code"

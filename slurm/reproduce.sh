@@ -26,7 +26,7 @@ done
 reproduce_options "${words[@]}"
 
 declare -A job_of=()
-first=''
+maker=''
 # submit NAME AFTER WORDS...: AFTER: numbers of jobs, or nothing
 submit() {
     local name=$1 after=$2 options=()
@@ -39,9 +39,13 @@ submit() {
 
 for s in "${conf_sections[@]}"; do
     is_shifted "$s" && continue
-    # an index that is made of pictures is made by one job
-    if has "$s" index_images && ! has "$s" index; then submit "$s" "$first" --only="$s"; else submit "$s" '' --only="$s"; fi
-    first=${first:-${job_of[$s]}}
+    # an index that is made of pictures is made by one job: those that may do it wait for one another
+    if has "$s" index_images && ! has "$s" index; then
+        submit "$s" "$maker" --only="$s"
+        maker=${job_of[$s]}
+    else
+        submit "$s" '' --only="$s"
+    fi
 done
 for s in "${conf_sections[@]}"; do
     ! is_shifted "$s" || submit "$s" "${job_of[${conf[$s.base]}]}" --only="$s"

@@ -25,7 +25,7 @@ conf_expand() {
     while [[ $text =~ \$\{([A-Za-z_][A-Za-z0-9_]*)\} ]]; do
         name=${BASH_REMATCH[1]}
         [ -n "${!name:-}" ] || npr_die 64 "$conf_file: line $line: the variable $name of the environment is not set"
-        text=${text//"\${$name}"/${!name}}
+        text=${text//"\${$name}"/"${!name}"} # quoted: & stands for itself
     done
     echo "$text"
 }

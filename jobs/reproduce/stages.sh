@@ -6,23 +6,31 @@ STEPS_RUN=0 STEPS_DONE=0
 
 declare -A STEP_SEEN=()
 
-# What a step was made from: its words, and of those that name a set, a file or a list what tells it from another.
+# What a step was made from: its words, and of those that name sets, files, folders or patterns what tells them from others.
 step_key() {
-    local word path manifests=() files=()
-    for word in "$@"; do
-        path=${word#*=}
-        path=${path#@}
-        if [[ $word == --out=* || $word == --urls=* ]]; then
-            continue
-        elif is_set "$path"; then
-            manifests+=("$path/manifest.json")
-        elif [ -f "$path" ]; then
-            files+=("$path")
-        fi
-    done
+    local word path paths
     printf '%s\n' "$@"
-    ((${#manifests[@]} == 0)) || cksum "${manifests[@]}"
-    ((${#files[@]} == 0)) || stat -L -c '%n %s %Y' "${files[@]}"
+    for word in "$@"; do
+        [[ $word != --out=* && $word != --urls=* ]] || continue
+        paths=("${word#*=}")
+        [[ $word != --baseline=* ]] || IFS=, read -ra paths <<<"${paths[0]}"
+        for path in "${paths[@]}"; do
+            path_key "${path#@}"
+        done
+    done
+}
+
+# A set by its manifest, files by name, size and time: so is what a folder holds, or a pattern matches.
+path_key() {
+    local path=$1 files=()
+    if is_set "$path"; then
+        cksum "$path/manifest.json"
+    elif [ -f "$path" ]; then
+        stat -L -c '%n %s %Y' "$path"
+    elif [[ $path == /* ]]; then
+        mapfile -t files < <(compgen -G "$path")
+        ((${#files[@]} == 0)) || echo "$path: $(find -L "${files[@]}" -type f -printf '%p %s %T@\n' | sort | cksum)"
+    fi
 }
 
 # step SIZE NAME PROGRAM OPTIONS... --out=SET: run it, unless it has been run from the same inputs already. A pool or a head
@@ -37,14 +45,15 @@ step() {
         STEPS_DONE=$((STEPS_DONE + 1))
         return 0
     fi
-    if [ -e "$OUT/records/$name.key" ] && [[ $1 =~ ^npr-(search|solve)$ ]]; then
+    # what a run from other inputs has made or begun goes; what one from the same has begun is gone on with
+    if [[ $1 =~ ^npr-(search|solve)$ ]] && [ "$key" != "$(cat "$OUT/records/$name".{key,trying} 2>/dev/null)" ]; then
         rm -rf "$set"
     fi
     mkdir -p "${set%/*}" "$OUT/records/${name%"${name##*/}"}"
     rm -f "$OUT/records/$name.txt" "$OUT/records/$name.key"
+    echo "$key" >"$OUT/records/$name.trying"
     launch "$size" "$name" "$@" --out="$set"
-    echo "$key" >"$OUT/records/$name.key.new"
-    mv "$OUT/records/$name.key.new" "$OUT/records/$name.key"
+    mv "$OUT/records/$name.trying" "$OUT/records/$name.key"
     STEPS_RUN=$((STEPS_RUN + 1))
 }
 

@@ -149,6 +149,9 @@ static npr_status count_row(account *a, int64_t i)
 {
     const npr_joined *e;
     int state, changes, label = a->rows.label[i];
+    if (label < -1 || label >= CLASSES_MAX)
+        return npr_fail(NPR_EDATA, "%s: row %lld has label %d, wanted a class or -1", a->pool->path,
+                        (long long)i, label);
     NPR_TRY(npr_join_row(a->j, &a->rows, i, &e, &state, &changes, &a->scratch, &a->scratch_cap));
     NPR_TRY(room_for(a, label + 1));
     int64_t *n = a->j->count + (label + 1) * NPR_JOIN_FIELDS;
@@ -210,6 +213,11 @@ static npr_status check_texts(const npr_join *j, const npr_set *pool)
         here += n[NPR_JOIN_WANTED] - n[NPR_JOIN_N_MISSING] - n[NPR_JOIN_N_DEAD];
         other += n[NPR_JOIN_N_TEXT];
     }
+    if (j->pictures && !here)
+        return npr_fail(
+            NPR_EDATA,
+            "%s: %lld pictures, and none is of a row of it: wrong tars, or --id-field names no id of theirs",
+            pool->path, (long long)j->pictures);
     if (2 * other <= here) return NPR_OK;
     return npr_fail(NPR_EDATA,
                     "%s: of %lld rows that have a picture by id, %lld have another URL or caption than the "

@@ -30,7 +30,7 @@ static npr_status count_bad(const npr_join *j, const npr_rows *pool, const char 
             is_for(line, n, NPR_SKIP_CHANGED))
             continue;
         long long row = strtoll(line, NULL, 10);
-        if (row < 0 || row >= pool->n || pool->label[row] >= j->classes) {
+        if (row < 0 || row >= pool->n || pool->label[row] < -1 || pool->label[row] >= j->classes) {
             st = npr_fail(NPR_EINTERNAL, "%s: row %lld of %lld", skipped, row, (long long)pool->n);
             break;
         }

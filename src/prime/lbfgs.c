@@ -11,8 +11,9 @@ enum { KEPT = NPR_LBFGS_KEPT, STEPS = 30 }; /* evaluations of a line search at m
 typedef struct descent {
     npr_lbfgs *o;
     npr_lbfgs_state *state;
-    double *x, *g;               /* [n] in the state */
-    double *s, *y;               /* [KEPT][n] in the state: steps and changes of the gradient */
+    int64_t tried; /* evaluations of the step under way: counted in the state when it is whole */
+    double *x, *g; /* [n] in the state */
+    double *s, *y; /* [KEPT][n] in the state: steps and changes of the gradient */
     double *d, *x_next, *g_next; /* [n] */
 } descent;
 
@@ -68,7 +69,7 @@ static void direction(descent *p)
 static npr_status value(descent *p, const double *x, double *f, double *gradient)
 {
     NPR_TRY(p->o->value(p->o->self, x, f, gradient));
-    p->state->evaluations++;
+    p->tried++;
     return NPR_OK;
 }
 
@@ -112,11 +113,18 @@ static void go(descent *p, double f_next)
         state->rho[i] = 1 / curve;
         state->newest = i;
         if (state->held < KEPT) state->held++;
-    }
+    } else if (state->held == KEPT)
+        state->held--; /* its place was the oldest one's */
     memcpy(p->x, p->x_next, n * sizeof *p->x);
     memcpy(p->g, p->g_next, n * sizeof *p->g);
     state->f = f_next;
     state->done++;
+}
+
+static void count_tried(descent *p)
+{
+    p->state->evaluations += p->tried;
+    p->tried = 0;
 }
 
 static npr_status descend(descent *p)
@@ -124,6 +132,7 @@ static npr_status descend(descent *p)
     npr_lbfgs *o = p->o;
     npr_lbfgs_state *state = p->state;
     if (!state->evaluations) NPR_TRY(value(p, p->x, &state->f, p->g));
+    count_tried(p);
     while (state->done < o->iterations) {
         double f_next = INFINITY, first = 1 / sqrt(dot(p->g, p->g, o->n));
         int found;
@@ -131,6 +140,7 @@ static npr_status descend(descent *p)
         if (o->largest <= o->tolerance) return NPR_OK;
         direction(p);
         NPR_TRY(search_line(p, state->held ? 1 : first, &f_next, &found));
+        count_tried(p);
         if (!found) return NPR_OK;
         go(p, f_next);
         if (o->step) NPR_TRY(o->step(o->self));

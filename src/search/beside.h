@@ -31,9 +31,10 @@ void npr_beside_start(npr_beside *b, npr_topk **lists);
 void npr_beside_enter(npr_beside *b);
 void npr_beside_leave(npr_beside *b);
 
-/* Wait for what was started, if anything was, and raise the floors of `lists`. The status is this rank's own:
- * the caller agrees. */
-npr_status npr_beside_finish(npr_beside *b, npr_topk *lists);
+/* Wait for what was started, if anything was, and raise the floors of `lists`. st: how the scan is; given
+ * back, unless it is fine or a request to stop and merging failed. The status is this rank's own: the caller
+ * agrees. */
+npr_status npr_beside_finish(npr_beside *b, npr_status st, npr_topk *lists);
 
 /* Merge the rest: *lists become the k best of everything, sorted, on all ranks. Not between start and finish.
  * Collective. */

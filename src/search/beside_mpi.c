@@ -157,9 +157,8 @@ static void wait_for_thread(npr_beside *b)
     pthread_join(b->thread, NULL);
 }
 
-npr_status npr_beside_finish(npr_beside *b, npr_topk *lists)
+static npr_status finish(npr_beside *b, npr_topk *lists)
 {
-    if (!b->under_way) return NPR_OK;
     double start = npr_now();
     if (b->running) wait_for_thread(b);
     b->under_way = b->running = 0;
@@ -172,6 +171,19 @@ npr_status npr_beside_finish(npr_beside *b, npr_topk *lists)
     if (!b->st) b->fresh = npr_topk_make(lists->nq, lists->k);
     b->times.exposed += npr_now() - start;
     return b->st ? b->st : b->fresh ? NPR_OK : npr_last();
+}
+
+npr_status npr_beside_finish(npr_beside *b, npr_status st, npr_topk *lists)
+{
+    if (!b->under_way) return st;
+    char *text = st && st != NPR_ESTOP ? npr_strdup(npr_status_text()) : NULL;
+    npr_status merged = finish(b, lists);
+    if (text)
+        npr_status_set(st, text);
+    else if (merged)
+        st = merged;
+    free(text);
+    return st;
 }
 
 npr_status npr_beside_all(const npr_comm *comm, npr_beside *b, npr_topk **lists)

@@ -65,13 +65,16 @@ void npr_faiss_name(const char *folder, const char *file)
              program_invocation_short_name, folder, file);
 }
 
-/* A damaged index makes FAISS read what is not there, or throw where nobody can catch. */
+/* A damaged index makes FAISS read what is not there, or throw where nobody can catch. Whoever handled these
+ * signals before (Open MPI, a sanitizer) handles them again afterwards. */
 static void guard(int on)
 {
     static const int deadly[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-    struct sigaction a = {.sa_handler = on ? on_crash : SIG_DFL};
+    static struct sigaction before[sizeof deadly / sizeof *deadly];
+    struct sigaction a = {.sa_handler = on_crash};
     sigemptyset(&a.sa_mask);
-    for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) sigaction(deadly[i], &a, NULL);
+    for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++)
+        on ? sigaction(deadly[i], &a, &before[i]) : sigaction(deadly[i], &before[i], NULL);
 }
 
 static npr_status wrap(FaissIndex *index, int dim, npr_faiss **out)

@@ -255,9 +255,9 @@ static npr_status scan_round(scan *s, npr_progress *progress, int64_t most, int 
 /* How the others are, after a round; then what it has found is merged while the next one is scanned. */
 static npr_status end_round(scan *s, npr_status st, const char *what, int last)
 {
-    npr_status merged = npr_beside_finish(s->beside, s->lists);
+    st = npr_beside_finish(s->beside, st, s->lists);
     double start = npr_now();
-    st = npr_agree(s->comm, st ? st : merged, what);
+    st = npr_agree(s->comm, st, what);
     int worth = !st && !last && npr_beside_worth(s->comm, s->beside);
     s->waited += npr_now() - start;
     if (worth) npr_beside_start(s->beside, &s->lists);

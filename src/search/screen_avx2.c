@@ -100,7 +100,7 @@ static npr_status pack(npr_packed *p)
     for (int j = 0; j < p->nq; j++) {
         uint32_t *panel = p->values + (size_t)(j / PANEL * PANEL) * steps + (size_t)(j % PANEL);
         double norm = npr_packed_scale(p, j, q);
-        int e = exponent_for(nextafterf((float)norm, INFINITY));
+        int e = norm > 0 ? exponent_for(nextafterf((float)norm, INFINITY)) : 0;
         npr_packed_bound(p, j, norm, pack_pairs(q, p->dim, e, pair));
         units_of(p)[j] = power_of_two(-e);
         for (size_t s = 0; s < steps; s++) panel[s * PANEL] = pair[s];

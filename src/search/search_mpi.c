@@ -10,7 +10,7 @@
 #include "search/resident.h"
 #include "search/search_stage.h"
 
-enum { RESIDENT_ROW = 24 }; /* bytes of a row's other columns at most */
+enum { RESIDENT_ROW = 32 }; /* bytes of a row's other columns at most */
 
 typedef struct search_run {
     const npr_comm *comm;
@@ -138,7 +138,7 @@ static npr_status run_passes(search_run *r)
         npr_topk_free(lists);
         npr_search_tally_free(&tally);
     }
-    if (r->in.resident) {
+    if (!st && resident > 0) {
         int64_t served = npr_resident_served(r->in.resident);
         npr_sum_i64(r->comm, &served, 1);
         npr_record_int(r->rec, "run.parts_from_memory", served);

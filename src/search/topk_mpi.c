@@ -208,7 +208,7 @@ static int cut_batch(const allmerge *m, int q0, size_t *bytes)
 static void drop_below_floor(allmerge *m)
 {
     npr_topk *t = m->t;
-    int64_t share = (t->k + m->comm->size - 1) / m->comm->size;
+    int64_t share = ((int64_t)t->k + m->comm->size - 1) / m->comm->size;
     for (int q = 0; q < t->nq; q++) m->floor[q] = npr_topk_nth(t, q, share);
     reduce(m, m->floor, t->nq, MPI_DOUBLE, MPI_MIN);
     for (int q = 0; q < t->nq; q++) npr_topk_drop_below(t, q, m->floor[q]);

@@ -44,7 +44,7 @@ static void check(const npr_comm *c, const layout *l)
     CHECK_OK(npr_beside_make(c, mine, &b));
     for (int round = 0; round < l->rounds; round++) {
         push_round(c, l, round, mine, all);
-        CHECK_OK(npr_agree(c, npr_beside_finish(b, mine), "test"));
+        CHECK_OK(npr_agree(c, npr_beside_finish(b, NPR_OK, mine), "test"));
         if (round + 1 < l->rounds) npr_beside_start(b, &mine);
     }
     int kept = npr_topk_count(mine, 0), above = 0;
@@ -74,7 +74,7 @@ static void check_failure(const npr_comm *c)
     CHECK_OK(npr_beside_make(c, mine, &b));
     CHECK_OK(npr_topk_push(mine, 1, (npr_hit){1, c->rank, c->rank}));
     npr_beside_start(b, &mine);
-    npr_status st = npr_agree(c, npr_beside_finish(b, mine), "scan");
+    npr_status st = npr_agree(c, npr_beside_finish(b, NPR_OK, mine), "scan");
     CHECK_INT(st, NPR_EIO);
     CHECK(strstr(npr_status_text(), "scan failed on 1 of") && strstr(npr_status_text(), "merge.begin"));
     npr_beside_free(b);

@@ -67,7 +67,8 @@ static void make_query(npr_rng *r, int kind, int dim, float *q)
     if (kind == ZERO && npr_rng_below(r, 2)) memset(q, 0, (size_t)dim * sizeof *q);
     if (kind == SPIKY) {
         for (int j = 0; j < dim; j++) q[j] *= 0x1p-12f;
-        q[npr_rng_below(r, dim) / 8] = npr_rng_below(r, 2) ? 4 : -4;
+        float most = npr_rng_below(r, 2) ? 4 : 0x1.fffep1f; /* the second would round to 2^15 */
+        q[npr_rng_below(r, dim) / 8] = npr_rng_below(r, 2) ? most : -most;
     }
 }
 
