@@ -125,6 +125,7 @@ for k in (0, 1):
         f.write("status\tid\n" if k else "id\tkey\tstatus\n")
         for id, s in list(status.items())[k::2]:
             f.write(f"{s}\t{id}\n" if k else f"{id}\t0\t{s}\n")
+write("elsewhere.tar", [(f"{n:09d}", red, "x", {"id": 10 ** 12 + n, "url": "http://other", "caption": "of no row"}) for n in range(30)])
 write("wrong.tar", [(f"{n:09d}", red, "x", {"id": pool["id"][n], "url": "http://other", "caption": "of another pool"}) for n in range(30)])
 json.dump({"story": {str(k): sorted(v) for k, v in story.items()}, "status": status, "one": one[3]["id"]}, open("truth.json", "w"))
 PY
@@ -255,6 +256,7 @@ must 1 npr-ingest --kind=head --emb=head.npy --out=head-b --model=other-tower
 expect 78 "model" 2 npr-solve --head=head-b --pool=j1 --alpha=0.5 --out=mixed-towers
 
 # ---- refused
+expect 65 "30 pictures, and none is of a row of it" 2 npr-extract --images=elsewhere.tar --join=pool "${cut[@]}" --out=none
 expect 65 "the tars are of another pool" 2 npr-extract --images=wrong.tar --join=pool "${cut[@]}" --out=none
 expect 64 "are no tars" 1 npr-extract --images=@names.txt --join=pool "${cut[@]}" --out=none
 expect 64 "go with --join" 1 npr-extract --images=shards --drop-changed "${cut[@]}" --out=none
