@@ -54,7 +54,7 @@ npr_status npr_checkpoint_read(const npr_comm *comm, npr_checkpoint *c, int *fou
     return NPR_OK;
 }
 
-npr_status npr_checkpoint_write(npr_checkpoint *c)
+static npr_status write_state(npr_checkpoint *c)
 {
     if (!c->path || c->log->rank) return NPR_OK;
     char *bytes = npr_alloc(HEADER + c->bytes, 1, "a training's state");
@@ -69,5 +69,10 @@ npr_status npr_checkpoint_write(npr_checkpoint *c)
 
 npr_status npr_checkpoint_keep(npr_checkpoint *c)
 {
-    return npr_now() - c->saved < c->every ? NPR_OK : npr_checkpoint_write(c);
+    return npr_now() - c->saved < c->every ? NPR_OK : write_state(c);
+}
+
+void npr_checkpoint_leave(npr_checkpoint *c)
+{
+    if (write_state(c)) npr_warn(c->log, "the training's state was not kept: %s", npr_status_text());
 }

@@ -85,8 +85,7 @@ static npr_status pause(tuner *u)
     if (!st && npr_stop_requested())
         st = npr_fail(NPR_ESTOP, "stopped on request during training; run the same command again");
     st = npr_agree(u->comm, st, "training");
-    if (st == NPR_ESTOP && npr_checkpoint_write(u->checkpoint))
-        npr_warn(u->checkpoint->log, "the training's state was not kept: %s", npr_status_text());
+    if (st == NPR_ESTOP) npr_checkpoint_leave(u->checkpoint);
     return st;
 }
 

@@ -86,8 +86,7 @@ static npr_status descend(probe *p, npr_lbfgs *o, int told)
         p->progress = npr_progress_start(p->comm, p->checkpoint->log, "the probe", "iterations at most",
                                          o->iterations - o->state->done);
     npr_status st = npr_lbfgs_run(o);
-    if (st == NPR_ESTOP && npr_checkpoint_write(p->checkpoint))
-        npr_warn(p->checkpoint->log, "the training's state was not kept: %s", npr_status_text());
+    if (st == NPR_ESTOP) npr_checkpoint_leave(p->checkpoint);
     npr_progress_end(p->comm, p->progress);
     return st;
 }

@@ -68,10 +68,11 @@ typedef struct npr_checkpoint {
 /* *found = 1: the state is what an earlier run kept. Collective. */
 npr_status npr_checkpoint_read(const npr_comm *comm, npr_checkpoint *c, int *found);
 
-/* Keep it now; keep it if it is time. On rank 0, elsewhere nothing: the caller must agree on what they
- * return. */
-npr_status npr_checkpoint_write(npr_checkpoint *c);
+/* Keep it if it is time. On rank 0, elsewhere nothing: the caller must agree on what it returns. */
 npr_status npr_checkpoint_keep(npr_checkpoint *c);
+
+/* Keep it now, for a run that was asked to stop: failing is said, and changes nothing. Local. */
+void npr_checkpoint_leave(npr_checkpoint *c);
 
 /* ---- downhill -------------------------------------------------------------------------------------------
  */
