@@ -153,6 +153,12 @@ void npr_set_free(npr_set *set);
 /* The same for all ranks, read once. Collective. */
 npr_status npr_set_open_all(const npr_comm *comm, const char *path, npr_set **set);
 
+/* A finished set as it is on disk, into the record: result.ROWS, result.bytes (ROWS NULL: neither) and
+ * check.set; the same lines whether this run wrote it or an earlier one. *rows (NULL: not asked) is how many
+ * it has. Collective. */
+npr_status npr_set_record(const npr_comm *comm, npr_record *rec, const char *path, const char *rows_key,
+                          int64_t *rows);
+
 /* Are these embeddings comparable? Refuses different dims, and different models unless one is "unknown"
  * (warned of by the caller). NPR_EENV with both values in the text. */
 npr_status npr_set_match(const npr_set *a, const npr_set *b);

@@ -231,7 +231,6 @@ static npr_status write_head(stage *s, const char *identity, npr_record *rec)
 
 static npr_status run(stage *s, npr_record *rec)
 {
-    npr_set *set;
     char *identity = NULL;
     NPR_TRY(open_inputs(s));
     record_plan(s, rec);
@@ -239,11 +238,7 @@ static npr_status run(stage *s, npr_record *rec)
     npr_status st = npr_agree(s->comm, describe(s, &identity), "text");
     if (!st) st = write_head(s, identity, rec);
     free(identity);
-    if (!st) st = npr_set_open_all(s->comm, s->job->out, &set);
-    if (st) return st;
-    npr_record_text(rec, "check.set", set->digest);
-    npr_set_free(set);
-    return NPR_OK;
+    return st ? st : npr_set_record(s->comm, rec, s->job->out, NULL, NULL);
 }
 
 npr_status npr_text_run(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_text_job *job)

@@ -1,5 +1,6 @@
 /* images_plan_mpi.c - all images counted and numbered before one is decoded. Files are dealt to ranks; what
  * each rank learns is gathered on all. See images.h. */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,55 +170,19 @@ static npr_status scan_mine(const npr_comm *comm, const npr_log *log, npr_images
     return npr_agree(comm, st, "images");
 }
 
-/* What this rank has learned of its files, as bytes. */
-static npr_status pack(const npr_comm *comm, const npr_images_plan *plan, char **bytes, size_t *n)
-{
-    size_t cap = 0;
-    for (size_t i = (size_t)comm->rank; i < plan->file.count; i += (size_t)comm->size) {
-        const npr_images_file *f = &plan->facts[i];
-        size_t marks = (size_t)f->marks * sizeof *f->mark;
-        NPR_TRY(npr_grow(bytes, &cap, *n + sizeof *f + marks, 1, "facts of images"));
-        memcpy(*bytes + *n, f, sizeof *f);
-        if (marks) memcpy(*bytes + *n + sizeof *f, f->mark, marks);
-        *n += sizeof *f + marks;
-    }
-    return NPR_OK;
-}
-
-static npr_status unpack(const npr_comm *comm, npr_images_plan *plan, const char *all, const int64_t *offset)
-{
-    for (int rank = 0; rank < comm->size; rank++) {
-        const char *at = all + offset[rank];
-        for (size_t i = (size_t)rank; i < plan->file.count; i += (size_t)comm->size) {
-            npr_images_file f;
-            memcpy(&f, at, sizeof f);
-            size_t marks = (size_t)f.marks * sizeof *f.mark;
-            f.mark = plan->facts[i].mark;
-            if (rank != comm->rank && !(f.mark = npr_alloc(marks, 1, "places of images"))) return npr_last();
-            if (marks) memcpy(f.mark, at + sizeof f, marks);
-            plan->facts[i] = f;
-            at += sizeof f + marks;
-        }
-    }
-    return NPR_OK;
-}
-
 static npr_status share_facts(const npr_comm *comm, npr_images_plan *plan)
 {
-    char *mine = NULL, *all = NULL;
-    size_t n = 0;
-    int64_t *offset = NULL;
-    npr_status st = npr_agree(comm, pack(comm, plan, &mine, &n), "images");
-    if (!st) st = npr_gather_bytes(comm, mine, n, -1, &all, &offset);
-    if (!st) st = npr_agree(comm, unpack(comm, plan, all, offset), "images");
-    if (!st && plan->kind == NPR_IMAGES_LIST) { /* rank 0 has read it */
-        npr_bcast(comm, &plan->labelled, sizeof plan->labelled, 0);
-        st = npr_share_paths(comm, &plan->class);
-    }
-    free(mine);
-    free(all);
-    free(offset);
-    return st;
+    const npr_share_items facts = {.item = plan->facts,
+                                   .count = plan->file.count,
+                                   .bytes = sizeof *plan->facts,
+                                   .list = offsetof(npr_images_file, mark),
+                                   .length = offsetof(npr_images_file, marks),
+                                   .entry = sizeof *plan->facts->mark,
+                                   .what = "images"};
+    NPR_TRY(npr_share_facts(comm, &facts));
+    if (plan->kind != NPR_IMAGES_LIST) return NPR_OK;
+    npr_bcast(comm, &plan->labelled, sizeof plan->labelled, 0); /* rank 0 has read it */
+    return npr_share_paths(comm, &plan->class);
 }
 
 /* ---- all of them together; every rank knows the same and comes to the same result ---- */

@@ -197,20 +197,11 @@ static npr_status record_rejected(const stage *s, npr_record *rec, int64_t rejec
     return NPR_OK;
 }
 
-/* The finished set as it is on disk: the same lines whether this run wrote it or an earlier one. Collective.
- */
 static npr_status record_set(const stage *s, npr_record *rec)
 {
-    npr_set *set;
-    int64_t bytes = 0;
-    NPR_TRY(npr_set_open_all(s->comm, s->job->out, &set));
-    for (int i = 0; i < set->parts; i++) bytes += set->part[i].bytes;
-    npr_record_int(rec, "result.rows", set->rows);
-    npr_record_int(rec, "result.bytes", bytes);
-    npr_status st = record_rejected(s, rec, s->plan.rows - set->rows);
-    npr_record_text(rec, "check.set", set->digest);
-    npr_set_free(set);
-    return st;
+    int64_t rows;
+    NPR_TRY(npr_set_record(s->comm, rec, s->job->out, "rows", &rows));
+    return record_rejected(s, rec, s->plan.rows - rows);
 }
 
 /* ---- the stage ---- */

@@ -1,5 +1,6 @@
 /* ingest_plan_mpi.c - all inputs found, counted and checked against one another before a row is written.
  * Files are dealt to ranks for counting; what each rank learns is gathered on all. See ingest.h. */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,53 +68,16 @@ static npr_status scan_mine(const npr_comm *comm, const npr_log *log, const npr_
     return npr_agree(comm, st, "inputs");
 }
 
-/* What this rank has learned of its files, as bytes: the file's facts, its marks. */
-static npr_status pack(const npr_comm *comm, const npr_ingest_plan *plan, char **bytes, size_t *n)
-{
-    size_t cap = 0;
-    for (size_t i = (size_t)comm->rank; i <= plan->emb.count; i += (size_t)comm->size) {
-        const npr_ingest_file *f = &plan->file[i];
-        size_t marks = (size_t)f->meta.marks * sizeof *f->meta.mark;
-        NPR_TRY(npr_grow(bytes, &cap, *n + sizeof *f + marks, 1, "facts of inputs"));
-        memcpy(*bytes + *n, f, sizeof *f);
-        if (marks) memcpy(*bytes + *n + sizeof *f, f->meta.mark, marks);
-        *n += sizeof *f + marks;
-    }
-    return NPR_OK;
-}
-
-/* All ranks' facts into the plan. */
-static npr_status unpack(const npr_comm *comm, npr_ingest_plan *plan, const char *all, const int64_t *offset)
-{
-    for (int rank = 0; rank < comm->size; rank++) {
-        const char *at = all + offset[rank];
-        for (size_t i = (size_t)rank; i <= plan->emb.count; i += (size_t)comm->size) {
-            npr_ingest_file f;
-            memcpy(&f, at, sizeof f);
-            size_t marks = (size_t)f.meta.marks * sizeof *f.meta.mark;
-            f.meta.mark = plan->file[i].meta.mark;
-            if (rank != comm->rank && !(f.meta.mark = npr_alloc(marks, 1, "places in metadata")))
-                return npr_last();
-            if (marks) memcpy(f.meta.mark, at + sizeof f, marks);
-            plan->file[i] = f;
-            at += sizeof f + marks;
-        }
-    }
-    return NPR_OK;
-}
-
 static npr_status share_facts(const npr_comm *comm, npr_ingest_plan *plan)
 {
-    char *mine = NULL, *all = NULL;
-    size_t n = 0;
-    int64_t *offset = NULL;
-    npr_status st = npr_agree(comm, pack(comm, plan, &mine, &n), "inputs");
-    if (!st) st = npr_gather_bytes(comm, mine, n, -1, &all, &offset);
-    if (!st) st = npr_agree(comm, unpack(comm, plan, all, offset), "inputs");
-    free(mine);
-    free(all);
-    free(offset);
-    return st;
+    const npr_share_items facts = {.item = plan->file,
+                                   .count = plan->emb.count + 1,
+                                   .bytes = sizeof *plan->file,
+                                   .list = offsetof(npr_ingest_file, meta.mark),
+                                   .length = offsetof(npr_ingest_file, meta.marks),
+                                   .entry = sizeof *plan->file->meta.mark,
+                                   .what = "inputs"};
+    return npr_share_facts(comm, &facts);
 }
 
 /* ---- whether they fit together; every rank knows the same and comes to the same result ---- */

@@ -49,6 +49,25 @@ npr_status npr_set_open_all(const npr_comm *comm, const char *path, npr_set **se
     return st;
 }
 
+npr_status npr_set_record(const npr_comm *comm, npr_record *rec, const char *path, const char *rows_key,
+                          int64_t *rows)
+{
+    npr_set *set;
+    int64_t bytes = 0;
+    char key[64];
+    NPR_TRY(npr_set_open_all(comm, path, &set));
+    for (int i = 0; i < set->parts; i++) bytes += set->part[i].bytes;
+    if (rows_key) {
+        snprintf(key, sizeof key, "result.%s", rows_key);
+        npr_record_int(rec, key, set->rows);
+        npr_record_int(rec, "result.bytes", bytes);
+    }
+    npr_record_text(rec, "check.set", set->digest);
+    if (rows) *rows = set->rows;
+    npr_set_free(set);
+    return NPR_OK;
+}
+
 /* ---- beginning ---- */
 
 static npr_set_writer *new_writer(const npr_comm *comm)

@@ -152,16 +152,6 @@ static npr_status write_tables(const npr_comm *comm, const npr_solve *s, const e
     return npr_agree(comm, st, "writing tables");
 }
 
-/* Digest of the manifest: one line that names the whole head. */
-static npr_status record_set(const npr_comm *comm, const npr_solve *s)
-{
-    npr_set *set = NULL;
-    NPR_TRY(npr_set_open_all(comm, s->job->out, &set));
-    npr_record_text(s->rec, "check.set", set->digest);
-    npr_set_free(set);
-    return NPR_OK;
-}
-
 static npr_status solve(const npr_comm *comm, npr_solve *s)
 {
     NPR_TRY(npr_solve_inputs_read(comm, s));
@@ -188,7 +178,7 @@ static npr_status solve(const npr_comm *comm, npr_solve *s)
     if (!st) st = compute(comm, s, &tables);
     if (!st && !complete) st = npr_solve_write(comm, s, &plan, writer);
     if (!st) st = write_tables(comm, s, &tables);
-    if (!st) st = record_set(comm, s);
+    if (!st) st = npr_set_record(comm, s->rec, s->job->out, NULL, NULL);
     npr_set_end(writer);
     free(tables.sweep);
     free(tables.fewshot);
