@@ -9,7 +9,9 @@
 # time grows with the rows: queries/s at 2.3e9 rows = measured x rows / 2.3e9, on as many cores as were measured on.
 set -euo pipefail
 cd "$(dirname "$0")"
-command -v gnuplot >/dev/null || { echo "plot-recall.sh: gnuplot is missing (bash slurm/env/debian.sh --plots)" >&2 && exit 78; }
+# shellcheck source=results/draw.sh
+source ./draw.sh
+need_gnuplot
 mapfile -t records < <(grep -lx 'option.mode=faiss' recall-*.txt 2>/dev/null || true)
 ((${#records[@]})) || { echo "plot-recall.sh: no record recall-*.txt of npr-search --mode=faiss is in $PWD" >&2 && exit 66; }
 
@@ -35,11 +37,7 @@ fact() {
 [ "$(for r in "${records[@]}"; do echo "$(fact "$r" result.index_rows) $(fact "$r" result.index) $(fact "$r" option.k)"; done | sort -u | wc -l)" = 1 ] ||
     { echo "plot-recall.sh: the records differ in rows, index or k: one picture cannot show them" >&2 && exit 65; }
 title="$(fact "${records[0]}" result.index_rows) made-up rows, $(fact "${records[0]}" result.index), k = $(fact "${records[0]}" option.k)"
-for terminal in "svg size 720,440 dynamic background '#ffffff'" "pngcairo size 1080,660"; do
-    name=${terminal%% *}
-    gnuplot <<END
-set terminal $terminal font 'sans,${FONT_SIZE:-$([ "$name" = svg ] && echo 12 || echo 15)}'
-set output 'recall.$([ "$name" = svg ] && echo svg || echo png)'
+draw recall 720 440 "${FONT_SIZE:-12}" "${FONT_SIZE:-15}" <<END
 set datafile separator ','
 set title "$title" noenhanced
 set xlabel 'recall\@k'
@@ -52,5 +50,4 @@ set grid
 plot 'recall.csv' skip 1 using 10:12 with points ps 1.4 pt 5 lc rgb '#2b6c99' title 'measured', \
      '' skip 1 using 10:12:(sprintf('%d/%d', \$6, \$7)) with labels rotate by 45 left offset 0.3,0.4 tc rgb '#2b6c99' title 'probes/refine'
 END
-done
 echo "results: recall.csv, recall.svg, recall.png from ${#records[@]} records"

@@ -7,7 +7,9 @@
 #   bash results/plot-scaling.sh
 set -euo pipefail
 cd "$(dirname "$0")"
-command -v gnuplot >/dev/null || { echo "plot-scaling.sh: gnuplot is missing (bash slurm/env/debian.sh --plots)" >&2 && exit 78; }
+# shellcheck source=results/draw.sh
+source ./draw.sh
+need_gnuplot
 mapfile -t records < <(grep -lx 'option.what=scaling' scaling-*.txt 2>/dev/null || true)
 ((${#records[@]})) || { echo "plot-scaling.sh: no record scaling-*.txt of npr-bench --what=scaling is in $PWD" >&2 && exit 66; }
 node=scaling-node.txt
@@ -36,11 +38,7 @@ awk -F= '$1 ~ /^scaling\.(strong|weak)\.[0-9]+\./ {
 }' "${records[@]}" >scaling.csv
 limit() { sed -n "s/^calibration\.$1=//p" "$node"; }
 most=$(cut -d, -f2 scaling.csv | sort -n | tail -1)
-for terminal in "svg size 900,640 dynamic background '#ffffff'" "pngcairo size 1350,960"; do
-    name=${terminal%% *}
-    gnuplot <<END
-set terminal $terminal font 'sans,$([ "$name" = svg ] && echo 11 || echo 14)'
-set output 'scaling.$([ "$name" = svg ] && echo svg || echo png)'
+draw scaling 900 640 11 14 <<END
 set datafile separator ','
 set multiplot layout 2,2 title "Exact search, npr-bench --what=scaling: $(sed -n 's/^run.cpu=//p' "${records[0]}")" noenhanced
 rows(kind) = "< grep '^".kind.",' scaling.csv"
@@ -80,5 +78,4 @@ plot low(x * $(limit memory_read) / 1e9, $(limit sgemm) / 1e9) with lines lw 2 t
     rows('weak') using (column(11)/column(10)):(column(11)/column(5)/column(2)/1e9) with points pt 5 lc rgb '#b04a3a' title 'weak'
 unset multiplot
 END
-done
 echo "results: scaling.csv, scaling.svg, scaling.png from ${#records[@]} records"

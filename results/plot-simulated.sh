@@ -3,12 +3,10 @@
 # the whole search. Needs gnuplot: bash slurm/env/debian.sh --plots
 set -euo pipefail
 cd "$(dirname "$0")"
-command -v gnuplot >/dev/null || { echo "plot-simulated.sh: gnuplot is missing (bash slurm/env/debian.sh --plots)" >&2 && exit 78; }
-for terminal in "svg size 1000,440 dynamic background '#ffffff'" "pngcairo size 1500,660"; do
-    name=${terminal%% *}
-    gnuplot <<END
-set terminal $terminal font 'sans,$([ "$name" = svg ] && echo 11 || echo 14)'
-set output 'simulated.$([ "$name" = svg ] && echo svg || echo png)'
+# shellcheck source=results/draw.sh
+source ./draw.sh
+need_gnuplot
+draw simulated 1000 440 11 14 <<END
 set datafile separator ','
 set multiplot layout 1,2
 set xlabel 'nodes'
@@ -43,4 +41,3 @@ plot rows('weak', 'fattree', '100', 'npr') using 4:(100 * column(11) / column(10
     rows('strong', 'dragonfly', '400', 'npr') using 4:(100 * column(11) / column(10)) with linespoints lc 4 pt 8 title 'strong, dragonfly, 400 Gb/s', \
     rows('strong', 'fattree', '100', 'npr') using 4:(100 * 2194.0 / column(4) / ceil(2194.0 / column(4))) with lines lc 0 dt 2 title 'strong: whole parts of 2^{20} rows allow'
 END
-done

@@ -6,7 +6,9 @@
 #   bash results/plot.sh                                       results/search.csv, search.svg, search.png
 set -euo pipefail
 cd "$(dirname "$0")"
-command -v gnuplot >/dev/null || { echo "plot.sh: gnuplot is missing (bash slurm/env/debian.sh --plots)" >&2 && exit 78; }
+# shellcheck source=results/draw.sh
+source ./draw.sh
+need_gnuplot
 
 # medians KEY...: one line per number of queries, the median of each bench.nqN.KEY over all records of npr-bench
 medians() {
@@ -57,11 +59,7 @@ cpu=$(fact run.cpu)
 title="$rows x $dim binary16 rows, k = $k, $threads thread(s), $cpu"
 medians ours_ms_per_query faiss_ms_per_query ratio share_of_bandwidth share_of_sgemm differences >search.csv
 
-for terminal in "svg size 720,440 dynamic background '#ffffff'" "pngcairo size 1080,660"; do
-    name=${terminal%% *}
-    gnuplot <<END
-set terminal $terminal font 'sans,${FONT_SIZE:-$([ "$name" = svg ] && echo 12 || echo 15)}'
-set output 'search.$([ "$name" = svg ] && echo svg || echo png)'
+draw search 720 440 "${FONT_SIZE:-12}" "${FONT_SIZE:-15}" <<END
 set datafile separator ','
 set title "Exact search: $title" noenhanced
 set xlabel 'queries per batch'
@@ -74,5 +72,4 @@ plot 'search.csv' skip 1 using 1:4 with linespoints lw 2 pt 7 lc rgb '#b04a3a' t
      '' skip 1 using 1:3 with linespoints lw 2 pt 5 lc rgb '#2b6c99' title 'npr', \
      '' skip 1 using 1:3:(sprintf('%.1fx', \$5)) with labels offset 0,-1 tc rgb '#2b6c99' notitle
 END
-done
 echo "results: search.csv, search.svg, search.png from ${#records[@]} records"

@@ -18,7 +18,7 @@ for n in 1 2 3; do
 done
 [ "$(grep '^scaling.strong.*check.pool=' results/scaling-strong.txt | cut -d= -f2 | sort -u | wc -l)" = 1 ] || fail "another pool"
 if command -v gnuplot >/dev/null; then
-    cp "${NPR_SOURCE:?}/results/plot-scaling.sh" results/
+    cp "${NPR_SOURCE:?}"/results/{plot-scaling,draw}.sh results/
     code=0
     bash results/plot-scaling.sh >said 2>&1 || code=$?
     [[ $code == 66 ]] && grep -q "scaling-node.txt is no record" said || fail "without a calibration: $code $(cat said)"

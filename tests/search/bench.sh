@@ -18,7 +18,7 @@ expect 64 "needs --captions=FILE and --names=FILE" 2 npr-bench --what=captions -
 # the tables and pictures of results/ come from such records
 if command -v gnuplot >/dev/null; then
     mkdir results
-    cp "${NPR_SOURCE:?}/results/plot.sh" results/
+    cp "${NPR_SOURCE:?}"/results/{plot,draw}.sh results/
     code=0
     bash results/plot.sh >said 2>&1 || code=$?
     [[ $code == 66 ]] && grep -q "no record" said || fail "plot.sh without records: $code $(cat said)"
