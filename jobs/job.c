@@ -124,8 +124,24 @@ static void record_memory(const npr_job *job)
     npr_record_int(job->rec, "run.peak_bytes_per_rank", bytes);
 }
 
+/* A rank without memory for a line of its record: results may stand in none, so it is said once. */
+static void warn_of_lost(const npr_job *job)
+{
+    struct {
+        double lines;
+        int rank;
+    } mine = {(double)npr_record_lost(job->rec), job->comm.rank}, most;
+    MPI_Allreduce(&mine, &most, 1, MPI_DOUBLE_INT, MPI_MAXLOC, job->comm.mpi);
+    if (most.lines > 0)
+        npr_warn(&job->log,
+                 "rank %d had no memory for lines of its record (%.0f of them): the work is done, but not "
+                 "all of it is recorded",
+                 most.rank, most.lines);
+}
+
 static npr_status write_record(const npr_job *job, const char *path)
 {
+    warn_of_lost(job);
     npr_status st = NPR_OK;
     if (job->comm.rank == 0 && !path) st = npr_record_print(job->rec, stdout);
     if (job->comm.rank == 0 && path) {

@@ -19,8 +19,8 @@ typedef struct npr_record npr_record;
 npr_record *npr_record_make(void); /* NULL: no memory */
 void npr_record_free(npr_record *r);
 
-/* Add a line. Line breaks and control bytes in text are escaped. A record without memory drops lines and says
- * so at the end. */
+/* Add a line. Line breaks and control bytes in text are escaped. A record without memory drops lines;
+ * npr_record_lost() says how many. */
 void npr_record_text(npr_record *r, const char *key, const char *text);
 void npr_record_int(npr_record *r, const char *key, int64_t v);
 void npr_record_real(npr_record *r, const char *key, double v); /* %.17g for check.*, else %.9g */
@@ -34,6 +34,9 @@ void npr_record_work(const npr_comm *comm, npr_record *r, const char *phase, dou
 
 /* Value of a key, NULL if absent. */
 const char *npr_record_get(const npr_record *r, const char *key);
+
+/* Lines that were dropped without memory. */
+int64_t npr_record_lost(const npr_record *r);
 
 /* Print all lines. */
 npr_status npr_record_print(const npr_record *r, FILE *to);

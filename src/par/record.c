@@ -14,7 +14,7 @@ typedef struct line {
 struct npr_record {
     line *line;
     size_t count, cap;
-    int lost; /* lines dropped without memory */
+    int64_t lost; /* lines dropped without memory */
 };
 
 npr_record *npr_record_make(void)
@@ -51,7 +51,7 @@ static char *escaped(const char *s)
 
 void npr_record_text(npr_record *r, const char *key, const char *text)
 {
-    line l = {npr_strdup(key), escaped(text)};
+    line l = {npr_strdup(key), npr_fault("record.line") ? NULL : escaped(text)};
     if (!l.key || !l.value || npr_grow(&r->line, &r->cap, r->count + 1, sizeof *r->line, "the record")) {
         free(l.key);
         free(l.value);
@@ -115,10 +115,15 @@ const char *npr_record_get(const npr_record *r, const char *key)
     return NULL;
 }
 
+int64_t npr_record_lost(const npr_record *r)
+{
+    return r->lost;
+}
+
 npr_status npr_record_print(const npr_record *r, FILE *to)
 {
     for (size_t i = 0; i < r->count; i++) fprintf(to, "%s=%s\n", r->line[i].key, r->line[i].value);
-    if (r->lost) fprintf(to, "run.lines_lost=%d\n", r->lost);
+    if (r->lost) fprintf(to, "run.lines_lost=%lld\n", (long long)r->lost);
     if (fflush(to) || ferror(to)) return npr_fail(NPR_EIO, "cannot write the record: %s", strerror(errno));
     return NPR_OK;
 }

@@ -52,4 +52,8 @@ grep -qx 'option.seed=7' first.txt || fail "the record lacks its options: $(cat 
 must 1 npr-minilaion --opts=first.txt --out=again
 same world again "a run with the options of an earlier record"
 same <(facts first.txt) <(facts out) "its record"
+
+# a rank without memory for a line of its record: the work is done, and one sentence says what is missing
+NPR_FAULT=record.line@1:3=fail must 3 npr-plan --rows=1000
+once "warning: rank 1 had no memory for lines of its record (1 of them)" || fail "a record without memory: $(cat err)"
 done_with programs

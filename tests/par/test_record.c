@@ -3,10 +3,25 @@
 
 #include "npr/record.h"
 
+/* A line for which there is no memory is left out, and counted. Comes first: a fault is read once. */
+static void check_lost(void)
+{
+    setenv("NPR_FAULT", "record.line@0:2", 1);
+    npr_record *r = npr_record_make();
+    npr_record_int(r, "result.one", 1);
+    npr_record_int(r, "result.two", 2);
+    npr_record_int(r, "result.three", 3);
+    CHECK_INT(npr_record_lost(r), 1);
+    CHECK(npr_record_get(r, "result.two") == NULL);
+    CHECK_TEXT(npr_record_get(r, "result.three"), "3");
+    npr_record_free(r);
+}
+
 int main(void)
 {
     MPI_Init(NULL, NULL);
     npr_comm c = npr_comm_make(MPI_COMM_WORLD);
+    check_lost();
     npr_record *r = npr_record_make();
     npr_record_text(r, "option.in", "a\nb=\\c");
     npr_record_int(r, "result.rows", 1234567890123);
