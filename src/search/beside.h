@@ -27,7 +27,7 @@ int npr_beside_worth(const npr_comm *comm, npr_beside *b);
  * must come here, or none. */
 void npr_beside_start(npr_beside *b, npr_topk **lists);
 
-/* The scanning thread's other calls of MPI. Local. */
+/* The scanning thread's other calls of MPI; how long it has to wait for its turn counts as exposed. Local. */
 void npr_beside_enter(npr_beside *b);
 void npr_beside_leave(npr_beside *b);
 

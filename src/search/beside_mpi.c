@@ -81,26 +81,22 @@ int npr_beside_worth(const npr_comm *comm, npr_beside *b)
 
 /* ---- the thread ---------------------------------------------------------------------------------------- */
 
-static void let_others_in(void *self, int there)
+/* Sorting and merging are outside of the lock: the scanning thread waits for a call of MPI at most. */
+static void take_turns(void *self, npr_merge_step step)
 {
     npr_beside *b = self;
-    if (there) {
-        atomic_fetch_add(&b->moved, 1);
-        return;
-    }
-    pthread_mutex_unlock(&b->mpi);
-    usleep(PAUSE_US);
-    pthread_mutex_lock(&b->mpi);
+    if (step == NPR_MERGE_LEAVE) atomic_fetch_add(&b->moved, 1);
+    if (step != NPR_MERGE_ENTER) pthread_mutex_unlock(&b->mpi);
+    if (step == NPR_MERGE_WAIT) usleep(PAUSE_US);
+    if (step != NPR_MERGE_LEAVE) pthread_mutex_lock(&b->mpi);
 }
 
 static void *merge(void *self)
 {
     npr_beside *b = self;
     double start = npr_now();
-    npr_merge_idle idle = {let_others_in, b};
-    pthread_mutex_lock(&b->mpi);
+    npr_merge_idle idle = {take_turns, b};
     int failed = npr_topk_allmerge_beside(b->comm, b->batch, &idle, &b->st);
-    pthread_mutex_unlock(&b->mpi);
     if (!failed) b->st = npr_topk_join(b->whole, b->batch);
     if (b->st) b->text = strdup(npr_status_text());
     b->took = npr_now() - start;
@@ -138,7 +134,9 @@ void npr_beside_start(npr_beside *b, npr_topk **lists)
 
 void npr_beside_enter(npr_beside *b)
 {
+    double start = npr_now();
     pthread_mutex_lock(&b->mpi);
+    b->times.exposed += npr_now() - start;
 }
 
 void npr_beside_leave(npr_beside *b)

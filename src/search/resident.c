@@ -43,6 +43,11 @@ void npr_resident_free(npr_resident *r)
     free(r);
 }
 
+void npr_resident_drop(npr_resident *r, int part)
+{
+    drop(r, &r->part[part]);
+}
+
 int64_t npr_resident_served(const npr_resident *r)
 {
     return r->served;

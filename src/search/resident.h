@@ -27,6 +27,9 @@ npr_resident_part *npr_resident_find(npr_resident *r, int part, uint32_t columns
 npr_status npr_resident_begin(npr_resident *r, int part, uint32_t columns, int dim, int64_t tile_rows,
                               int64_t rows, npr_resident_part **out);
 
+/* Forget a part, if it is there: its memory is free for others. */
+void npr_resident_drop(npr_resident *r, int part);
+
 int64_t npr_resident_served(const npr_resident *r); /* how often a part was taken from memory */
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "io/journal.h"
 #include "search/beside.h"
+#include "search/resident.h"
 #include "search/search_stage.h"
 
 enum {
@@ -47,33 +48,6 @@ typedef struct scan {
     double waited;       /* seconds, for the other ranks at the end of rounds */
     int filling;         /* reading journals: 0 = which records are there, 1 = take them in */
 } scan;
-
-npr_status npr_search_tally_make(int lists, npr_tally *t)
-{
-    *t = (npr_tally){.lists = lists};
-    t->count = npr_alloc((size_t)lists * NPR_TALLY_FIELDS, sizeof *t->count, "tallies");
-    return t->count ? NPR_OK : npr_last();
-}
-
-void npr_search_tally_free(npr_tally *t)
-{
-    free(t->count);
-    *t = (npr_tally){0};
-}
-
-static void tally_clear(npr_tally *t)
-{
-    memset(t->count, 0, (size_t)t->lists * NPR_TALLY_FIELDS * sizeof *t->count);
-    t->non_finite = t->rows = t->bytes = 0;
-}
-
-static void tally_add(npr_tally *to, const npr_tally *from)
-{
-    for (size_t i = 0; i < (size_t)to->lists * NPR_TALLY_FIELDS; i++) to->count[i] += from->count[i];
-    to->non_finite += from->non_finite;
-    to->rows += from->rows;
-    to->bytes += from->bytes;
-}
 
 /* ---- the journal ------------------------------------------------------------------------------------- */
 
@@ -129,7 +103,7 @@ static npr_status take_in(scan *s, const record_head *head, const char *body)
     s->of_part.non_finite = head->non_finite;
     s->of_part.rows = head->rows;
     s->of_part.bytes = head->bytes;
-    tally_add(s->tally, &s->of_part);
+    npr_search_tally_add(s->tally, &s->of_part);
     const char *per_list = body + counts, *hit = per_list + (size_t)lists * sizeof(int64_t);
     const char *end = hit + (size_t)head->hits * sizeof(npr_hit);
     for (int q = 0; q < lists; q++) {
@@ -228,12 +202,21 @@ static npr_status resume(scan *s)
 
 static npr_status scan_part(scan *s, int part)
 {
-    tally_clear(&s->of_part);
+    npr_search_tally_clear(&s->of_part);
     NPR_TRY(s->scanner->part(s->scanner, s->index, part, s->lists, &s->of_part));
     NPR_TRY(journal_part(s, part));
     s->bytes += s->of_part.bytes, s->rows += s->of_part.rows;
-    tally_add(s->tally, &s->of_part);
+    npr_search_tally_add(s->tally, &s->of_part);
     return NPR_OK;
+}
+
+/* Parts that stay in memory and that this pass has not dealt to this rank: after a resumed pass, whose parts
+ * were dealt anew, nobody would ask for them again. Local. */
+static void forget_others(const scan *s, npr_resident *resident)
+{
+    int64_t turn = 0;
+    for (int p = 0; resident && p < s->index->parts; p++)
+        if (s->owner[p] || !npr_owns(s->comm, turn++)) npr_resident_drop(resident, p);
 }
 
 /* The next `most` parts of every rank; *part and *turn are the same on all. Local. */
@@ -347,9 +330,10 @@ static npr_status prepare(scan *s, int k)
     return npr_search_tally_make(lists, &s->of_part);
 }
 
-static npr_status scan_all(scan *s, const npr_log *log)
+static npr_status scan_all(scan *s, const npr_log *log, npr_resident *resident)
 {
     NPR_TRY(resume(s));
+    forget_others(s, resident);
     char *path = npr_path("%s/scan-%d-%d.log", npr_set_scratch(s->w), npr_set_run(s->w), s->comm->rank);
     npr_status st = path ? npr_journal_open(path, &s->journal) : npr_last();
     free(path);
@@ -372,7 +356,7 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     npr_status st = prepare(&s, job->k);
     if (!st) st = make_scanner(job, in, pass, &view, &names, &s.scanner);
     st = npr_agree(comm, st, "scan");
-    if (!st) st = scan_all(&s, log);
+    if (!st) st = scan_all(&s, log, in->resident);
     if (s.beside) took = npr_beside_took(s.beside);
     times->scan += npr_now() - start - took.exposed;
     times->bytes += s.bytes;

@@ -72,6 +72,8 @@ npr_queries npr_search_queries_view(const npr_queries *q, int q0, int q1);
 
 npr_status npr_search_tally_make(int lists, npr_tally *t);
 void npr_search_tally_free(npr_tally *t);
+void npr_search_tally_clear(npr_tally *t);
+void npr_search_tally_add(npr_tally *to, const npr_tally *from);
 
 /* ---- the plan of the pool ------------------------------------------------------------------------------ */
 

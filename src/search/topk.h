@@ -37,10 +37,12 @@ void npr_topk_raise(npr_topk *t, int q, const npr_hit *least);
 /* Take sorted lists into sorted lists: the k best of both. */
 npr_status npr_topk_join(npr_topk *into, const npr_topk *from);
 
-/* What a merge does while its messages are under way: call(self, 0) until they are there, then call(self, 1).
- */
+/* Where a merge in a thread of its own is: it calls MPI only between NPR_MERGE_ENTER and NPR_MERGE_LEAVE; in
+ * between NPR_MERGE_WAIT is told as often as its messages are not there yet. Outside it sorts, packs and
+ * merges. */
+typedef enum npr_merge_step { NPR_MERGE_ENTER, NPR_MERGE_WAIT, NPR_MERGE_LEAVE } npr_merge_step;
 typedef struct npr_merge_idle {
-    void (*call)(void *self, int there);
+    void (*call)(void *self, npr_merge_step step);
     void *self;
 } npr_merge_idle;
 

@@ -87,12 +87,33 @@ static void unpack(const allmerge *m, int q0, int q1, int replace)
 
 /* ---- communication ------------------------------------------------------------------------------------- */
 
+/* Into MPI: a mark of the thread that waits there, or the turn of one beside it. */
+static void enter(const allmerge *m)
+{
+    if (m->idle)
+        m->idle->call(m->idle->self, NPR_MERGE_ENTER);
+    else
+        npr_mark("merge", 1);
+}
+
+static void leave(const allmerge *m)
+{
+    if (m->idle)
+        m->idle->call(m->idle->self, NPR_MERGE_LEAVE);
+    else
+        npr_mark("merge", 0);
+}
+
 static void wait_for(const allmerge *m, MPI_Request *request, int n)
 {
+    if (!m->idle) {
+        MPI_Waitall(n, request, MPI_STATUSES_IGNORE);
+        return;
+    }
     for (int there = 0;;) {
         MPI_Testall(n, request, &there, MPI_STATUSES_IGNORE);
-        m->idle->call(m->idle->self, there);
         if (there) return;
+        m->idle->call(m->idle->self, NPR_MERGE_WAIT);
     }
 }
 
@@ -100,28 +121,25 @@ static void wait_for(const allmerge *m, MPI_Request *request, int n)
 static void exchange(const allmerge *m, int to, size_t bytes, int from, int tag)
 {
     MPI_Request request[2];
-    if (!m->idle) npr_mark("merge", 1);
+    enter(m);
     MPI_Irecv(m->in, npr_mpi_count(m->room), MPI_BYTE, from, tag, m->comm->mpi, &request[0]);
     MPI_Isend(m->out, npr_mpi_count(bytes), MPI_BYTE, to, tag, m->comm->mpi, &request[1]);
-    if (m->idle)
-        wait_for(m, request, 2);
-    else
-        MPI_Waitall(2, request, MPI_STATUSES_IGNORE);
-    if (!m->idle) npr_mark("merge", 0);
+    wait_for(m, request, 2);
+    leave(m);
 }
 
 /* In place, on all ranks. */
 static void reduce(const allmerge *m, void *v, int n, MPI_Datatype type, MPI_Op op)
 {
     MPI_Request request;
-    if (!m->idle) npr_mark("merge", 1);
+    enter(m);
     if (m->idle) {
         MPI_Iallreduce(MPI_IN_PLACE, v, n, type, op, m->comm->mpi, &request);
         wait_for(m, &request, 1);
     } else {
         MPI_Allreduce(MPI_IN_PLACE, v, n, type, op, m->comm->mpi);
     }
-    if (!m->idle) npr_mark("merge", 0);
+    leave(m);
 }
 
 /* Has any rank failed? */

@@ -34,6 +34,14 @@ awk -F= '$1 == "plan.memory_gib.resident_most" && $2 > 9000 * 128 / 2^30 && $2 <
 NPR_FAULT=search.part@0:3=fail ranks 2 "${search[@]}" --resident=1 --out=again && fail "the fault did not end the run"
 must 1 "${search[@]}" --resident=1 --out=again
 same plain again "--resident after a failure"
+rm -r again
+
+# A resumed pass deals out what is left, the next ones everything: parts that are another rank's then must not take the room of a
+# rank's own. Two ranks with room for 2 parts each; of the first batch part 0 is done: left are 1..5, so rank 0 reads 1 and 3, and owns 0, 2, 4 later.
+NPR_FAULT=search.part@0:2=fail ranks 1 "${search[@]}" --out=again && fail "the fault did not end the run"
+must 2 "${search[@]}" --resident=0.0005 --out=again
+same plain again "--resident after a failure, parts dealt anew"
+[ "$(fact run.parts_from_memory)" = 12 ] || fail "after a resumed pass $(fact run.parts_from_memory) parts from memory, not 12: 2 of each rank in the last 3 of 5 batches"
 must 1 "${search[@]}" --min-similarity=0.1 --out=limited
 must 2 "${search[@]}" --min-similarity=0.1 --resident=1 --out=limited-again
 same limited limited-again "--resident with limits"

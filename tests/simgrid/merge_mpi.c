@@ -198,11 +198,11 @@ typedef struct scan {
     double left, exposed; /* of this round; time in which a merge was waited for */
 } scan;
 
-static void scan_some(void *self, int there)
+static void scan_some(void *self, npr_merge_step where)
 {
     scan *s = self;
     double step = 1e-4;
-    if (there) return;
+    if (where != NPR_MERGE_WAIT) return;
     if (s->left <= 0) s->exposed += step;
     if (s->left > 0 && s->left < step) step = s->left;
     s->left -= step;
