@@ -1,12 +1,13 @@
 # lib_simgrid.sh - build and run the collectives of npr on a described platform. Source it; needs libsimgrid-dev.
 # shellcheck shell=bash
 
-# simgrid_build SOURCE FOLDER: FOLDER/merge, from the project's own sources
+# simgrid_build SOURCE FOLDER: FOLDER/merge and FOLDER/counter, from the project's own sources
 simgrid_build() {
-    local source=$1 folder=$2
-    smpicc -O2 -DMPI_Iallreduce=npr_smpi_iallreduce -std=gnu11 -D_GNU_SOURCE -DNDEBUG -I"$source/include" -I"$source/src" -o "$folder/merge" "$source/tests/simgrid/merge_mpi.c" \
-        "$source"/src/par/{comm,log,watchdog,beat,verdict}.c "$source"/src/search/{topk,topk_mpi}.c \
-        "$source"/src/base/{mem,status,rng}.c -lm
+    local source=$1 folder=$2 flags base
+    flags=(-O2 -std=gnu11 -D_GNU_SOURCE -DNDEBUG -I"$source/include" -I"$source/src")
+    base=("$source"/src/par/{comm,log,watchdog,beat,verdict}.c "$source"/src/base/{mem,status,rng}.c -lm)
+    smpicc "${flags[@]}" -DMPI_Iallreduce=npr_smpi_iallreduce -o "$folder/merge" "$source/tests/simgrid/merge_mpi.c" "$source"/src/search/{topk,topk_mpi}.c "${base[@]}"
+    smpicc "${flags[@]}" -DMPI_Test=npr_smpi_test -o "$folder/counter" "$source/tests/simgrid/counter_mpi.c" "$source/src/par/counter.c" "${base[@]}"
 }
 
 # simgrid_platform NETWORK GBIT NODES: a description on standard output. 1 us per link is 3 to 5 us between far nodes.
@@ -22,12 +23,14 @@ simgrid_platform() {
     esac
 }
 
-# simgrid_run FOLDER RANKS ARGS...: the line that merge prints. Open MPI's choice of algorithms. Messages take what latency and bandwidth
-# say: SMPI's own factors by size, measured on Gigabit Ethernet, are switched off.
+# simgrid_run FOLDER RANKS PROGRAM ARGS...: the line that merge or counter prints. Open MPI's choice of algorithms. Messages take what latency and bandwidth
+# say: SMPI's own factors by size, measured on Gigabit Ethernet, are switched off. SMPI broadcasts the number of each new communicator, and for Open MPI's
+# way of doing that on 256 ranks and more it first sends 2 ranks^2 messages: counter, which broadcasts nothing itself, takes a plain tree.
 simgrid_run() {
-    local folder=$1 ranks=$2
-    shift 2
+    local folder=$1 ranks=$2 program=$3 more=()
+    shift 3
+    [ "$program" != counter ] || more=(--cfg=smpi/bcast:binomial_tree)
     seq 0 $((ranks - 1)) | sed 's/^/n/' >"$folder/hosts"
     smpirun -np "$ranks" -hostfile "$folder/hosts" -platform "$folder/platform.xml" --cfg=smpi/simulate-computation:no \
-        --cfg=smpi/test:0 --cfg=smpi/bw-factor:0:1 --cfg=smpi/lat-factor:0:1 --cfg=smpi/coll-selector:ompi --cfg=smpi/host-speed:100Gf --log=root.thres:critical "$folder/merge" "$@"
+        --cfg=smpi/test:0 --cfg=smpi/bw-factor:0:1 --cfg=smpi/lat-factor:0:1 --cfg=smpi/coll-selector:ompi --cfg=smpi/host-speed:100Gf "${more[@]}" --log=root.thres:critical "$folder/$program" "$@"
 }

@@ -2,10 +2,12 @@
  * src/par and src/search/topk*.c, compiled with smpicc by tests/simgrid/lib_simgrid.sh, not copies of them.
  * Every answer is checked on every rank.
  *
- *   merge merge QUERIES K WAY MERGE-NS           one merge; WAY: npr | reduce | allreduce (the last two: an
- * MPI operation) merge search QUERIES K PARTS PART-SECONDS MERGE-NS   a whole search: the queries, scans in
- * rounds of parts with merges beside them, as scan_mpi.c and beside_mpi.c do it merge solve sums of 1,000
- * classes x 512; an agreement; the counter of work
+ * "merge merge QUERIES K WAY MERGE-NS": one merge. WAY is npr, or an operation of MPI's: reduce or allreduce.
+ *
+ * "merge search QUERIES K PARTS PART-SECONDS MERGE-NS": a whole search: the queries, scans in rounds of parts
+ * with merges beside them, as scan_mpi.c and beside_mpi.c do it.
+ *
+ * "merge solve": sums of 1,000 classes x 512; an agreement. The counter of work has counter_mpi.c.
  *
  * Computing takes no time in the simulation but for what is injected: scans, and MERGE-NS nanoseconds per hit
  * that is looked at. SMPI has no threads: instead of scanning in one and merging in another, a rank scans 100
