@@ -21,8 +21,11 @@ typedef struct npr_means {
     double *sum;     /* [classes][dim] */
     int64_t *count;  /* [classes] rows */
     int64_t *weight; /* [classes] rows, each as often as its count says */
-    int32_t *part;   /* [classes][stride] sums of the last few rows, in units of 2^-24; all 0 between calls */
-    uint8_t *held;   /* [classes] rows in part */
+    /* of a sum in the making; all 0 between calls */
+    int32_t *part;    /* [classes][stride] sums of the last few rows, in units of 2^-24 */
+    int16_t *high;    /* [classes][stride] what was carried from part, in units of 1 */
+    uint8_t *held;    /* [classes] rows in part */
+    uint8_t *carried; /* [classes] times part was carried */
     int stride;
 } npr_means;
 

@@ -152,30 +152,63 @@ static npr_status sum_avx512(npr_means *m, const uint16_t *emb, const int32_t *l
  * them, the first half and the second, are read side by side, a cache line of each in turn, and added to the
  * class they belong to. What is read and written beside each row must then be small. It is the class's sum of
  * at most HELD rows in 32-bit integers of 2^-24: a value is at most 2^24 of them, so 127 values stay below
- * 2^31. A binary16 is made one by four instructions without rounding: to a float (11 bits), times 2^24 by
- * adding to its exponent (zero becomes 2^-103, which converts to 0), to an integer. Full sums, and all at the
- * end, are added to the doubles, exactly as well. */
+ * 2^31. A binary16 is made one by four instructions without rounding: to a float (11 bits), times 2^24, to an
+ * integer. When HELD rows are in, what is above 2^24 is carried to 16-bit integers, 1 KiB of 512 columns
+ * where the doubles have 4 that no cache holds any more; what is left is worth a row. 255 carries of at most
+ * 127 stay below 2^15. Then, and at the end, both are added to the doubles, exactly as well. */
 
-enum { LINE = 32, HELD = 127, FETCH = 1024 }; /* values of a cache line; rows; bytes a stream is read ahead */
+enum {
+    LINE = 32,  /* values of a cache line */
+    HELD = 127, /* rows */
+    CARRIES = 255,
+    FETCH = 1024 /* bytes a stream is read ahead */
+};
 
 __attribute__((target("avx2"))) static void release(npr_means *m, int c)
 {
     int32_t *part = m->part + (size_t)c * (size_t)m->stride;
+    int16_t *high = m->high + (size_t)c * (size_t)m->stride;
     double *sum = sum_of(m, c);
     int end = m->dim / LINE * LINE;
     for (int j = 0; j < end; j += 4) {
-        __m256d v = _mm256_cvtepi32_pd(_mm_load_si128((const __m128i *)(const void *)(part + j)));
-        v = _mm256_mul_pd(v, _mm256_set1_pd(0x1p-24));
+        __m128i *p = (__m128i *)(void *)(part + j), *h = (__m128i *)(void *)(high + j);
+        __m256d low = _mm256_mul_pd(_mm256_cvtepi32_pd(_mm_load_si128(p)), _mm256_set1_pd(0x1p-24));
+        __m256d v = _mm256_add_pd(low, _mm256_cvtepi32_pd(_mm_cvtepi16_epi32(_mm_loadl_epi64(h))));
         _mm256_storeu_pd(sum + j, _mm256_add_pd(_mm256_loadu_pd(sum + j), v));
-        _mm_store_si128((__m128i *)(void *)(part + j), _mm_setzero_si128());
+        _mm_store_si128(p, _mm_setzero_si128());
+        _mm_storel_epi64(h, _mm_setzero_si128());
     }
-    m->held[c] = 0;
+    m->held[c] = m->carried[c] = 0;
+}
+
+__attribute__((target("avx2"))) static void carry(npr_means *m, int c)
+{
+    int32_t *part = m->part + (size_t)c * (size_t)m->stride;
+    int16_t *high = m->high + (size_t)c * (size_t)m->stride;
+    const __m256i below = _mm256_set1_epi32((1 << 24) - 1);
+    int end = m->dim / LINE * LINE;
+    for (int j = 0; j < end; j += 16) {
+        __m256i *p = (__m256i *)(void *)(part + j), *h = (__m256i *)(void *)(high + j);
+        __m256i a = _mm256_load_si256(p), b = _mm256_load_si256(p + 1);
+        __m256i up = _mm256_packs_epi32(_mm256_srai_epi32(a, 24), _mm256_srai_epi32(b, 24));
+        up = _mm256_permute4x64_epi64(up, _MM_SHUFFLE(3, 1, 2, 0)); /* packing works on halves */
+        _mm256_store_si256(h, _mm256_add_epi16(_mm256_load_si256(h), up));
+        _mm256_store_si256(p, _mm256_and_si256(a, below));
+        _mm256_store_si256(p + 1, _mm256_and_si256(b, below));
+    }
+    m->held[c] = 1;
+    m->carried[c]++;
 }
 
 /* The integers of a class, with room for two rows more: the two at hand may be of the same class. */
 static int32_t *hold(npr_means *m, int c)
 {
-    if (m->held[c] + 2 > HELD) release(m, c);
+    if (m->held[c] + 2 > HELD) {
+        if (m->carried[c] == CARRIES)
+            release(m, c);
+        else
+            carry(m, c);
+    }
     m->held[c]++;
     return m->part + (size_t)c * (size_t)m->stride;
 }
@@ -183,12 +216,13 @@ static int32_t *hold(npr_means *m, int c)
 __attribute__((target("avx2,f16c"), always_inline)) static inline __m256i
 add_line(const uint16_t *x, int32_t *part, __m256i worst)
 {
-    const __m256i mask = _mm256_set1_epi16(0x7fff), scale = _mm256_set1_epi32(24 << 23);
+    const __m256i mask = _mm256_set1_epi16(0x7fff);
+    const __m256 scale = _mm256_set1_ps(0x1p24f);
     _mm_prefetch((const char *)x + FETCH, _MM_HINT_T0);
 #pragma GCC unroll 4
     for (int u = 0; u < LINE; u += 8) {
         __m256 f = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(x + u)));
-        __m256i v = _mm256_cvtps_epi32(_mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(f), scale)));
+        __m256i v = _mm256_cvtps_epi32(_mm256_mul_ps(f, scale));
         __m256i *p = (__m256i *)(void *)(part + u);
         _mm256_store_si256(p, _mm256_add_epi32(_mm256_load_si256(p), v));
     }

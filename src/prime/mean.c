@@ -32,13 +32,16 @@ npr_status npr_means_make(int classes, int dim, npr_means *m)
                 16; /* a line more: rows of 2^n values do not all start in the same cache sets */
     size_t parts = (size_t)classes * (size_t)m->stride;
     m->part = npr_alloc_aligned(parts, sizeof *m->part, "the class sums");
+    m->high = npr_alloc_aligned(parts, sizeof *m->high, "the class sums");
     m->held = npr_alloc((size_t)classes, sizeof *m->held, "the class counts");
-    if (!m->sum || !m->count || !m->weight || !m->part || !m->held) {
+    m->carried = npr_alloc((size_t)classes, sizeof *m->carried, "the class counts");
+    if (!m->sum || !m->count || !m->weight || !m->part || !m->high || !m->held || !m->carried) {
         npr_means_free(m);
         return NPR_EINTERNAL;
     }
     memset(m->sum, 0, n * sizeof *m->sum);
     memset(m->part, 0, parts * sizeof *m->part);
+    memset(m->high, 0, parts * sizeof *m->high);
     return NPR_OK;
 }
 
@@ -48,10 +51,13 @@ void npr_means_free(npr_means *m)
     free(m->count);
     free(m->weight);
     free(m->part);
+    free(m->high);
     free(m->held);
+    free(m->carried);
     m->sum = NULL;
     m->part = NULL;
-    m->held = NULL;
+    m->high = NULL;
+    m->held = m->carried = NULL;
     m->count = m->weight = NULL;
 }
 

@@ -162,6 +162,29 @@ static void test_long_runs(void)
     }
 }
 
+/* So many rows of one class that what is carried from 32 bits fills 16: to the last row before, and on. */
+static void test_longest_runs(void)
+{
+    enum { N = 70000, D = 32 };
+    static const int sizes[] = {32255, 32256, 32257, 32258, 32259, N};
+    uint16_t *x = npr_alloc((size_t)N * D, sizeof *x, "rows");
+    int32_t *l = npr_alloc(N, sizeof *l, "labels");
+    const char *name;
+    npr_sum_kernel kernel;
+    for (size_t i = 0; i < (size_t)N * D; i++) x[i] = i % 2 ? 0xbc00 : 0x3c00;
+    for (int k = 0; (kernel = npr_sum_kernel_at(k, &name)); k++)
+        for (size_t z = 0; z < sizeof sizes / sizeof *sizes; z++) {
+            double sum[D];
+            int wrong = 0;
+            sums_by(kernel, x, l, sizes[z], 1, D, sum);
+            for (int j = 0; j < D; j++) wrong += sum[j] != j + (j % 2 ? -sizes[z] : sizes[z]);
+            if (wrong) fprintf(stderr, "kernel %s, %d rows\n", name, sizes[z]);
+            CHECK_INT(wrong, 0);
+        }
+    free(x);
+    free(l);
+}
+
 /* Every value there is from -1 to 1, each kernel, in each place of a line. */
 static void test_every_value(void)
 {
@@ -284,6 +307,7 @@ int main(void)
     test_any_cut_gives_the_same_bits();
     test_kernels_agree();
     test_long_runs();
+    test_longest_runs();
     test_every_value();
     test_refusals();
     test_counted_rows_are_repeated_rows();
