@@ -66,8 +66,11 @@ static npr_opt options[] = {
     {"seed", NPR_OPT_INT, &seed, "N", "caption: of that hash", 0, ALL, 0, 0, 0},
     {"nprobe", NPR_OPT_INT, &nprobe, "N", "faiss: inverted lists looked into per query", 0, ALL, 1, 1 << 24,
      0},
-    {"refine", NPR_OPT_INT, &refine, "N", "faiss: candidates rescored exactly per row kept", 0, ALL, 1,
-     1 << 20, 0},
+    {"refine", NPR_OPT_INT, &refine, "N",
+     "faiss: candidates per row kept, of all parts together, to be filtered and\nscored exactly; k times "
+     "this is "
+     "at most 2^20",
+     0, ALL, 1, 1 << 20, 0},
     {"target-recall", NPR_OPT_REAL, &search.target_recall, "R",
      "faiss: choose --nprobe and --refine (which are then not used) so that the share R\nof the exact "
      "answers is "
@@ -88,8 +91,9 @@ static npr_opt options[] = {
     {"tile-rows", NPR_OPT_INT, &search.tile_rows, "N",
      "rows read and scored at a time; best a multiple of 1024", 0, 0, 1, NPR_PART_ROWS, 0},
     {"resident", NPR_OPT_REAL, &resident, "GIB",
-     "exact: keep so much of the index in the memory of a rank, part by part, from\nbatch to batch of queries", 0, 0, 0,
-     1e6, 0},
+     "exact: keep so much of the index in the memory of a rank, part by part, from\nbatch to batch of "
+     "queries",
+     0, 0, 0, 1e6, 0},
     {"query-batch", NPR_OPT_INT, &search.query_batch, "N",
      "queries or classes per pass over the index; 0: as many as keep their lists\nbelow 1 GiB", 0, 0, 0,
      INT_MAX, 0},

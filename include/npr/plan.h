@@ -170,7 +170,10 @@ typedef struct npr_plan_search_memory {
 } npr_plan_search_memory;
 
 enum { NPR_PLAN_POOL_ROW = 40, NPR_PLAN_HIT = 24 }; /* sizeof npr_plan_row, npr_hit: asserted in search */
-enum { NPR_PLAN_WINDOW_MB = 256 };                  /* rows of the pool a writer collects */
+enum {
+    NPR_PLAN_LIST = 3 * NPR_PLAN_HIT
+}; /* of a list per hit: lists grow to twice their k, copied once for merging */
+enum { NPR_PLAN_WINDOW_MB = 256 }; /* rows of the pool a writer collects */
 
 npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s);
 npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cluster *c,

@@ -1,11 +1,12 @@
 /* search.h - recall: which rows of an index belong into the priming pool.
  *
- * Three scanners stand behind one interface: each walks the rows of one part and offers hits to bounded
- * lists, one list per query. The collective search (search_mpi.c) gives parts to ranks, keeps a journal per
- * finished part, merges the lists and writes the pool set; it does not know which scanner it runs. exact
- * inner product with query vectors, the exact k nearest rows (exact.c) faiss    the same through an index
- * built by npr-index, candidates rescored exactly (faiss.c) caption  rows whose caption contains a class name
- * as a phrase of tokens (caption.c) Local unless the first argument is a const npr_comm *. */
+ * Scanners stand behind one interface: each walks the rows of one part and offers hits to bounded lists, one
+ * list per query. The collective search (search_mpi.c) gives parts to ranks, keeps a journal per finished
+ * part, merges the lists and writes the pool set; it does not know which scanner it runs. exact    inner
+ * product with query vectors, the exact k nearest rows (scan_exact.c) faiss    the rows that an index built
+ * by npr-index ranks highest (scan_faiss.c); those of all parts together are then scored exactly in a second
+ * pass (scan_rescore.c) caption  rows whose caption contains a class name as a phrase of tokens (caption.c)
+ * Local unless the first argument is a const npr_comm *. */
 #ifndef NPR_SEARCH_H
 #define NPR_SEARCH_H
 
@@ -71,8 +72,10 @@ typedef struct npr_scanner npr_scanner;
 typedef struct npr_resident npr_resident; /* parts in memory; private */
 struct npr_scanner {
     const char *name;
-    int lists;              /* number of lists it fills */
-    double waited, reading; /* seconds: for rows not yet read; of the thread that reads ahead (exact, caption) */
+    int lists; /* number of lists it fills */
+    double waited,
+        reading;     /* seconds: for rows not yet read; of the thread that reads ahead (exact, caption) */
+    int64_t scanned; /* faiss with one thread: rows whose codes were compared in inverted lists */
     /* Offer the hits of one part to `into` and add to `tally`. */
     npr_status (*part)(npr_scanner *self, const npr_set *index, int part, npr_topk *into, npr_tally *tally);
     void (*free)(npr_scanner *self);
@@ -88,16 +91,22 @@ typedef struct npr_scan_options {
     int k, threads;
     int64_t tile_rows;      /* rows read and scored at a time */
     npr_resident *resident; /* exact: parts stay there for other scanners; NULL: they do not */
-    const char *names;  /* caption: text of the class file, one class a line, synonyms after tabs */
-    const char *cap_by; /* caption: which rows a full list keeps: by "hash" of the id, "similarity", or
-                           "head": the score with the class's own row of the head */
-    uint64_t seed;      /* caption: of that hash */
-    int nprobe;         /* faiss */
-    int refine;         /* faiss: candidates fetched per wanted hit, to be rescored and filtered */
+    const char *names;      /* caption: text of the class file, one class a line, synonyms after tabs */
+    const char *cap_by;     /* caption: which rows a full list keeps: by "hash" of the id, "similarity", or
+                               "head": the score with the class's own row of the head */
+    uint64_t seed;          /* caption: of that hash */
+    int nprobe;             /* faiss */
+    const npr_topk *candidates; /* rescore: the rows to score for each query; read while it is made */
 } npr_scan_options;
 
 npr_status npr_scanner_exact(const npr_scan_options *o, npr_scanner **out);
+
+/* Proposes rows and scores none: the k best of a part by FAISS's own scores, as hits {that score, 0, place}.
+ * Filters and labels are not looked at. */
 npr_status npr_scanner_faiss(const npr_scan_options *o, npr_scanner **out);
+
+/* Filters and scores the candidates that lie in the part, exactly. */
+npr_status npr_scanner_rescore(const npr_scan_options *o, npr_scanner **out);
 npr_status npr_scanner_caption(const npr_scan_options *o, npr_scanner **out);
 
 /* ---- exact scoring on rows in memory (what the scanners are built from; also for benchmarks) --------------

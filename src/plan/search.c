@@ -7,10 +7,25 @@
 
 static const double LISTS_BYTES = 1 << 30; /* of the lists of one batch, when the batch is ours to choose */
 
-/* Lists grow to twice their k and are copied once for merging. */
-enum { LIST_BYTES = 3 * NPR_PLAN_HIT, ROW_COLUMNS = 24, TEXT_ROW = 256, CHUNK = 1024 };
+enum { ROW_COLUMNS = 24, TEXT_ROW = 256, CHUNK = 1024 };
 
-static const double PAIRS_MAX = 1 << 22; /* candidates of a block (scan_faiss.c) */
+/* Candidates of a block of queries, 32 of them at least (scan_faiss.c); bytes of one as it waits to be
+ * scored. */
+static const double PAIRS_MAX = 1 << 22, BLOCK = 32, PAIR = 8;
+
+/* Candidates of a query, of all parts together. */
+static double candidates(const npr_plan_search_shape *s)
+{
+    return fmax(fmin(s->k * s->refine, s->rows), 1);
+}
+
+/* Bytes of lists for one query: of FAISS's candidates; of these and what is scored after them. */
+static double list_bytes(const npr_plan_search_shape *s)
+{
+    double hits = NPR_PLAN_LIST * fmax(fmin(s->k, s->rows), 1);
+    if (s->mode != NPR_PLAN_FAISS) return hits;
+    return fmax(NPR_PLAN_LIST * candidates(s), (NPR_PLAN_HIT + PAIR) * candidates(s) + hits);
+}
 
 static int reads_vectors(const npr_plan_search_shape *s)
 {
@@ -21,23 +36,23 @@ npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s)
 {
     npr_plan_search_memory n = {0};
     double room = fmin(s->k, s->rows);
-    n.batch = s->batch > 0 ? s->batch : floor(LISTS_BYTES / (LIST_BYTES * fmax(room, 1)));
+    n.batch = s->batch > 0 ? s->batch : floor(LISTS_BYTES / list_bytes(s));
     n.batch = fmax(fmin(n.batch, s->lists), 1);
     n.batches = ceil(s->lists / n.batch);
     int caption = s->mode == NPR_PLAN_CAPTION;
     double row = caption ? TEXT_ROW : s->dim * 2 + ROW_COLUMNS, scores = caption ? 0 : 4 * n.batch;
     n.tiles = 2 * s->tile_rows * row + s->tile_rows * scores / 8;
-    n.lists = n.batch * room * LIST_BYTES;
+    n.lists = n.batch * list_bytes(s);
     n.queries = reads_vectors(s) ? 3 * s->lists * s->dim * 4 : 0;
     n.plan = s->lists * room * NPR_PLAN_POOL_ROW;
     n.window = NPR_PLAN_WINDOW_MB * 1048576.0;
     if (s->mode == NPR_PLAN_FAISS && s->factory.known) {
         npr_plan_index_shape x = {
             .rows = s->rows, .dim = s->dim, .part_rows = s->part_rows, .factory = s->factory};
-        double part = fmin(s->part_rows, s->rows);
-        /* as bytes and as FAISS's; candidates as FAISS answers, by row, scored */
-        n.index =
-            2 * npr_plan_index_bytes(&x, part) + 24 * fmin(PAIRS_MAX, s->lists * room * s->refine) + 4 * part;
+        double part = fmin(s->part_rows, s->rows), of_part = fmin(candidates(s), part);
+        double pairs = fmin(fmax(PAIRS_MAX, BLOCK * of_part), n.batch * of_part);
+        n.index = 2 * npr_plan_index_bytes(&x, part) + 12 * pairs +
+                  4 * part; /* as bytes and as FAISS's; its answers */
     }
     return n;
 }
@@ -122,28 +137,29 @@ static double rows_named(double rows, double candidates)
     return rows * (1 - exp(-candidates / rows));
 }
 
-static void faiss_seconds(const work *w, npr_plan_needs *n)
+static void faiss_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)
 {
     const npr_plan_search_shape *s = w->s;
     const npr_plan_machine *m = w->m;
     const npr_plan_factory *f = &s->factory;
-    double part = fmin(s->part_rows, s->rows), per_query = fmin(s->k * s->refine, part);
+    double part = fmin(s->part_rows, s->rows), parts = ceil(s->rows / s->part_rows);
+    double of_part = s->lists * candidates(s) / parts; /* candidates that lie in a part */
     npr_plan_index_shape x = {.rows = s->rows, .dim = s->dim, .part_rows = s->part_rows, .factory = *f};
     double bytes = npr_plan_index_bytes(&x, w->busiest);
-    npr_plan_add(n, "load", reading(w, bytes, m->index_load),
-                 "bytes of the index / index_load, or file system");
+    npr_plan_add(n, "load", mem->batches * reading(w, bytes, m->index_load),
+                 "per batch bytes of the index / index_load, or file system");
     double probed = f->lists > 0 ? fmin(s->probes / f->lists, 1) : 1;
     npr_plan_add(n, "lists", w->parts * s->lists * npr_plan_compared(f) * s->dim * 4 / (m->coarse * w->team),
                  "queries x centroids of every part / coarse");
     npr_plan_add(n, "codes", s->lists * probed * w->busiest * f->code_bytes / (m->code[f->code] * w->team),
                  "queries x bytes of the lists probed / code");
-    double block = fmax(floor(fmin(PAIRS_MAX / per_query, s->lists)), 1), blocks = ceil(s->lists / block);
-    double named = rows_named(part, s->lists / blocks * per_query), chunks = part / CHUNK;
+    npr_plan_add(n, "candidates", s->lists * candidates(s) * m->merge_hit, "candidates x merge_hit");
+    double chunks = part / CHUNK, named = rows_named(part, of_part / mem->batches);
     double touched = chunks * (1 - exp(-named / chunks));
     double pick =
-        blocks * w->parts * (named * m->part_pick + touched * CHUNK * (2 * s->dim + 8) / m->part_read);
+        mem->batches * w->parts * (named * m->part_pick + touched * CHUNK * (2 * s->dim + 8) / m->part_read);
     npr_plan_add(n, "pick", pick, "rows named x part_pick + chunks touched / part_read");
-    npr_plan_add(n, "rescore", w->parts * s->lists * per_query * s->dim * m->candidate / w->team,
+    npr_plan_add(n, "rescore", w->parts * of_part * s->dim * m->candidate / w->team,
                  "candidates x dim x candidate");
     if (s->recall_queries > 0)
         npr_plan_add(n, "recall", exact_pass(w, fmin(s->recall_queries, s->lists), s->k),
@@ -176,7 +192,8 @@ npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cl
                         .busy = fmin(parts, c->ranks)};
     double pool = s->pool_rows > 0 ? s->pool_rows : merged;
     n.disk = pool * (s->row_bytes > 0 ? s->row_bytes : 2 * s->dim + ROW_COLUMNS);
-    n.sent = c->ranks > 1 ? 2 * (c->ranks - 1) / c->ranks * merged * NPR_PLAN_HIT : 0;
+    double moved = merged + (s->mode == NPR_PLAN_FAISS ? s->lists * candidates(s) : 0);
+    n.sent = c->ranks > 1 ? 2 * (c->ranks - 1) / c->ranks * moved * NPR_PLAN_HIT : 0;
     /* The lists of a batch are gone when the pool is written. */
     n.memory = fmax(mem.tiles + mem.lists + mem.index, mem.window) + mem.queries + mem.plan;
     if (!m) return n;
@@ -186,10 +203,10 @@ npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cl
     npr_plan_add(&n, "start", m->pool_start, "sets opened, journals, a pool without rows");
     if (s->mode == NPR_PLAN_EXACT) exact_seconds(&w, &mem, &n);
     if (s->mode == NPR_PLAN_CAPTION) caption_seconds(&w, &mem, &n);
-    if (s->mode == NPR_PLAN_FAISS) faiss_seconds(&w, &n);
+    if (s->mode == NPR_PLAN_FAISS) faiss_seconds(&w, &mem, &n);
     if (c->ranks > 1)
         npr_plan_add(&n, "merge",
-                     mem.batches * npr_plan_message(c, n.sent / mem.batches) + merged * m->merge_hit,
+                     mem.batches * npr_plan_message(c, n.sent / mem.batches) + moved * m->merge_hit,
                      "2 log2(ranks) alpha + bytes of the lists twice / bandwidth + hits x merge_hit");
     pool_seconds(&w, &n);
     return n;

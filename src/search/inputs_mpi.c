@@ -217,7 +217,7 @@ static npr_status check_columns(const npr_search_job *job, const npr_search_inpu
                             npr_column_name(need[i].column), need[i].why);
     if (!strcmp(job->mode, "faiss") && !in->index->index[0])
         return npr_fail(NPR_EENV, "%s: no FAISS index in it; build one with npr-index", in->index->path);
-    return NPR_OK;
+    return !strcmp(job->mode, "faiss") ? npr_search_candidates_check(job, in->index->rows) : NPR_OK;
 }
 
 static npr_status check_labels(const npr_search_job *job, const npr_search_inputs *in)

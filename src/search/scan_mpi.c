@@ -14,20 +14,14 @@
 #include "io/journal.h"
 #include "search/beside.h"
 #include "search/resident.h"
+#include "search/scan_record.h"
 #include "search/search_stage.h"
 
 enum {
-    FORMAT = 1,
     ROUND_PARTS = 8,       /* parts a rank scans, at most, before it asks how the others are */
     ROUNDS = 8,            /* but it asks about so often: the last round's hits are merged after the scan */
     ROUND_ROWS = 32 << 10, /* and not after fewer rows than this */
 };
-
-/* A record: this head, the counts of the tally, hits per list, the hits. */
-typedef struct record_head {
-    int64_t format, kind, list0, list1, part;
-    int64_t non_finite, rows, bytes, hits;
-} record_head;
 
 typedef struct scan {
     const npr_comm *comm;
@@ -51,87 +45,21 @@ typedef struct scan {
 
 /* ---- the journal ------------------------------------------------------------------------------------- */
 
-/* The hits of a part that are in the lists now. */
-static npr_status make_record(scan *s, int part, size_t *n)
-{
-    int lists = npr_topk_queries(s->lists);
-    size_t counts = (size_t)lists * NPR_TALLY_FIELDS * sizeof(int64_t),
-           per_list = (size_t)lists * sizeof(int64_t);
-    record_head head = {.format = FORMAT,
-                        .kind = s->pass->kind,
-                        .list0 = s->pass->list0,
-                        .list1 = s->pass->list1,
-                        .part = part,
-                        .non_finite = s->of_part.non_finite,
-                        .rows = s->of_part.rows,
-                        .bytes = s->of_part.bytes};
-    *n = sizeof head + counts + per_list;
-    NPR_TRY(npr_grow(&s->record, &s->cap_record, *n, 1, "a journal record"));
-    memcpy(s->record + sizeof head, s->of_part.count, counts);
-    for (int q = 0; q < lists; q++) {
-        const npr_hit *hit = npr_topk_list(s->lists, q);
-        int64_t mine = 0;
-        for (int i = 0; i < npr_topk_count(s->lists, q); i++) {
-            if (npr_place_part(hit[i].place) != part) continue;
-            NPR_TRY(npr_grow(&s->record, &s->cap_record, *n + sizeof *hit, 1, "a journal record"));
-            memcpy(s->record + *n, &hit[i], sizeof *hit);
-            *n += sizeof *hit;
-            mine++;
-        }
-        memcpy(s->record + sizeof head + counts + (size_t)q * sizeof mine, &mine, sizeof mine);
-        head.hits += mine;
-    }
-    memcpy(s->record, &head, sizeof head);
-    return NPR_OK;
-}
-
 static npr_status journal_part(scan *s, int part)
 {
     size_t n;
-    NPR_TRY(make_record(s, part, &n));
+    NPR_TRY(npr_scan_record_make(s->pass, part, s->lists, &s->of_part, &s->record, &s->cap_record, &n));
     if (npr_fault("search.part")) return npr_fail(NPR_EIO, "injected fault search.part");
     NPR_TRY(npr_journal_append(s->journal, "scan", s->record, n));
     return npr_fault("search.journal") ? npr_fail(NPR_EIO, "injected fault search.journal") : NPR_OK;
-}
-
-/* Take the hits and the tally of a record in. Its size has been checked. */
-static npr_status take_in(scan *s, const record_head *head, const char *body)
-{
-    int lists = npr_topk_queries(s->lists);
-    size_t counts = (size_t)lists * NPR_TALLY_FIELDS * sizeof(int64_t);
-    memcpy(s->of_part.count, body, counts);
-    s->of_part.non_finite = head->non_finite;
-    s->of_part.rows = head->rows;
-    s->of_part.bytes = head->bytes;
-    npr_search_tally_add(s->tally, &s->of_part);
-    const char *per_list = body + counts, *hit = per_list + (size_t)lists * sizeof(int64_t);
-    const char *end = hit + (size_t)head->hits * sizeof(npr_hit);
-    for (int q = 0; q < lists; q++) {
-        int64_t mine;
-        memcpy(&mine, per_list + (size_t)q * sizeof mine, sizeof mine);
-        for (; mine > 0 && hit < end; mine--, hit += sizeof(npr_hit)) {
-            npr_hit h;
-            memcpy(&h, hit, sizeof h);
-            NPR_TRY(npr_topk_push(s->lists, q, h));
-        }
-    }
-    return NPR_OK;
 }
 
 /* One record of any journal: of this pass and well-formed, or passed over. */
 static npr_status read_record(void *self, const char *type, const char *bytes, size_t n)
 {
     scan *s = self;
-    record_head head;
-    size_t lists = (size_t)npr_topk_queries(s->lists);
-    size_t fixed = sizeof head + lists * (NPR_TALLY_FIELDS + 1) * sizeof(int64_t);
-    if (strcmp(type, "scan") != 0 || n < sizeof head) return NPR_OK;
-    memcpy(&head, bytes, sizeof head);
-    if (head.format != FORMAT || head.kind != s->pass->kind || head.list0 != s->pass->list0 ||
-        head.list1 != s->pass->list1)
-        return NPR_OK; /* another pass, or batches of another size: scanned again */
-    if (head.part < 0 || head.part >= s->index->parts || n < fixed ||
-        (n - fixed) / sizeof(npr_hit) != (size_t)head.hits || (n - fixed) % sizeof(npr_hit))
+    npr_scan_record head;
+    if (strcmp(type, "scan") != 0 || !npr_scan_record_read(s->pass, s->index->parts, bytes, n, &head))
         return NPR_OK;
     if (!s->filling) {
         s->owner[head.part] = s->comm->size - s->comm->rank;
@@ -139,7 +67,9 @@ static npr_status read_record(void *self, const char *type, const char *bytes, s
     }
     if (s->owner[head.part] != s->comm->size - s->comm->rank || s->accepted[head.part]) return NPR_OK;
     s->accepted[head.part] = 1;
-    return take_in(s, &head, bytes + sizeof head);
+    NPR_TRY(npr_scan_record_take(&head, bytes, s->lists, &s->of_part));
+    npr_search_tally_add(s->tally, &s->of_part);
+    return NPR_OK;
 }
 
 /* Names of all journals of scans, a line each, seen once for all ranks: for a while a folder looks
@@ -267,7 +197,9 @@ static npr_status scan_parts(scan *s, const npr_log *log)
     if (left < s->index->parts)
         npr_info(log, "%lld of %d parts were scanned by an earlier run", (long long)(s->index->parts - left),
                  s->index->parts);
-    const char *what = s->pass->kind == SEARCH_TRUTH ? "recall" : "scan";
+    static const char *const name[] = {
+        [SEARCH_MAIN] = "scan", [SEARCH_TRUTH] = "recall", [SEARCH_CANDIDATES] = "candidates"};
+    const char *what = name[s->pass->kind];
     npr_progress *progress = npr_progress_start(s->comm, log, what, "rows", rows);
     npr_status st = NPR_OK;
     int64_t most = parts_of_round(s->comm->size, left, rows);
@@ -297,13 +229,13 @@ static npr_status make_scanner(const npr_search_job *job, const npr_search_input
     npr_scan_options o = {.head = in->head_set ? &in->head : NULL,
                           .limits = job->limits,
                           .labels_from_index = !strcmp(job->pool, "row"),
-                          .k = job->k,
+                          .k = pass->k,
                           .threads = job->threads,
                           .tile_rows = job->tile_rows,
                           .cap_by = job->cap_by,
                           .seed = job->seed,
                           .nprobe = job->nprobe,
-                          .refine = job->refine,
+                          .candidates = pass->candidates,
                           .resident = in->resident};
     o.queries = view;
     if (!strcmp(pass->mode, "caption")) {
@@ -313,14 +245,15 @@ static npr_status make_scanner(const npr_search_job *job, const npr_search_input
         return npr_scanner_caption(&o, out);
     }
     *view = npr_search_queries_view(pass->by, pass->list0, pass->list1);
+    if (pass->candidates) return npr_scanner_rescore(&o, out);
     return strcmp(pass->mode, "faiss") ? npr_scanner_exact(&o, out) : npr_scanner_faiss(&o, out);
 }
 
-static npr_status prepare(scan *s, int k)
+static npr_status prepare(scan *s)
 {
     int lists = s->pass->list1 - s->pass->list0;
     size_t parts = (size_t)s->index->parts;
-    s->lists = npr_topk_make(lists, k);
+    s->lists = npr_topk_make(lists, s->pass->k);
     s->owner = npr_alloc(parts, sizeof *s->owner, "records of parts");
     s->accepted = npr_alloc(parts, sizeof *s->accepted, "records of parts");
     if (!s->lists) return npr_fail(NPR_EINTERNAL, "out of memory for %d lists", lists);
@@ -353,7 +286,7 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     char *names = NULL;
     double start = npr_now();
     npr_beside_times took = {0};
-    npr_status st = prepare(&s, job->k);
+    npr_status st = prepare(&s);
     if (!st) st = make_scanner(job, in, pass, &view, &names, &s.scanner);
     st = npr_agree(comm, st, "scan");
     if (!st) st = scan_all(&s, log, in->resident);

@@ -120,6 +120,35 @@ static npr_status keep(search_run *r, const npr_search_pass *pass, const npr_top
     return npr_search_plan_add(&r->plan, lists, pass->list0, r->in.label, r->job->min_score);
 }
 
+/* FAISS: which rows to score for the pass's lists. Collective. */
+static npr_status propose(search_run *r, const npr_search_pass *pass, npr_topk **candidates, npr_tally *tally)
+{
+    npr_search_pass first = *pass;
+    first.kind = SEARCH_CANDIDATES;
+    first.k = (int)npr_search_candidates(r->job->k, r->job->refine, r->in.index->rows);
+    return npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &first, candidates, tally, &r->times);
+}
+
+/* Search with the lists [list0, list1), and take what is found into the whole. Collective. */
+static npr_status run_pass(search_run *r, int list0, int list1)
+{
+    npr_search_pass pass = {SEARCH_MAIN, list0, list1, r->job->mode, r->in.by, r->job->k, NULL};
+    npr_topk *lists = NULL, *candidates = NULL;
+    npr_tally tally = {0}, proposed = {0};
+    npr_status st = NPR_OK;
+    if (!strcmp(r->job->mode, "faiss")) st = propose(r, &pass, &candidates, &proposed);
+    pass.candidates = candidates;
+    if (!st)
+        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &lists, &tally, &r->times);
+    if (candidates) tally.non_finite = proposed.non_finite; /* only an index knows what is not in it */
+    if (!st) st = npr_agree(r->comm, keep(r, &pass, lists, &tally), "scan");
+    npr_topk_free(lists);
+    npr_topk_free(candidates);
+    npr_search_tally_free(&tally);
+    npr_search_tally_free(&proposed);
+    return st;
+}
+
 static npr_status run_passes(search_run *r)
 {
     npr_status st = npr_agree(r->comm, npr_search_tally_make(r->in.lists, &r->tally), "scan");
@@ -130,13 +159,7 @@ static npr_status run_passes(search_run *r)
                        "scan");
     for (int q = 0; !st && q < r->in.lists; q += batch) {
         int end = r->in.lists - q < batch ? r->in.lists : q + batch;
-        npr_search_pass pass = {SEARCH_MAIN, q, end, r->job->mode, r->in.by};
-        npr_topk *lists = NULL;
-        npr_tally tally = {0};
-        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &lists, &tally, &r->times);
-        if (!st) st = npr_agree(r->comm, keep(r, &pass, lists, &tally), "scan");
-        npr_topk_free(lists);
-        npr_search_tally_free(&tally);
+        st = run_pass(r, q, end);
     }
     if (!st && resident > 0) {
         int64_t served = npr_resident_served(r->in.resident);
@@ -156,7 +179,7 @@ static npr_status find_truth(search_run *r, const npr_queries *tune)
     npr_search_times apart = {0};
     npr_status st = npr_agree(r->comm, npr_search_queries_join(&r->sample.queries, tune, &all), "recall");
     if (!st) {
-        npr_search_pass pass = {SEARCH_TRUTH, 0, all.nq, "exact", &all};
+        npr_search_pass pass = {SEARCH_TRUTH, 0, all.nq, "exact", &all, r->job->k, NULL};
         st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &r->truth, &tally, &apart);
     }
     if (!st) npr_record_time(r->comm, r->rec, "recall", apart.scan + apart.exposed);
@@ -215,7 +238,7 @@ static npr_status prepare_recall(search_run *r)
 static npr_status measure_recall(search_run *r)
 {
     if (!r->sample.queries.nq) return NPR_OK;
-    NPR_TRY(npr_search_scanned(r->comm, r->job, &r->in, &r->sample.queries, r->truth, &r->recall.scanned));
+    NPR_TRY(npr_search_scanned(r->comm, r->in.index, &r->sample.queries, r->job->nprobe, &r->recall.scanned));
     return npr_agree(r->comm, npr_search_recall_measure(&r->plan, r->truth, &r->sample, &r->recall),
                      "recall");
 }

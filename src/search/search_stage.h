@@ -2,7 +2,8 @@
  * others.
  *
  *   inputs_mpi.c   open and check the sets, hand queries and names to all ranks
- *   scan_mpi.c     scan the parts, keep the journal, merge the lists
+ *   scan_mpi.c     scan the parts, keep the journal (scan_record.c), merge the lists
+ *   candidates.c   how many rows FAISS proposes
  *   recall.c       FAISS's answers measured against exact ones
  *   tune_mpi.c     the fewest probes that reach a target recall
  *   plan.c         which rows make the pool, in which order
@@ -41,13 +42,27 @@ void npr_search_inputs_free(npr_search_inputs *in);
 
 /* One pass over all parts for the lists [list0, list1). */
 typedef struct npr_search_pass {
-    int kind; /* SEARCH_MAIN or SEARCH_TRUTH */
+    int kind;
     int list0, list1;
-    const char *mode; /* the scanner */
+    const char *mode; /* the scanner; "faiss" proposes candidates */
     const npr_queries *by;
+    int k;                      /* hits kept of each list */
+    const npr_topk *candidates; /* the rows to score, and no others; NULL: all */
 } npr_search_pass;
 
-enum { SEARCH_MAIN, SEARCH_TRUTH }; /* the search itself; the exact answers that recall is measured against */
+/* Kinds of passes: the search itself; the exact answers that recall is measured against; the rows that FAISS
+ * proposes to the search. */
+enum { SEARCH_MAIN, SEARCH_TRUTH, SEARCH_CANDIDATES };
+
+/* Candidates of a query at most: FAISS answers 32 queries at a time, and each may bring so many. */
+enum { SEARCH_CANDIDATES_MAX = 1 << 20 };
+
+/* Candidates of a query that k rows and this refine factor ask for, of all parts together. Local. */
+int64_t npr_search_candidates(int64_t k, int64_t refine, int64_t rows);
+
+/* Are they too many for an index of so many rows? With a target recall the tuner stays below what fits.
+ * Local. */
+npr_status npr_search_candidates_check(const npr_search_job *job, int64_t rows);
 
 typedef struct npr_search_times {
     double scan;
@@ -177,9 +192,9 @@ npr_status npr_search_tune_queries(const npr_comm *comm, const npr_log *log, con
 npr_status npr_search_tune(const npr_comm *comm, const npr_search_job *job, const npr_search_inputs *in,
                            const npr_queries *by, const npr_topk *truth, int first, npr_search_tuned *best);
 
-/* Share of the index's rows that job->nprobe probes compare, for these queries. Collective. */
-npr_status npr_search_scanned(const npr_comm *comm, const npr_search_job *job, const npr_search_inputs *in,
-                              const npr_queries *by, const npr_topk *truth, double *share);
+/* Share of the index's rows that so many probes compare for these queries; -1: not known. Collective. */
+npr_status npr_search_scanned(const npr_comm *comm, const npr_set *index, const npr_queries *by, int nprobe,
+                              double *share);
 
 /* ---- results ------------------------------------------------------------------------------------------- */
 

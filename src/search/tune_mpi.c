@@ -1,10 +1,10 @@
 /* tune_mpi.c - how much of the exact answers an index finds at so many probes, and the least that finds
  * enough. See search_stage.h.
  *
- * Nothing is rescored here: an exact hit is found if it is among the candidates of its part, and the place at
- * which it stands there says which refine factor would have fetched it. So one search of a part's index tells
- * recall for every factor at once. What is counted are integers, summed over parts: the choice is the same
- * for any number of ranks. */
+ * Nothing is rescored here: an exact hit is found if it is among the candidates, which all parts' indexes
+ * propose together, and the place at which it stands there says which refine factor would have fetched it. So
+ * one search of the indexes tells recall for every factor at once. The lists of candidates are the same on
+ * all ranks, and what is counted are integers: the choice is the same for any number of ranks. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +18,9 @@
 #include "search/search_stage.h"
 
 enum {
-    REFINES = 7,           /* factors 1, 2, 4 .. 64 */
-    CANDIDATES_MAX = 4096, /* of a query and a part, unless --refine asks for more */
-    STEPS = 3              /* halvings between too few probes and enough */
+    REFINES = 14,                /* factors 1, 2, 4 .. 8192 */
+    STEPS = 3,                   /* halvings between too few probes and enough */
+    CANDIDATES_BYTES = 512 << 20 /* of the lists of candidates, which bounds the factors */
 };
 
 /* What was found at one number of probes. */
@@ -36,11 +36,11 @@ typedef struct tuning {
     const npr_set *index;
     const npr_queries *by;
     const npr_topk *truth; /* list `first` + i is of query i */
-    int first, factors;    /* factors tried: what CANDIDATES_MAX allows */
-    int64_t most;          /* candidates */
+    int first, factors;    /* factors tried */
+    int64_t most;          /* candidates of a query */
     int64_t *found;        /* [nq][REFINES] exact hits that this factor fetches, and no smaller one */
-    float *score;
-    int64_t *id;
+    int64_t *place;        /* [k] of the exact hits of a query */
+    npr_topk *best;        /* candidates */
 } tuning;
 
 int npr_search_faiss_batch(int batch)
@@ -58,35 +58,24 @@ static int factor_of(const tuning *t, int64_t at)
     return f;
 }
 
-static void count_part(tuning *t, int part, int64_t per_query)
+static int place_compare(const void *va, const void *vb)
 {
-    for (int q = 0; q < t->by->nq; q++) {
-        const npr_hit *exact = npr_topk_list(t->truth, t->first + q);
-        for (int i = 0; i < npr_topk_count(t->truth, t->first + q); i++) {
-            if (npr_place_part(exact[i].place) != part) continue;
-            int64_t row = npr_place_row(exact[i].place);
-            const int64_t *id = t->id + q * per_query;
-            for (int64_t at = 0; at < per_query && id[at] >= 0; at++) {
-                if (id[at] != row) continue;
-                int f = factor_of(t, at);
-                if (f < t->factors) t->found[q * REFINES + f]++;
-                break;
-            }
-        }
-    }
+    int64_t a = *(const int64_t *)va, b = *(const int64_t *)vb;
+    return (a > b) - (a < b);
 }
 
-static npr_status try_part(tuning *t, int part, int nprobe, int64_t *scanned)
+/* Which factors fetch the exact hits of query q. */
+static void count_query(tuning *t, int q)
 {
-    npr_faiss *index = NULL;
-    NPR_TRY(npr_faiss_of_part(t->index, part, &index));
-    int64_t per_query = npr_faiss_rows(index) < t->most ? npr_faiss_rows(index) : t->most;
-    npr_status st = npr_faiss_set_probes(index, nprobe);
-    if (!st && per_query)
-        st = npr_faiss_search(index, t->by->vector, t->by->nq, per_query, 1, t->score, t->id, scanned);
-    if (!st && per_query) count_part(t, part, per_query);
-    npr_faiss_free(index);
-    return npr_context(st, "%s/%s", t->index->path, t->index->part[part].file);
+    const npr_hit *exact = npr_topk_list(t->truth, t->first + q), *proposed = npr_topk_list(t->best, q);
+    int n = npr_topk_count(t->truth, t->first + q);
+    for (int i = 0; i < n; i++) t->place[i] = exact[i].place;
+    if (n) qsort(t->place, (size_t)n, sizeof *t->place, place_compare);
+    for (int at = 0; n && at < npr_topk_count(t->best, q); at++) {
+        if (!bsearch(&proposed[at].place, t->place, (size_t)n, sizeof *t->place, place_compare)) continue;
+        int f = factor_of(t, at);
+        if (f < t->factors) t->found[q * REFINES + f]++;
+    }
 }
 
 /* Mean and its standard error over the queries that have an exact answer. */
@@ -111,48 +100,75 @@ static void take_means(const tuning *t, tried *r)
     }
 }
 
+/* The `most` best of all parts for each query, with so many probes; the same lists on all ranks. On one
+ * thread: FAISS counts what it scans for the whole process. Collective. */
+static npr_status propose(const npr_comm *comm, const npr_set *index, const npr_queries *by, int nprobe,
+                          int most, npr_topk **best, int64_t *scanned)
+{
+    npr_scan_options o = {.queries = by, .k = most, .threads = 1, .nprobe = nprobe};
+    npr_scanner *scanner = NULL;
+    npr_tally tally = {0};
+    *best = npr_topk_make(by->nq, most);
+    npr_status st = *best ? npr_scanner_faiss(&o, &scanner) : npr_last();
+    for (int p = comm->rank; !st && p < index->parts; p += comm->size) {
+        st = scanner->part(scanner, index, p, *best, &tally);
+        npr_mark("tuning", 0);
+    }
+    *scanned = scanner ? scanner->scanned : 0;
+    if (scanner) scanner->free(scanner);
+    NPR_TRY(npr_agree(comm, st, "tuning"));
+    npr_sum_i64(comm, scanned, 1);
+    return npr_topk_allmerge(comm, *best, NULL);
+}
+
 /* Search all parts with so many probes. Collective. */
 static npr_status try_probes(tuning *t, int nprobe, tried *r)
 {
-    int64_t scanned = 0;
-    npr_status st = NPR_OK;
+    int64_t scanned;
     size_t cells = (size_t)t->by->nq * REFINES;
     memset(t->found, 0, cells * sizeof *t->found);
-    for (int p = t->comm->rank; !st && p < t->index->parts; p += t->comm->size) {
-        st = try_part(t, p, nprobe, &scanned);
-        npr_mark("tuning", 0);
-        if (!st && npr_stop_requested())
-            st = npr_fail(NPR_ESTOP, "stopped on request while tuning; run the same command again");
-    }
-    NPR_TRY(npr_agree(t->comm, st, "tuning"));
+    npr_status st = propose(t->comm, t->index, t->by, nprobe, (int)t->most, &t->best, &scanned);
+    for (int q = t->comm->rank; !st && q < t->by->nq; q += t->comm->size) count_query(t, q);
+    npr_topk_free(t->best);
+    t->best = NULL;
+    if (st) return st;
     npr_sum_i64(t->comm, t->found, cells);
-    npr_sum_i64(t->comm, &scanned, 1);
     *r = (tried){.nprobe = nprobe, .scanned = t->by->nq ? (double)scanned / t->by->nq : 0};
     take_means(t, r);
     return NPR_OK;
 }
 
+npr_status npr_search_scanned(const npr_comm *comm, const npr_set *index, const npr_queries *by, int nprobe,
+                              double *share)
+{
+    npr_topk *best = NULL;
+    int64_t scanned;
+    NPR_TRY(propose(comm, index, by, nprobe, 1, &best, &scanned));
+    npr_topk_free(best);
+    double lists = npr_plan_factory_read(index->index, index->dim).lists;
+    *share = index->rows && by->nq ? (double)scanned / by->nq / (double)index->rows : 0;
+    if (!(lists > 0)) *share = strstr(index->index, "HNSW") ? -1 : 1; /* a graph does not tell */
+    return NPR_OK;
+}
+
 static npr_status tuning_make(tuning *t)
 {
-    int64_t longest = 0, wanted = (int64_t)t->job->k * t->job->refine;
-    for (int p = 0; p < t->index->parts; p++)
-        if (t->index->part[p].rows > longest) longest = t->index->part[p].rows;
-    t->most = wanted > CANDIDATES_MAX ? wanted : CANDIDATES_MAX;
-    if (t->most > (int64_t)t->job->k << (REFINES - 1)) t->most = (int64_t)t->job->k << (REFINES - 1);
-    for (t->factors = 1; t->factors < REFINES && (int64_t)t->job->k << t->factors <= t->most;) t->factors++;
-    if (t->most > longest) t->most = longest;
-    size_t nq = (size_t)t->by->nq, pairs = nq * (size_t)t->most;
-    t->found = npr_alloc(nq * REFINES, sizeof *t->found, "tuning");
-    t->score = npr_alloc_aligned(pairs, sizeof *t->score, "tuning");
-    t->id = npr_alloc_aligned(pairs, sizeof *t->id, "tuning");
-    return npr_agree(t->comm, t->found && t->score && t->id ? NPR_OK : npr_last(), "tuning");
+    int64_t k = t->job->k, nq = t->by->nq > 0 ? t->by->nq : 1;
+    int64_t fit = CANDIDATES_BYTES / (NPR_PLAN_LIST * nq), rows = t->index->rows > 0 ? t->index->rows : 1;
+    if (fit < k) fit = k;
+    if (fit > SEARCH_CANDIDATES_MAX) fit = SEARCH_CANDIDATES_MAX;
+    for (t->factors = 1; t->factors < REFINES && k << t->factors <= fit && k << (t->factors - 1) < rows;)
+        t->factors++;
+    t->most = npr_search_candidates(k, 1 << (t->factors - 1), rows);
+    t->found = npr_alloc((size_t)nq * REFINES, sizeof *t->found, "tuning");
+    t->place = npr_alloc((size_t)(k < rows ? k : rows), sizeof *t->place, "tuning");
+    return npr_agree(t->comm, t->found && t->place ? NPR_OK : npr_last(), "tuning");
 }
 
 static void tuning_free(tuning *t)
 {
     free(t->found);
-    free(t->score);
-    free(t->id);
+    free(t->place);
 }
 
 /* ---- the choice ---------------------------------------------------------------------------------------- */
@@ -167,7 +183,7 @@ static int is_enough(const tried *r, int f, double target)
 static double bytes_touched(const tuning *t, const tried *r, int f)
 {
     double code = npr_plan_factory_read(t->index->index, t->index->dim).code_bytes;
-    double rows = fmin((double)((int64_t)t->job->k << f) * t->index->parts, r->scanned);
+    double rows = fmin((double)((int64_t)t->job->k << f), r->scanned);
     return r->scanned * fmax(code, 1) + 4 * rows * 2 * t->index->dim;
 }
 
@@ -224,20 +240,6 @@ npr_status npr_search_tune(const npr_comm *comm, const npr_search_job *job, cons
     double lists = npr_plan_factory_read(in->index->index, in->index->dim).lists;
     npr_status st = tuning_make(&t);
     if (!st) st = find(&t, lists > 1 ? (int)lists : 1, job->target_recall, best);
-    tuning_free(&t);
-    return st;
-}
-
-npr_status npr_search_scanned(const npr_comm *comm, const npr_search_job *job, const npr_search_inputs *in,
-                              const npr_queries *by, const npr_topk *truth, double *share)
-{
-    tuning t = {.comm = comm, .job = job, .index = in->index, .by = by, .truth = truth};
-    tried r = {0};
-    npr_status st = tuning_make(&t);
-    if (!st) st = try_probes(&t, job->nprobe, &r);
-    double lists = npr_plan_factory_read(in->index->index, in->index->dim).lists;
-    *share = in->index->rows ? r.scanned / (double)in->index->rows : 0;
-    if (!(lists > 0)) *share = strstr(in->index->index, "HNSW") ? -1 : 1; /* a graph does not tell */
     tuning_free(&t);
     return st;
 }

@@ -42,6 +42,8 @@ must 1 npr-ingest --kind=head --emb=head.npy --meta=head.tsv --out=head-b --mode
 must 1 npr-ingest --emb=x.npy --out=bare --model=A
 cp -r index indexed
 must 2 npr-index --set=indexed --factory=IVF8,SQ8 --sample=2000
+cp -r index-other-parts indexed-other-parts
+must 2 npr-index --set=indexed-other-parts --factory=IVF8,SQ8 --sample=2000
 
 exact=(--index=index --head=head --k=37)
 filtered=("${exact[@]}" --clip-filter --clip-threshold=0.2 --min-similarity=0.1 --max-nsfw=unsure --min-side=80)
@@ -76,10 +78,11 @@ for kind in "${kinds[@]}"; do
     done
 done
 
-# ---- the same rows however the index is cut into parts
-for kind in filtered row similar best byhead rowbest; do
+# ---- the same rows however the index is cut into parts; FAISS's candidates are the best of all parts together
+for kind in filtered row similar best byhead rowbest faiss; do
     declare -n options=$kind
-    must 5 npr-search "${options[@]/#--index=index/--index=index-other-parts}" --out=again # more ranks than parts
+    other=("${options[@]/%=index/=index-other-parts}")
+    must 5 npr-search "${other[@]/%=indexed/=indexed-other-parts}" --out=again # more ranks than parts
     for file in "$kind"/part-*.h5; do same "$file" "again/${file##*/}" "$kind of an index in other parts"; done
     same "$kind/classes.tsv" again/classes.tsv "classes of an index in other parts"
     rm -r again
@@ -108,7 +111,9 @@ survive filtered search.part@1:2=kill 2 3
 survive exact search.part@0:1=kill 3 2
 survive similar search.journal@0:3=kill 2 5 search.part@0:1=kill
 survive hash search.journal@2:1=fail 3 1
-survive faiss search.part@0:4=kill 1 2
+survive faiss search.part@0:4=kill 1 2 # eight parts: the fourth exact one, then one of candidates, then one rescored
+survive faiss search.part@0:12=kill 1 3
+survive faiss search.journal@0:20=kill 1 2 search.part@1:2=kill
 survive row pool.batch@1:1=kill 3 2
 survive row pool.batch@0:2=fail 2 7
 survive images search.part@1:2=stop 3 2

@@ -5,126 +5,19 @@
 #include <signal.h>
 
 #include "base/file.h"
-#include "base/half.h"
-#include "base/mem.h"
-#include "base/rng.h"
 #include "base/score.h"
-#include "io/part.h"
-#include "test.h"
-
-enum { DIM = 24, PARTS = 4, NQ = 40, K = 7, GROUPS = 12 };
-
-static const int64_t part_rows[PARTS] = {3000, 0, 5, 700}; /* fewer rows than lists; none at all */
-static npr_rows world[PARTS];                              /* what the parts hold */
-static npr_part_entry entry[PARTS];
-static char path[] = "/tmp/npr-test-XXXXXX/set";
-static npr_queries queries, head;
-
-/* ---- a small world --------------------------------------------------------------------------------- */
-
-static void fill_vector(npr_rng *r, float *x)
-{
-    npr_rng centre = npr_rng_make(3, (uint64_t)npr_rng_below(r, GROUPS));
-    double norm = 0, v[DIM];
-    for (int j = 0; j < DIM; j++) {
-        v[j] = npr_rng_normal(&centre) + npr_rng_normal(r) / 2;
-        norm += v[j] * v[j];
-    }
-    for (int j = 0; j < DIM; j++) x[j] = (float)(v[j] / sqrt(norm));
-}
-
-static void make_queries(npr_queries *q, int nq, uint64_t stream)
-{
-    npr_rng r = npr_rng_make(4, stream);
-    *q = (npr_queries){.nq = nq, .dim = DIM, .classes = GROUPS};
-    q->vector = npr_alloc((size_t)nq * DIM, sizeof *q->vector, "queries");
-    q->label = npr_alloc((size_t)nq, sizeof *q->label, "queries");
-    q->id = npr_alloc((size_t)nq, sizeof *q->id, "queries");
-    for (int i = 0; i < nq; i++) {
-        fill_vector(&r, q->vector + i * DIM);
-        q->label[i] = i % GROUPS;
-        q->id[i] = i;
-    }
-}
-
-static void make_part(int part)
-{
-    npr_rows *w = &world[part];
-    npr_rng r = npr_rng_make(5, (uint64_t)part);
-    npr_part_writer *writer = NULL;
-    uint32_t columns = NPR_COL(NPR_EMB) | NPR_COL(NPR_ID) | NPR_COL(NPR_LABEL) | NPR_COL(NPR_SIMILARITY);
-    CHECK_OK(npr_rows_make(w, columns, DIM, part_rows[part]));
-    for (int64_t i = 0; i < part_rows[part]; i++) {
-        float x[DIM];
-        fill_vector(&r, x);
-        if (i % 50 == 49)
-            memcpy(w->emb + i * DIM, w->emb + (i - 1) * DIM, DIM * sizeof *w->emb); /* ties */
-        else
-            npr_half_from_float(x, w->emb + i * DIM, DIM);
-        if (i % 100 == 33) w->emb[i * DIM + 5] = 0x7e00; /* NaN */
-        w->id[i] = 100000 * (part + 1) - 7 * i;
-        w->label[i] = (int32_t)npr_rng_below(&r, GROUPS);
-        w->similarity[i] = i % 10 == 0 ? NAN : (float)npr_rng_uniform(&r);
-        CHECK_OK(npr_rows_next(w));
-    }
-    CHECK_OK(npr_part_create(path, part, columns, DIM, &writer));
-    CHECK_OK(npr_part_append(writer, w));
-    CHECK_OK(npr_part_commit(writer, &entry[part]));
-}
-
-static npr_set make_set(const char *factory)
-{
-    return (npr_set){.path = path,
-                     .index = (char *)(uintptr_t)factory,
-                     .dim = DIM,
-                     .columns = world[0].columns,
-                     .parts = PARTS,
-                     .part = entry};
-}
-
-static int is_finite(int part, int64_t i)
-{
-    return npr_half_row_facts(world[part].emb + i * DIM, DIM).finite;
-}
-
-/* Put a blob into a part, whatever is in it. */
-static void put(const npr_set *set, int part, const char *blob, size_t n)
-{
-    char *temp = NULL;
-    CHECK_OK(npr_part_with_index(set, part, blob, n, &temp, &entry[part]));
-    CHECK_OK(npr_part_publish(path, temp, &entry[part]));
-    free(temp);
-}
-
-static void index_all(const npr_set *set, const char *factory)
-{
-    float *sample = npr_alloc(3000 * DIM, sizeof *sample, "a sample");
-    int64_t n = 0;
-    for (int64_t i = 0; i < part_rows[0]; i++)
-        if (is_finite(0, i)) npr_half_to_float(world[0].emb + i * DIM, sample + n++ * DIM, DIM);
-    char *trained = NULL, *blob = NULL, *again = NULL;
-    size_t trained_bytes, bytes, bytes_again;
-    CHECK_OK(npr_faiss_train(factory, DIM, sample, n, 1, &trained, &trained_bytes));
-    for (int p = 0; p < PARTS; p++) {
-        CHECK_OK(npr_faiss_build(set, p, trained, trained_bytes, 1, &blob, &bytes));
-        CHECK_OK(npr_faiss_build(set, p, trained, trained_bytes, 3, &again, &bytes_again));
-        CHECK(bytes == bytes_again && !memcmp(blob, again, bytes));
-        put(set, p, blob, bytes);
-        free(blob), free(again);
-    }
-    free(trained), free(sample);
-}
+#include "search/faiss.h"
+#include "indexed.h"
 
 /* ---- the search and its reference ------------------------------------------------------------------ */
 
-static npr_scan_options options(const npr_queries *q, int nprobe, int refine)
+static npr_scan_options options(const npr_queries *q, int nprobe)
 {
     return (npr_scan_options){.queries = q,
                               .k = K,
                               .threads = 2,
                               .tile_rows = 256,
                               .nprobe = nprobe,
-                              .refine = refine,
                               .limits = {.min_similarity = -INFINITY, .max_nsfw = NPR_NSFW_LIKELY}};
 }
 
@@ -134,18 +27,41 @@ static npr_tally make_tally(int lists)
                        .count = npr_alloc((size_t)lists * NPR_TALLY_FIELDS, sizeof(int64_t), "tally")};
 }
 
-static npr_topk *search(const npr_set *set, const npr_scan_options *o, npr_tally *tally)
+/* The scanner's hits in all parts, the last one first, or from the first on. */
+static npr_topk *scan_all(npr_scanner *s, const npr_set *set, int k, int backwards, npr_tally *tally)
 {
-    npr_scanner *s = NULL;
-    npr_topk *t = npr_topk_make(o->queries->nq, o->k);
-    CHECK_OK(npr_scanner_faiss(o, &s));
-    CHECK_TEXT(s->name, "faiss");
-    CHECK_INT(s->lists, o->queries->nq);
-    *tally = make_tally(s->lists);
-    for (int p = set->parts - 1; p >= 0; p--) CHECK_OK(s->part(s, set, p, t, tally));
+    npr_topk *t = npr_topk_make(s->lists, k);
+    for (int i = 0; i < set->parts; i++)
+        CHECK_OK(s->part(s, set, backwards ? set->parts - 1 - i : i, t, tally));
     s->free(s);
     npr_topk_sort(t);
     return t;
+}
+
+static npr_topk *propose(const npr_set *set, const npr_scan_options *o, int most, int backwards,
+                         npr_tally *tally)
+{
+    npr_scan_options first = *o;
+    npr_scanner *s = NULL;
+    first.k = most;
+    CHECK_OK(npr_scanner_faiss(&first, &s));
+    CHECK_TEXT(s->name, "faiss");
+    CHECK_INT(s->lists, o->queries->nq);
+    *tally = make_tally(s->lists);
+    return scan_all(s, set, most, backwards, tally);
+}
+
+/* The k best of the `most` rows that the indexes of all parts rank highest. */
+static npr_topk *search(const npr_set *set, const npr_scan_options *o, int most, npr_tally *tally)
+{
+    npr_scan_options second = *o;
+    npr_scanner *s = NULL;
+    npr_topk *candidates = propose(set, o, most, 1, tally);
+    for (int q = 0; q < tally->lists; q++) CHECK_INT(tally->count[q * NPR_TALLY_FIELDS], 0);
+    second.candidates = candidates;
+    CHECK_OK(npr_scanner_rescore(&second, &s));
+    npr_topk_free(candidates);
+    return scan_all(s, set, o->k, 1, tally);
 }
 
 /* Is this the class that the head sees in a row, with a probability above the threshold? */
@@ -221,7 +137,7 @@ static double recall(const npr_topk *want, const npr_topk *got)
 static void check_exact(const npr_set *set, const npr_scan_options *o)
 {
     npr_tally want_tally, got_tally;
-    npr_topk *want = brute_force(o, &want_tally), *got = search(set, o, &got_tally);
+    npr_topk *want = brute_force(o, &want_tally), *got = search(set, o, ALL, &got_tally);
     CHECK_INT(differences(want, got), 0);
     CHECK(!memcmp(want_tally.count, got_tally.count,
                   (size_t)want_tally.lists * NPR_TALLY_FIELDS * sizeof *want_tally.count));
@@ -238,7 +154,7 @@ static void test_everything_asked_for(void)
 {
     npr_set set = make_set("Flat");
     index_all(&set, "Flat");
-    npr_scan_options o = options(&queries, 1, 1000);
+    npr_scan_options o = options(&queries, 1);
     check_exact(&set, &o);
     o.threads = 1;
     o.tile_rows = 3;
@@ -259,7 +175,7 @@ static void test_blocks_of_queries(void)
     npr_queries many;
     make_queries(&many, 2000, 9);
     npr_set set = make_set("Flat");
-    npr_scan_options o = options(&many, 1, 1000);
+    npr_scan_options o = options(&many, 1);
     check_exact(&set, &o);
     npr_queries_free(&many);
 }
@@ -268,19 +184,19 @@ static void test_lists_and_candidates_cost_recall(void)
 {
     npr_set set = make_set("IVF12,SQ8");
     index_all(&set, "IVF12,SQ8");
-    npr_scan_options o = options(&queries, 12, 1000);
+    npr_scan_options o = options(&queries, 12);
     check_exact(&set, &o);
     npr_tally tally;
     npr_topk *want = brute_force(&o, &tally);
     free(tally.count);
     double last = 0;
     for (int nprobe = 1; nprobe <= 4; nprobe *= 2) {
-        o = options(&queries, nprobe, 2);
-        npr_topk *got = search(&set, &o, &tally);
+        o = options(&queries, nprobe);
+        npr_topk *got = search(&set, &o, 2 * K, &tally);
         double r = recall(want, got);
         CHECK(r >= last);
         last = r;
-        for (int q = 0; q < NQ; q++) CHECK(tally.count[q * NPR_TALLY_FIELDS] <= PARTS * 2 * K);
+        for (int q = 0; q < NQ; q++) CHECK_INT(tally.count[q * NPR_TALLY_FIELDS], 2 * K); /* of all parts */
         npr_topk_free(got);
         free(tally.count);
     }
@@ -288,15 +204,81 @@ static void test_lists_and_candidates_cost_recall(void)
     npr_topk_free(want);
 }
 
+/* All that FAISS says of a part, and no lists of ours: to[q] has room for ALL hits, n[q] of them so far. */
+static void everything_of(const npr_set *set, int part, int nprobe, npr_hit (*to)[ALL], int *n)
+{
+    npr_faiss *index = NULL;
+    int64_t rows = part_rows[part], pairs = NQ * rows;
+    float *score = npr_alloc((size_t)pairs, sizeof *score, "scores");
+    int64_t *id = npr_alloc((size_t)pairs, sizeof *id, "rows");
+    CHECK_OK(npr_faiss_of_part(set, part, &index));
+    CHECK_OK(npr_faiss_set_probes(index, nprobe));
+    if (rows) CHECK_OK(npr_faiss_search(index, queries.vector, NQ, rows, 1, score, id, NULL));
+    for (int64_t i = 0; i < pairs; i++)
+        if (id[i] >= 0)
+            to[i / rows][n[i / rows]++] = (npr_hit){.score = score[i], .place = npr_place(part, id[i])};
+    npr_faiss_free(index);
+    free(score);
+    free(id);
+}
+
+static int by_score_and_place(const void *va, const void *vb)
+{
+    const npr_hit *a = va, *b = vb;
+    if (a->score != b->score) return a->score > b->score ? -1 : 1;
+    return (a->place > b->place) - (a->place < b->place);
+}
+
+/* The candidates are the best of all parts together, in whatever order parts are asked. */
+static void test_one_cut_for_all_parts(void)
+{
+    enum { MOST = 50, PROBES = 3 };
+    npr_set set = make_set("IVF12,SQ8");
+    index_all(&set, "IVF12,SQ8");
+    npr_scan_options o = options(&queries, PROBES);
+    npr_tally tally;
+    npr_topk *forwards = propose(&set, &o, MOST, 0, &tally);
+    free(tally.count);
+    npr_topk *backwards = propose(&set, &o, MOST, 1, &tally);
+    CHECK_INT(tally.rows, ALL);
+    free(tally.count);
+    CHECK_INT(differences(forwards, backwards), 0);
+    static npr_hit said[NQ][ALL];
+    int n[NQ] = {0}, parts_seen = 0;
+    for (int p = 0; p < PARTS; p++) everything_of(&set, p, PROBES, said, n);
+    for (int q = 0; q < NQ; q++) {
+        npr_hit *all = said[q];
+        int wrong = 0;
+        CHECK(n[q] > MOST);
+        qsort(all, (size_t)n[q], sizeof *all, by_score_and_place);
+        CHECK_INT(npr_topk_count(forwards, q), MOST);
+        for (int i = 0; i < npr_topk_count(forwards, q); i++) {
+            wrong += by_score_and_place(npr_topk_list(forwards, q) + i, &all[i]) != 0;
+            parts_seen |= 1 << npr_place_part(all[i].place);
+        }
+        CHECK_INT(wrong, 0);
+    }
+    CHECK_INT(parts_seen & 9, 9); /* both large parts */
+    npr_topk_free(forwards);
+    npr_topk_free(backwards);
+}
+
+/* Propose rows of a part, then score them. */
 static npr_status scan_one(const npr_set *set, int part)
 {
-    npr_scan_options o = options(&queries, 1, 2);
-    npr_scanner *s = NULL;
-    npr_topk *t = npr_topk_make(NQ, K);
+    npr_scan_options o = options(&queries, 1);
+    npr_scanner *s = NULL, *second = NULL;
+    npr_topk *candidates = npr_topk_make(NQ, 2 * K), *t = npr_topk_make(NQ, K);
     npr_tally tally = make_tally(NQ);
+    o.k = 2 * K;
     CHECK_OK(npr_scanner_faiss(&o, &s));
-    npr_status st = s->part(s, set, part, t, &tally);
+    npr_status st = s->part(s, set, part, candidates, &tally);
     s->free(s);
+    o.candidates = candidates;
+    CHECK_OK(npr_scanner_rescore(&o, &second));
+    if (!st) st = second->part(second, set, part, t, &tally);
+    second->free(second);
+    npr_topk_free(candidates);
     npr_topk_free(t);
     free(tally.count);
     return st;
@@ -387,6 +369,7 @@ int main(void)
     test_everything_asked_for();
     test_blocks_of_queries();
     test_lists_and_candidates_cost_recall();
+    test_one_cut_for_all_parts();
     test_index_of_another_part();
     test_damaged_index();
     test_without_index();

@@ -1,0 +1,111 @@
+/* scan_record.c - see scan_record.h. */
+#include "search/scan_record.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+enum { FORMAT = 2 };
+
+typedef struct candidate {
+    float score;
+    uint32_t row;
+} candidate;
+
+static size_t hit_bytes(int64_t kind)
+{
+    return kind == SEARCH_CANDIDATES ? sizeof(candidate) : sizeof(npr_hit);
+}
+
+static void write_hit(char *to, int64_t kind, const npr_hit *hit)
+{
+    candidate c = {(float)hit->score, (uint32_t)npr_place_row(hit->place)}; /* it was a float */
+    if (kind == SEARCH_CANDIDATES)
+        memcpy(to, &c, sizeof c);
+    else
+        memcpy(to, hit, sizeof *hit);
+}
+
+static npr_hit read_hit(const char *from, const npr_scan_record *head)
+{
+    npr_hit hit;
+    candidate c;
+    if (head->kind == SEARCH_CANDIDATES) {
+        memcpy(&c, from, sizeof c);
+        return (npr_hit){.score = c.score, .place = npr_place((int)head->part, c.row)};
+    }
+    memcpy(&hit, from, sizeof hit);
+    return hit;
+}
+
+static size_t counts_bytes(int64_t lists)
+{
+    return (size_t)lists * NPR_TALLY_FIELDS * sizeof(int64_t);
+}
+
+npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr_topk *lists,
+                                const npr_tally *of_part, char **record, size_t *cap, size_t *n)
+{
+    int nq = npr_topk_queries(lists);
+    size_t counts = counts_bytes(nq), each = hit_bytes(pass->kind);
+    npr_scan_record head = {.format = FORMAT,
+                            .kind = pass->kind,
+                            .list0 = pass->list0,
+                            .list1 = pass->list1,
+                            .part = part,
+                            .non_finite = of_part->non_finite,
+                            .rows = of_part->rows,
+                            .bytes = of_part->bytes};
+    *n = sizeof head + counts + (size_t)nq * sizeof(int64_t);
+    NPR_TRY(npr_grow(record, cap, *n, 1, "a journal record"));
+    memcpy(*record + sizeof head, of_part->count, counts);
+    for (int q = 0; q < nq; q++) {
+        const npr_hit *hit = npr_topk_list(lists, q);
+        int64_t mine = 0;
+        for (int i = 0; i < npr_topk_count(lists, q); i++) {
+            if (npr_place_part(hit[i].place) != part) continue;
+            NPR_TRY(npr_grow(record, cap, *n + each, 1, "a journal record"));
+            write_hit(*record + *n, pass->kind, &hit[i]);
+            *n += each;
+            mine++;
+        }
+        memcpy(*record + sizeof head + counts + (size_t)q * sizeof mine, &mine, sizeof mine);
+        head.hits += mine;
+    }
+    memcpy(*record, &head, sizeof head);
+    return NPR_OK;
+}
+
+int npr_scan_record_read(const npr_search_pass *pass, int parts, const char *bytes, size_t n,
+                         npr_scan_record *head)
+{
+    size_t lists = (size_t)(pass->list1 - pass->list0), each = hit_bytes(pass->kind);
+    size_t fixed = sizeof *head + lists * (NPR_TALLY_FIELDS + 1) * sizeof(int64_t);
+    if (n < sizeof *head) return 0;
+    memcpy(head, bytes, sizeof *head);
+    if (head->format != FORMAT || head->kind != pass->kind || head->list0 != pass->list0 ||
+        head->list1 != pass->list1)
+        return 0; /* another pass, or batches of another size: scanned again */
+    if (head->part < 0 || head->part >= parts || n < fixed) return 0;
+    return (n - fixed) / each == (size_t)head->hits && (n - fixed) % each == 0;
+}
+
+npr_status npr_scan_record_take(const npr_scan_record *head, const char *bytes, npr_topk *lists,
+                                npr_tally *of_part)
+{
+    int nq = npr_topk_queries(lists);
+    size_t counts = counts_bytes(nq), each = hit_bytes(head->kind);
+    memcpy(of_part->count, bytes + sizeof *head, counts);
+    of_part->non_finite = head->non_finite;
+    of_part->rows = head->rows;
+    of_part->bytes = head->bytes;
+    const char *per_list = bytes + sizeof *head + counts, *hit = per_list + (size_t)nq * sizeof(int64_t);
+    const char *end = hit + (size_t)head->hits * each;
+    for (int q = 0; q < nq; q++) {
+        int64_t mine;
+        memcpy(&mine, per_list + (size_t)q * sizeof mine, sizeof mine);
+        for (; mine > 0 && hit < end; mine--, hit += each)
+            NPR_TRY(npr_topk_push(lists, q, read_hit(hit, head)));
+    }
+    return NPR_OK;
+}
