@@ -11,13 +11,15 @@ static npr_bench_extract_job extract;
 static npr_bench_captions_job captions;
 static const char *what = "search", *precision = "fp32", *kind = "strong";
 static const char *scratch = ".";
+static double l2;
 static int64_t rows = 200000, dim = 512, k = 100, threads = 1, repeats = 5, classes = 1000, images = 1000;
 
 static npr_opt options[] = {
-    {"what", NPR_OPT_CHOICE, &what, "search|transductive|means|captions|extract|calibrate|scaling",
+    {"what", NPR_OPT_CHOICE, &what, "search|transductive|means|probe|captions|extract|calibrate|scaling",
      "search: exact nearest rows against FAISS IndexFlatIP\ntransductive: the k nearest rows of many images "
      "(the "
      "paper's size: --rows=1100000\n--images=10000 --k=10)\nmeans: class sums (the paper's: --rows=1100000)\n"
+     "probe: the linear probe (--rows=20000 --classes=100)\n"
      "captions: captions made into tokens, and names found in them\n"
      "extract: JPEG decoding with preprocessing, and CLIP's image tower\n"
      "calibrate: the rates that npr-plan wants, of the ranks of a node at once: files, memory, messages, "
@@ -29,19 +31,21 @@ static npr_opt options[] = {
     {"dim", NPR_OPT_INT, &dim, "N", "values of a row", 0, 0, 4, 65536, 0},
     {"queries", NPR_OPT_TEXT, &search.queries, "A,B,...", "search: queries per batch", 0, 0, 0, 0, 0},
     {"images", NPR_OPT_INT, &images, "N", "transductive: queries in all", 0, 0, 1, 1e7, 0},
-    {"classes", NPR_OPT_INT, &classes, "N", "means: classes", 0, 0, 1, 1 << 20, 0},
+    {"classes", NPR_OPT_INT, &classes, "N", "means, probe: classes", 0, 0, 1, 1 << 20, 0},
     {"captions", NPR_OPT_TEXT, &captions.captions, "FILE",
      "captions: a TSV file with a caption column, or others as --meta of npr-ingest", 0, 0, 0, 0, 0},
     {"names", NPR_OPT_TEXT, &captions.names, "FILE", "captions: class names, one a line", 0, 0, 0, 0, 0},
     {"k", NPR_OPT_INT, &k, "N", "rows kept per query", 0, 0, 1, 100000, 0},
+    {"l2", NPR_OPT_REAL, &l2, "X", "probe: weight of |W|^2 / 2 against the mean loss; 0: 1 / rows", 0, 0, 0,
+     1e9, 0},
     {"config", NPR_OPT_TEXT, &extract.config, "FILE",
      "extract: open_clip's JSON of the model; weights are made up", 0, 0, 0, 0, 0},
     {"jpegs", NPR_OPT_TEXT, &extract.images, "FILES",
      "extract: JPEG files; without them made-up ones of 640 x 480", 0, 0, 0, 0, 0},
     {"peer", NPR_OPT_TEXT, &extract.peer, "COMMAND",
-     "extract: a program that does the same in turn, for the ratio to it:\n\"PYTHON jobs/openclip_peer.py\", "
-     "with "
-     "open_clip (tests/oracles.sh)",
+     "extract, probe: a program that does the same in turn, for the ratio to it:\n"
+     "\"PYTHON jobs/openclip_peer.py\" with open_clip, \"PYTHON jobs/sklearn_peer.py\" with scikit-learn "
+     "(tests/oracles.sh)",
      0, 0, 0, 0, 0},
     {"precision", NPR_OPT_CHOICE, &precision, "fp32|bf16", "extract: of the tower", 0, 0, 0, 0, 0},
     {"kind", NPR_OPT_CHOICE, &kind, "strong|weak",
@@ -62,6 +66,12 @@ static npr_status run_means(const npr_job *job)
 {
     npr_bench_means_job bench = {rows, (int)dim, (int)classes, (int)threads, (int)repeats};
     return npr_bench_means(&job->comm, &job->log, job->rec, &bench);
+}
+
+static npr_status run_probe(const npr_job *job)
+{
+    npr_bench_probe_job bench = {rows, (int)dim, (int)classes, (int)threads, (int)repeats, l2, extract.peer};
+    return npr_bench_probe(&job->comm, &job->log, job->rec, &bench);
 }
 
 static npr_status run_captions(const npr_job *job)
@@ -99,6 +109,7 @@ static npr_status run(const npr_job *job)
     if (!strcmp(what, "calibrate")) return run_calibrate(job);
     if (!strcmp(what, "transductive")) return run_transductive(job);
     if (!strcmp(what, "means")) return run_means(job);
+    if (!strcmp(what, "probe")) return run_probe(job);
     if (!strcmp(what, "captions")) return run_captions(job);
     if (!strcmp(what, "extract")) return run_extract(job);
     search.rows = rows;

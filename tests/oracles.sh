@@ -4,8 +4,9 @@
 #   bash tests/oracles.sh           make the environment if it is missing; the last line is its python
 #   bash tests/oracles.sh --print   print its python, or leave with 77 if it is not there (with NPR_ORACLES=1: make it)
 #   ... --faiss                     the same for another one: the newest faiss-cpu, alone with its numpy
+#   ... --sklearn                   and one of the newest scikit-learn, alone with what it stands on
 #
-# It lies outside the tree, in ${NPR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/npr}/oracles (oracles-faiss), over the system's Python 3 with
+# It lies outside the tree, in ${NPR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/npr}/oracles (oracles-faiss, oracles-sklearn), over the system's Python 3 with
 # Debian's torch and torchvision: nothing npr builds or runs needs it. Packages come from pip's configured index.
 set -euo pipefail
 
@@ -19,17 +20,24 @@ open_clip.create_model("ViT-B-32", pretrained=None).encode_text(open_clip.tokeni
 FAISS_PACKAGES=(faiss-cpu) # no version: the peer is the newest release
 FAISS_PROBE='import faiss; faiss.index_factory(64, "IVF4,PQ8x4fsr", faiss.METRIC_INNER_PRODUCT)'
 
+SKLEARN_PACKAGES=(scikit-learn)
+SKLEARN_PROBE='import sklearn.linear_model, threadpoolctl'
+
 cache=${NPR_CACHE:-${XDG_CACHE_HOME:-${HOME:?is not set; set NPR_CACHE}/.cache}/npr}
-root=$cache/oracles what=open_clip system=--system-site-packages dependencies=--no-deps print=0
-for option in "$@"; do
-  case $option in
+root=$cache/oracles what=open_clip option='' system=--system-site-packages dependencies=--no-deps print=0
+for arg in "$@"; do
+  case $arg in
   --faiss)
-    root=$cache/oracles-faiss what=faiss-cpu system='' dependencies=''
+    root=$cache/oracles-faiss what=faiss-cpu option=' --faiss' system='' dependencies=''
     PACKAGES=("${FAISS_PACKAGES[@]}") PROBE=$FAISS_PROBE
+    ;;
+  --sklearn)
+    root=$cache/oracles-sklearn what=scikit-learn option=' --sklearn' system='' dependencies=''
+    PACKAGES=("${SKLEARN_PACKAGES[@]}") PROBE=$SKLEARN_PROBE
     ;;
   --print) print=1 ;;
   -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
-  *) echo "oracles.sh: unknown option $option (known: --print, --faiss, --help)" >&2 && exit 64 ;;
+  *) echo "oracles.sh: unknown option $arg (known: --print, --faiss, --sklearn, --help)" >&2 && exit 64 ;;
   esac
 done
 python=$root/bin/python
@@ -46,7 +54,7 @@ die() {
 whole() { [[ -x $python && $(cat "$root/packages" 2>/dev/null) == "${PACKAGES[*]}" ]]; }
 
 if ((print)) && ! whole && [[ ${NPR_ORACLES:-0} != 1 ]]; then
-  die 77 "no $what to compare with: run bash tests/oracles.sh$([[ $what == open_clip ]] || echo " --faiss"), or set NPR_ORACLES=1"
+  die 77 "no $what to compare with: run bash tests/oracles.sh$option, or set NPR_ORACLES=1"
 fi
 
 make_environment() {

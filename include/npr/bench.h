@@ -42,6 +42,19 @@ typedef struct npr_bench_means_job {
 npr_status npr_bench_means(const npr_comm *comm, const npr_log *log, npr_record *rec,
                            const npr_bench_means_job *job);
 
+/* The linear probe of made-up rows in memory, to a gradient of 1e-6 at most: seconds (median) and top-1 on
+ * 5,000 others. With a peer, its seconds in both precisions in turn with ours, and of all heads loss and
+ * accuracy as the peer finds them. On rank 0. Adds bench.probe.* and result.training.*. Collective. */
+typedef struct npr_bench_probe_job {
+    int64_t rows;
+    int dim, classes, threads, repeats;
+    double l2;        /* as npr_training has it */
+    const char *peer; /* a command that does the same, see jobs/sklearn_peer.py; NULL: none */
+} npr_bench_probe_job;
+
+npr_status npr_bench_probe(const npr_comm *comm, const npr_log *log, npr_record *rec,
+                           const npr_bench_probe_job *job);
+
 /* Captions made into tokens, and class names found in them, in memory, on threads side by side; medians. The
  * captions of a file (as npr-ingest --meta takes it) are taken over and over until there are `rows` of them.
  * On rank 0. Adds bench.captions.*. Collective. */
@@ -69,7 +82,8 @@ typedef struct npr_bench_extract_job {
 npr_status npr_bench_extract(const npr_comm *comm, const npr_log *log, npr_record *rec,
                              const npr_bench_extract_job *job);
 
-/* ---- for the calibration (npr-bench --what=calibrate): all ranks work at once, and rates are of one rank ---- */
+/* ---- for the calibration (npr-bench --what=calibrate): all ranks work at once, and rates are of one rank
+ * ---- */
 
 /* Latency and bandwidth (seconds, bytes/s) of messages between the first and the last rank; untouched on one
  * rank. Collective. */

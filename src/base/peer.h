@@ -1,6 +1,7 @@
 /* peer.h - another program that does the same work, to be timed in turn with ours. Local.
  *
- * It reads requests, a line each, from its standard input and answers each with a line: the seconds it took.
+ * It reads requests, a line each, from its standard input and answers each with a line: the seconds it took,
+ * or another number, not below 0, that it was asked for.
  * A request may be followed by bytes. It says "ready" when it has started, and leaves when its input ends. */
 #ifndef NPR_BASE_PEER_H
 #define NPR_BASE_PEER_H
