@@ -35,8 +35,8 @@ static void need_tower(needs *n, const npr_tower *t)
     n->rows = most(n->rows, npr_tower_rows(t));
     n->sequences = most(n->sequences, npr_tower_sequences(t));
     n->width = most(n->width, t->shape.width);
-    n->out = most(n->width, t->project.out);
-    n->half = most(n->width, t->patch.in);
+    n->out = most(most(n->out, n->width), t->project.out);
+    n->half = most(most(n->half, n->width), t->patch.in);
     n->wide = most(most(n->wide, t->patch.in), most(3 * t->shape.width, t->shape.mlp));
     n->keys = most(n->keys, t->tokens);
 }
