@@ -76,9 +76,10 @@ typedef struct npr_bench_extract_job {
 } npr_bench_extract_job;
 
 /* Images per second of decoding with preprocessing and of the image tower, GFLOP/s of the tower, and its
- * share of the GFLOP/s that OpenBLAS's sgemm reaches in the same run on the product of its hidden layer; all
- * alternating, median and best. With a peer, its figures and the ratios of ours to them, too. Runs on rank 0;
- * the other ranks wait. Adds bench.* lines. Collective. */
+ * share of the GFLOP/s that OpenBLAS's sgemm reaches in the same run on the product of its hidden layer; in
+ * bf16 also its share of what oneDNN reaches on that product in bfloat16; all alternating, median and best.
+ * With a peer, its figures and the ratios of ours to them, too. Runs on rank 0; the other ranks wait. Adds
+ * bench.* lines. Collective. */
 npr_status npr_bench_extract(const npr_comm *comm, const npr_log *log, npr_record *rec,
                              const npr_bench_extract_job *job);
 

@@ -10,7 +10,9 @@
 #include "base/mem.h"
 #include "base/peer.h"
 #include "base/rng.h"
+#include "clip/dnn.h"
 #include "clip/extract.h"
+#include "clip/kernel.h"
 
 enum { MADE_UP = 16, WIDTH = 640, HEIGHT = 480, QUALITY = 90, REPEATS_MAX = 99, ROUND = 2 };
 
@@ -22,12 +24,15 @@ typedef struct worker {
     uint8_t *rgb;
     npr_clip_work *work;
     float *chw, *features, *a, *b, *c; /* a b^T = c: the product of the hidden layer */
+    uint16_t *half;                    /* a in bfloat16 */
+    void *scratch;                     /* of oneDNN's product */
 } worker;
 
 typedef struct bench {
     const npr_bench_extract_job *job;
     npr_clip_config config;
     npr_clip *clip;
+    npr_dnn *product; /* a b^T in bfloat16; NULL: the tower is fp32 */
     int batch, tokens;
     char *jpeg[MADE_UP];
     size_t bytes[MADE_UP];
@@ -87,19 +92,27 @@ static npr_status decode(const bench *b, worker *w, npr_jpeg *jpeg, int n)
     return NPR_OK;
 }
 
-/* The peer's tasks are the last: without one they are left out. */
-enum { EXACT, FAST, VIT, GEMM, PEER_DECODE, PEER_VIT, TASKS };
-static const char *const names[TASKS] = {"decode", "fast_decode", "vit", "sgemm", "peer_decode", "peer_vit"};
+enum { EXACT, FAST, VIT, GEMM, BF16_GEMM, PEER_DECODE, PEER_VIT, TASKS };
+static const char *const names[TASKS] = {"decode",    "fast_decode", "vit",     "sgemm",
+                                         "bf16_gemm", "peer_decode", "peer_vit"};
 
-static int tasks(const bench *b)
+static int is_product(int task)
 {
-    return b->peer ? TASKS : PEER_DECODE;
+    return task == GEMM || task == BF16_GEMM;
+}
+
+/* Some tasks are left out: the product in bfloat16 of a tower in fp32, and a peer's without one. */
+static int next(const bench *b, int task)
+{
+    do task++;
+    while ((task == BF16_GEMM && !b->product) || (task >= PEER_DECODE && task < TASKS && !b->peer));
+    return task;
 }
 
 /* The units of work a thread does of a task in one turn. */
 static int units(const bench *b, int task)
 {
-    return task == VIT || task == PEER_VIT || task == GEMM ? ROUND : 2 * b->images;
+    return task == VIT || task == PEER_VIT || is_product(task) ? ROUND : 2 * b->images;
 }
 
 static npr_status work(const bench *b, worker *w, int task)
@@ -109,6 +122,8 @@ static npr_status work(const bench *b, worker *w, int task)
     for (int i = 0; i < ROUND; i++)
         if (task == VIT)
             NPR_TRY(npr_clip_image(b->clip, w->work, w->chw, b->batch, w->features));
+        else if (task == BF16_GEMM)
+            NPR_TRY(npr_dnn_run(b->product, w->half, w->c, w->scratch));
         else
             npr_gemm_nt(b->batch * b->tokens, t->mlp, t->width, w->a, w->b, w->c, t->mlp);
     return NPR_OK;
@@ -172,10 +187,32 @@ static npr_status make_worker(const bench *b, worker *w)
     w->a = npr_alloc_aligned(rows * width, sizeof(float), "a matrix");
     w->b = npr_alloc_aligned(mlp * width, sizeof(float), "a matrix");
     w->c = npr_alloc_aligned(rows * mlp, sizeof(float), "a matrix");
-    if (!w->rgb || !w->chw || !w->features || !w->a || !w->b || !w->c) return npr_last();
+    w->half = npr_alloc_aligned(rows * width, sizeof *w->half, "a matrix");
+    if (!w->rgb || !w->chw || !w->features || !w->a || !w->b || !w->c || !w->half) return npr_last();
     for (size_t i = 0; i < (size_t)b->batch * size; i++) w->chw[i] = (float)(i % 251) / 100 - 1;
     for (size_t i = 0; i < rows * width; i++) w->a[i] = (float)(i % 17) / 17;
     for (size_t i = 0; i < mlp * width; i++) w->b[i] = (float)(i % 13) / 13;
+    npr_kernel_bfloat(rows * width, w->a, w->half);
+    return NPR_OK;
+}
+
+/* What oneDNN reaches on the hidden layer's product: nothing added, nothing activated, bfloat16 out of it. */
+static npr_status make_product(bench *b)
+{
+    const npr_transformer *t = &b->config.vision;
+    npr_dnn_layer l = {.rows = b->batch * b->tokens,
+                       .in = t->width,
+                       .out = t->mlp,
+                       .w = b->worker[0].b,
+                       .type = NPR_DNN_BF16,
+                       .result = NPR_DNN_BF16};
+    if (!b->job->bf16) return NPR_OK;
+    NPR_TRY(npr_dnn_make(&l, &b->product));
+    for (int i = 0; i < b->job->threads; i++) {
+        worker *w = &b->worker[i];
+        if (!(w->scratch = npr_alloc_aligned(npr_dnn_scratch(b->product) + 1, 1, "scratch memory")))
+            return npr_last();
+    }
     return NPR_OK;
 }
 
@@ -192,6 +229,8 @@ static void free_worker(worker *w)
     free(w->a);
     free(w->b);
     free(w->c);
+    free(w->half);
+    free(w->scratch);
 }
 
 static int by_value(const void *a, const void *b)
@@ -207,18 +246,20 @@ static void record(const bench *b, npr_record *rec, double rate[TASKS][2])
     double image = npr_clip_image_flops(&b->config) * b->batch;
     double product = 2.0 * b->batch * b->tokens * t->mlp * t->width;
     char key[64];
-    for (int task = 0; task < tasks(b); task++)
+    for (int task = 0; task < TASKS; task = next(b, task))
         for (int k = 0; k < 2; k++) {
             double per_s = rate[task][k] * (task == VIT || task == PEER_VIT ? b->batch : 1);
-            snprintf(key, sizeof key, "bench.%s.%s.%s", names[task], task == GEMM ? "gflops" : "images_per_s",
-                     which[k]);
-            npr_record_real(rec, key, task == GEMM ? per_s * product / 1e9 : per_s);
+            snprintf(key, sizeof key, "bench.%s.%s.%s", names[task],
+                     is_product(task) ? "gflops" : "images_per_s", which[k]);
+            npr_record_real(rec, key, is_product(task) ? per_s * product / 1e9 : per_s);
         }
     for (int k = 0; k < 2; k++) {
         snprintf(key, sizeof key, "bench.vit.gflops.%s", which[k]);
         npr_record_real(rec, key, rate[VIT][k] * image / 1e9);
         snprintf(key, sizeof key, "bench.vit.share_of_sgemm.%s", which[k]);
         npr_record_real(rec, key, rate[VIT][k] * image / (rate[GEMM][k] * product));
+        snprintf(key, sizeof key, "bench.vit.share_of_bf16_gemm.%s", which[k]);
+        if (b->product) npr_record_real(rec, key, rate[VIT][k] * image / (rate[BF16_GEMM][k] * product));
         if (!b->peer) continue;
         snprintf(key, sizeof key, "bench.decode.ratio_to_peer.%s", which[k]);
         npr_record_real(rec, key, rate[EXACT][k] / rate[PEER_DECODE][k]);
@@ -232,11 +273,11 @@ static npr_status measure(bench *b, npr_record *rec)
 {
     double seconds[TASKS][REPEATS_MAX], rate[TASKS][2], once;
     int repeats = b->job->repeats;
-    for (int task = 0; task < tasks(b); task++)
+    for (int task = 0; task < TASKS; task = next(b, task))
         NPR_TRY(turn(b, task, &once)); /* memory is touched, pages are there */
     for (int r = 0; r < repeats; r++)
-        for (int task = 0; task < tasks(b); task++) NPR_TRY(turn(b, task, &seconds[task][r]));
-    for (int task = 0; task < tasks(b); task++) {
+        for (int task = 0; task < TASKS; task = next(b, task)) NPR_TRY(turn(b, task, &seconds[task][r]));
+    for (int task = 0; task < TASKS; task = next(b, task)) {
         qsort(seconds[task], (size_t)repeats, sizeof(double), by_value);
         double n = units(b, task) * (double)b->job->threads;
         rate[task][0] = n / seconds[task][repeats / 2];
@@ -258,6 +299,7 @@ static npr_status run(bench *b, npr_record *rec)
     NPR_TRY(make_images(b));
     if (!(b->worker = npr_alloc((size_t)job->threads, sizeof *b->worker, "threads"))) return npr_last();
     for (int i = 0; i < job->threads; i++) NPR_TRY(make_worker(b, &b->worker[i]));
+    NPR_TRY(make_product(b));
     if (job->peer) NPR_TRY(start_peer(b));
     npr_record_int(rec, "bench.batch", b->batch);
     npr_record_real(rec, "bench.gflop_per_image", npr_clip_image_flops(&b->config) / 1e9);
@@ -275,6 +317,7 @@ npr_status npr_bench_extract(const npr_comm *comm, const npr_log *log, npr_recor
     free(b.worker);
     for (int i = 0; i < MADE_UP; i++) free(b.jpeg[i]);
     npr_clip_close(b.clip);
+    npr_dnn_free(b.product);
     npr_peer_end(b.peer);
     return npr_agree(comm, st, "bench");
 }

@@ -19,6 +19,15 @@ theirs=(peer_{decode,vit}.images_per_s.{median,best} {decode,vit}.ratio_to_peer.
 must 2 "${tiny[@]}" --threads=2 --record=bench.txt
 numbers bench.txt "${ours[@]}"
 
+# in bfloat16: its product too; where the CPU has none, the same program with an emulation in oneDNN's place, whose speed says nothing
+if grep -q avx512_bf16 /proc/cpuinfo; then bench=npr-bench; else bench=tests/emulated-npr-bench; fi
+must 1 "$bench" "${tiny[@]:1}" --threads=2 --precision=bf16 --record=bf16.txt
+numbers bf16.txt "${ours[@]}" bf16_gemm.gflops.{median,best} vit.share_of_bf16_gemm.{median,best}
+awk -F= '{ v[$1] = $2 } END { r = v["bench.vit.gflops.best"] / v["bench.bf16_gemm.gflops.best"] / v["bench.vit.share_of_bf16_gemm.best"]
+    exit !(r > 0.999 && r < 1.001) }' bf16.txt || fail "the share is not that of the two rates: $(cat bf16.txt)"
+grep -q bf16_gemm bench.txt && fail "fp32 has no product in bfloat16"
+[ "$bench" = npr-bench ] || expect 78 "bfloat16 needs" 1 "${tiny[@]}" --precision=bf16
+
 # a peer that keeps to the protocol, and writes down what it was asked for
 cat >peer.sh <<'PEER'
 echo ready
