@@ -83,8 +83,7 @@ typedef struct npr_bench_extract_job {
 npr_status npr_bench_extract(const npr_comm *comm, const npr_log *log, npr_record *rec,
                              const npr_bench_extract_job *job);
 
-/* ---- for the calibration (npr-bench --what=calibrate): all ranks work at once, and rates are of one rank
- * ---- */
+/* ---- for the calibration (npr-bench --what=calibrate): all ranks at once; rates are of one rank ---- */
 
 /* Latency and bandwidth (seconds, bytes/s) of messages between the first and the last rank; untouched on one
  * rank. Collective. */

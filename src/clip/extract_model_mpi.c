@@ -21,13 +21,19 @@ static char *name_model(const char *config, const char *digest)
     return npr_path("%.*s-%.12s", n, name, digest);
 }
 
-/* bf16 if all ranks can: their features belong to one set. Collective. */
-static npr_precision choose(const npr_comm *comm, const char *precision)
+/* bf16 if all ranks can: their features belong to one set. What is said if not, once. Collective. */
+static npr_precision choose(const npr_comm *comm, const npr_log *log, const char *precision)
 {
     int64_t lacking = !npr_precision_available(NPR_BF16);
-    npr_max_i64(comm, &lacking, 1);
+    npr_sum_i64(comm, &lacking, 1);
     if (!strcmp(precision, "fp32")) return NPR_FP32;
-    return !strcmp(precision, "bf16") || !lacking ? NPR_BF16 : NPR_FP32;
+    if (!strcmp(precision, "bf16") || !lacking) return NPR_BF16;
+    npr_info(
+        log,
+        "--precision=auto: fp32, since %lld of %d ranks lack bfloat16 (oneDNN in the build, and a CPU with "
+        "AVX512-BF16 or AMX)",
+        (long long)lacking, comm->size);
+    return NPR_FP32;
 }
 
 /* Rank 0 reads the whole file once. */
@@ -50,7 +56,7 @@ npr_status npr_extract_open(const npr_comm *comm, const npr_log *log, const npr_
                             int towers, npr_extract_tower *t)
 {
     npr_clip_config config;
-    *t = (npr_extract_tower){.precision = choose(comm, model->precision)};
+    *t = (npr_extract_tower){.precision = choose(comm, log, model->precision)};
     npr_status st = npr_clip_config_read(model->config, &config);
     if (!st) st = npr_clip_open(model->weights, &config, towers, t->precision, &t->clip);
     st = npr_agree(comm, st, "model");

@@ -36,6 +36,11 @@ def save(path, tensors):
         f.write(struct.pack("<Q", len(text)) + text + b"".join(x.astype("<f4").tobytes() for x in tensors.values()))
 
 
+def product(x, w):
+    """A layer: x [rows][in], w [out][in]. Tests put others in its place, to see what rounding costs."""
+    return x @ w.T
+
+
 def norm(x, t, name):
     x = x - x.mean(-1, keepdims=True)
     x = x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5)
@@ -52,15 +57,15 @@ def transformer(x, t, prefix, heads, mask, quick):
         if p + "ln_1.weight" not in t:
             return x
         n, w = x.shape
-        qkv = norm(x, t, p + "ln_1") @ t[p + "attn.in_proj_weight"].T + t[p + "attn.in_proj_bias"]
+        qkv = product(norm(x, t, p + "ln_1"), t[p + "attn.in_proj_weight"]) + t[p + "attn.in_proj_bias"]
         q, k, v = (y.reshape(n, heads, w // heads).transpose(1, 0, 2) for y in np.split(qkv, 3, 1))
         s = q @ k.transpose(0, 2, 1) / math.sqrt(w // heads) + mask
         s = np.exp(s - s.max(-1, keepdims=True))
         a = (s / s.sum(-1, keepdims=True) @ v).transpose(1, 0, 2).reshape(n, w)
-        x = x + a @ t[p + "attn.out_proj.weight"].T + t[p + "attn.out_proj.bias"]
-        h = norm(x, t, p + "ln_2") @ t[p + "mlp.c_fc.weight"].T + t[p + "mlp.c_fc.bias"]
+        x = x + product(a, t[p + "attn.out_proj.weight"]) + t[p + "attn.out_proj.bias"]
+        h = product(norm(x, t, p + "ln_2"), t[p + "mlp.c_fc.weight"]) + t[p + "mlp.c_fc.bias"]
         h = h / (1 + np.exp(-1.702 * h)) if quick else 0.5 * h * (1 + erf(h / math.sqrt(2)))
-        x = x + h @ t[p + "mlp.c_proj.weight"].T + t[p + "mlp.c_proj.bias"]
+        x = x + product(h, t[p + "mlp.c_proj.weight"]) + t[p + "mlp.c_proj.bias"]
 
 
 def unit(x):
@@ -72,11 +77,11 @@ def image_features(pixels, t, config):
     v = config["vision_cfg"]
     p, side = v["patch_size"], v["image_size"] // v["patch_size"]
     x = pixels[:, :side * p, :side * p].reshape(3, side, p, side, p).transpose(1, 3, 0, 2, 4).reshape(side * side, -1)
-    x = x @ t["visual.conv1.weight"].reshape(v["width"], -1).T
+    x = product(x, t["visual.conv1.weight"].reshape(v["width"], -1))
     x = np.concatenate([t["visual.class_embedding"][None], x]) + t["visual.positional_embedding"]
     x = norm(x, t, "visual.ln_pre")
     x = transformer(x, t, "visual.transformer", v["width"] // v.get("head_width", 64), 0, config.get("quick_gelu", False))
-    return unit(norm(x[0], t, "visual.ln_post") @ t["visual.proj"])
+    return unit(product(norm(x[0], t, "visual.ln_post"), t["visual.proj"].T))
 
 
 def text_features(tokens, t, config):
@@ -85,7 +90,7 @@ def text_features(tokens, t, config):
     x = t["token_embedding.weight"][tokens] + t["positional_embedding"]
     mask = np.triu(np.full((n, n), -np.inf), 1)
     x = norm(transformer(x, t, "transformer", c["heads"], mask, config.get("quick_gelu", False)), t, "ln_final")
-    return unit(x[int(np.argmax(tokens))] @ t["text_projection"])
+    return unit(product(x[int(np.argmax(tokens))], t["text_projection"].T))
 
 
 def pixels_of(image, size):
