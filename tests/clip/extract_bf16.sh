@@ -8,7 +8,8 @@ source "$(dirname "$0")/../lib.sh"
 cd "$TMP"
 small=${NPR_SOURCE:?}/jobs/minilaion
 model=(--model="$small/model.safetensors" --config="$small/config.json")
-must 2 npr-minilaion --out=world --rows=16 --classes=40 --tests="${NPR_BFLOAT_TESTS:-5}" --val=1 --shots=1
+read -ra size <<<"${NPR_BF16_WORLD:---classes=40 --tests=5}" # the study in src/clip/README.md: --classes=200 --tests=25
+must 2 npr-minilaion --out=world --rows=16 --val=1 --shots=1 "${size[@]}"
 pictures=(--images=world/phrases/test "${model[@]}" --kind=test --part-rows=40)
 prompts=(--classes=world/phrases/classes.txt --templates="$small/template.txt" --vocab="$small/vocab.txt.gz" "${model[@]}")
 
