@@ -16,6 +16,24 @@ filter_text() {
     esac
 }
 
+# Which filter stands beside the paper's figure, and why that one.
+filter_why() {
+    local rule
+    rule=$(filter_rule "$1")
+    case $rule in
+    given) ;;
+    val) if [ -n "$(best_on_val "$1")" ]; then echo "chosen on validation"; else echo "the first of the list; not chosen yet"; fi ;;
+    first) if [ "$(first_filter "$1")" = argmax ]; then echo "the paper's"; else echo "the first of the list"; fi ;;
+    *) echo "as given" ;;
+    esac
+}
+
+main_filter_text() {
+    local why
+    why=$(filter_why "$1")
+    echo "$(filter_text "$(first_filter "$1")")${why:+; $why}"
+}
+
 # cell SECTION METHOD X HOW RECORD KEY [GAIN [OTHER]]: the cells of one number of npr-solve: top-1 and mean over classes, among
 # all classes and, where the record has it, among the subset's. GAIN: key of the gain over zero-shot with the same head;
 # OTHER: key of the general head's difference to this one.
@@ -62,7 +80,7 @@ zero_shot_cells() { # SECTION RECORD: own templates, and general ones beside the
 general_gain() { if has "$1" clip_templates; then echo gain.baseline.1; fi; }
 
 cells_table1() {
-    local s=$1 f method first
+    local s=$1 f method first how
     ! is_shifted "$s" || return 0
     first=$(first_filter "$s")
     zero_shot_cells "$s" "$s/primed-$first"
@@ -71,13 +89,23 @@ cells_table1() {
         cell "$s" "zero-shot: own templates + CuPL" "" "" "$s/both-$first" zero_shot
     fi
     for f in $(filters "$s"); do
-        method=
-        [ "$f" = "$first" ] || method=", $(filter_text "$f")"
-        cell "$s" "priming$method" "" "$(filter_text "$f")" "$s/primed-$f" primed gain "$(general_gain "$s")"
+        method='' how=$(main_filter_text "$s")
+        [ "$f" = "$first" ] || { method=", $(filter_text "$f")" && how=$(filter_text "$f"); }
+        cell "$s" "priming$method" "" "$how" "$s/primed-$f" primed gain "$(general_gain "$s")"
         ! has "$s" clip_templates ||
-            cell "$s" "priming, general templates$method" "" "$(filter_text "$f")" "$s/general-$f" primed gain
-        ! has "$s" prompts || cell "$s" "priming + CuPL$method" "" "$(filter_text "$f")" "$s/both-$f" primed gain
+            cell "$s" "priming, general templates$method" "" "$how" "$s/general-$f" primed gain
+        ! has "$s" prompts || cell "$s" "priming + CuPL$method" "" "$how" "$s/both-$f" primed gain
     done
+    cell "$s" "priming, without near-duplicates" "" "$(copies_text "$s")" "$s/clean" primed gain
+}
+
+# What was left out, and what it does: accuracy with these rows, at the same alpha.
+copies_text() {
+    local rows with
+    rows=$(fact "$1/clean" result.excluded_rows) with=$(fact "$1/clean" result.with_excluded.top1)
+    [ -n "$rows" ] || return 0
+    awk -v rows="$rows" -v with="$with" -v least="$(get "$1" near_copy 0.98)" \
+        'BEGIN { printf "%d pool rows with a cosine of %s or more to a test image left out; with them at this alpha %.2f\n", rows, least, 100 * with }'
 }
 
 # shifted_cell SHIFTED-SET METHOD HOW RECORD: alpha was found on the base's validation images in the same way
@@ -93,7 +121,7 @@ cells_table2() {
     is_shifted "$x" || return 0
     f=$(first_filter "${conf[$x.base]}")
     zero_shot_cells "$x" "$x/transductive"
-    shifted_cell "$x" "priming, pool of the base set" "$(filter_text "$f")" "$x/primed-$f"
+    shifted_cell "$x" "priming, pool of the base set" "$(main_filter_text "${conf[$x.base]}")" "$x/primed-$f"
     shifted_cell "$x" "transductive priming" "nearest rows once each; no filter" "$x/transductive"
     shifted_cell "$x" "transductive priming, weighted" "as often as recalled; no filter" "$x/transductive-count"
     shifted_cell "$x" "transductive priming, argmax filter" "nearest rows once each; argmax filter" "$x/transductive-argmax"
@@ -102,7 +130,7 @@ cells_table2() {
 # few_cells SECTION RECORD: mean over draws, with the interval of that mean (Student) and the draws' deviation; without shots
 # there is one draw, and the interval is the test set's (Wilson)
 few_cells() {
-    awk -F= -v OFS='\t' -v d="$(paper_name "$1")" -v name="records/$2.txt" -v how="$(filter_text "$(first_filter "$1")")$(has "$1" prompts &&
+    awk -F= -v OFS='\t' -v d="$(paper_name "$1")" -v name="records/$2.txt" -v how="$(main_filter_text "$1")$(has "$1" prompts &&
         echo '; head with CuPL')" -v numbers="$(get "$1" shots_per_class 0,1,2,3,5,10)" '
         { v[$1] = $2 }
         function student(f,   z) { # 97.5 % quantile

@@ -33,12 +33,25 @@ table_title() {
     echo "${!title}${note:+. $note}"
 }
 
+# Which pool each data set's figures are made with, unless a line says otherwise.
+filter_notes() {
+    local s
+    echo
+    echo "Pool filters:"
+    echo
+    for s in "${conf_sections[@]}"; do
+        ! is_shifted "$s" || continue
+        echo "- $(paper_name "$s"): $(main_filter_text "$s")$([ "$(filter_rule "$s")" != val ] || echo " among $(filter_choices "$s" | sed 's/ /, /g')")"
+    done
+}
+
 render_text() {
     local csv=$1.csv
     echo "# $(table_title "$(basename "$1")")"
     echo
     echo "From [$(basename "$csv")]($(basename "$csv")), which has the means over classes, too. Published: the paper's figure, or where the csv says so open_clip's."
     echo "Gain: over zero-shot with the same templates, on the same images. All intervals are 95 %; of few shots that of the mean over draws."
+    [[ $1 == */poolsize ]] || filter_notes
     awk -F, '
         NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
         $at["measure"] != "top1" { next }

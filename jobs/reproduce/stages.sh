@@ -158,11 +158,41 @@ recall() {
     recalled=$OUT/$s/encoded
 }
 
-# filters SECTION: names of the pools tables 1 and the few shots are made with; the first stands beside the paper's figure
-filters() {
-    if has "$1" pool; then echo given; else get "$1" filters argmax; fi
+# Which pool stands beside the paper's figure and is the one for few shots and shifted sets: of the filters to choose from the one
+# whose head does best on validation images (`filter = val`, where there is a `val`), or the first of `filters`, or the one named.
+# Never by the test set.
+filter_rule() { if has "$1" pool; then echo given; else get "$1" filter "$(if has "$1" val; then echo val; else echo first; fi)"; fi; }
+filter_choices() { get "$1" filter_choices "$(get "$1" filters argmax)"; }
+
+# best_on_val SECTION: of the choices the one with the best top-1 at any alpha of the grid; ties go to the one named first. Nothing
+# before they have been tried.
+best_on_val() {
+    local f
+    for f in $(filter_choices "$1"); do
+        sed -n "s/^result\.validation\.[0-9.]*=/$f /p" "$OUT/records/$1/choose-$f.txt" 2>/dev/null || true
+    done | awk '$2 > best || best == "" { best = $2; name = $1 } END { if (name != "") print name }'
 }
-first_filter() { filters "$1" | sed 's/[ ,].*//'; }
+
+first_filter() {
+    local rule chosen=''
+    rule=$(filter_rule "$1")
+    [ "$rule" != val ] || chosen=$(best_on_val "$1")
+    case $rule in
+    val | first) echo "${chosen:-$(get "$1" filters argmax | sed 's/ .*//')}" ;;
+    *) echo "$rule" ;;
+    esac
+}
+
+# filters SECTION: the pools that table 1 is made with, the one beside the paper's figure first
+filters() {
+    local f first
+    first=$(first_filter "$1")
+    echo "$first"
+    [ "$first" != given ] || return 0
+    for f in $(get "$1" filters argmax); do
+        [ "$f" = "$first" ] || echo "$f"
+    done
+}
 
 # filter_words FILTER: options of npr-search, in the array `filter`. none; argmax; argmaxP: and softmax at least P; topN
 filter_words() {
@@ -220,10 +250,31 @@ other_heads() {
     ((${#list[@]} == 0)) || baseline=(--baseline="$(IFS=, && echo "${list[*]}")")
 }
 
+# choose_filter SECTION: each filter's head on the validation images; the test set is not given
+choose_filter() {
+    local s=$1 f
+    [ "$(filter_rule "$s")" = val ] || return 0
+    for f in $(filter_choices "$s"); do
+        filtered_pool "$s" "$f"
+        step small "$s/choose-$f" npr-solve --head="$OUT/$s/text" --pool="$(pool_path "$s" "$f")" --alpha=val --validation="$(set_of "$s" val)"
+    done
+}
+
+# prepare SECTION: heads and features, and which pool is the one
 prepare() {
     heads "$1"
     images "$1" test
     ! has "$1" val || images "$1" val
+    choose_filter "$1"
+}
+
+# without_copies SECTION FILTER: the same pool without what is nearly a test image, for what these rows do to accuracy
+without_copies() {
+    local s=$1 f=$2 alpha
+    alpha_words "$s"
+    step big "$s/copies" npr-search --mode=exact --index="$(pool_path "$s" "$f")" --queries="$(set_of "$s" test)" --pool=row --k=100 \
+        --min-score="$(get "$s" near_copy 0.98)"
+    solve "$s" "$s/clean" text "$(pool_path "$s" "$f")" "$(set_of "$s" test)" "${alpha[@]}" --exclude="$OUT/$s/copies"
 }
 
 stages_table1() {
@@ -240,6 +291,7 @@ stages_table1() {
         ! has "$s" prompts ||
             solve "$s" "$s/both-$f" both "$(pool_path "$s" "$f")" "$(set_of "$s" test)" "${alpha[@]}"
     done
+    without_copies "$s" "$(first_filter "$s")"
 }
 
 # near SECTION-OF-POOL NAME IMAGES FILTER: the pool's rows nearest to images of which no label is known, in NAME
