@@ -149,8 +149,10 @@ recall() {
     elif has "$s" pool_root; then
         words=(--images="$recalled" --root="$(get "$s" pool_root)")
     else
-        conf_bad 78 "$(conf_where "$s" index)" "the index is of model $theirs, [$s] is solved with $ours: give pool_root, or pool_tars with" \
-            "what was downloaded from pool_urls, so that the pool's pictures can be encoded"
+        conf_bad 78 "$(conf_where "$s" index)" "the index is of model $theirs, [$s] is solved with $ours, so the pool's pictures must be" \
+            "encoded: give pool_root, or $(if has "$s" pool_urls; then
+                echo "download the URLs in $(get "$s" pool_urls) (img2dataset: README.md has the commands) and give pool_tars"
+            else echo "pool_urls, where their URLs are to be written, and then pool_tars with what was downloaded"; fi)"
     fi
     ! has "$s" pool_max_bad || words+=(--max-bad="$(get "$s" pool_max_bad)")
     clip_words "$s"
