@@ -19,6 +19,20 @@ struct npr_counter {
     MPI_Request request;
 };
 
+/* A window takes more of a network than messages do, and an MPI may lack what this network needs for it: that
+ * is for whoever set it up, and must not end in MPI's own abort. */
+static npr_status make_window(npr_counter *c)
+{
+    MPI_Comm_set_errhandler(c->comm.mpi, MPI_ERRORS_RETURN);
+    int rc = MPI_Win_allocate(c->comm.rank ? 0 : (MPI_Aint)sizeof *c->value, (int)sizeof *c->value,
+                              MPI_INFO_NULL, c->comm.mpi, &c->value, &c->win);
+    MPI_Comm_set_errhandler(c->comm.mpi, MPI_ERRORS_ARE_FATAL);
+    if (rc == MPI_SUCCESS) return NPR_OK;
+    return npr_fail(NPR_EENV,
+                    "this MPI has no one-sided communication for this network (Debian's Open MPI leaves "
+                    "out what TCP needs: OMPI_MCA_osc=^ucx lets it in)");
+}
+
 npr_status npr_counter_make(const npr_comm *comm, npr_counter **out)
 {
     npr_counter *c = npr_alloc(1, sizeof *c, "a counter");
@@ -30,8 +44,12 @@ npr_status npr_counter_make(const npr_comm *comm, npr_counter **out)
     c->comm = npr_comm_make(comm->mpi);
     c->one = 1;
     c->request = MPI_REQUEST_NULL;
-    MPI_Win_allocate(comm->rank ? 0 : (MPI_Aint)sizeof *c->value, (int)sizeof *c->value, MPI_INFO_NULL,
-                     c->comm.mpi, &c->value, &c->win);
+    st = npr_agree(comm, make_window(c), "counter");
+    if (st) {
+        npr_comm_free(&c->comm);
+        free(c);
+        return st;
+    }
     if (comm->rank == 0) {
         MPI_Win_lock(MPI_LOCK_EXCLUSIVE, 0, 0, c->win);
         *c->value = 0;

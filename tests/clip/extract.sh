@@ -199,6 +199,7 @@ must 2 npr-extract --images=worse "${cut[@]}" --max-bad=0.2 --out=wk
 same w1 wk "bad images after a kill"
 must 2 npr-extract --images=photos "${cut[@]}" --fast-decode --out=fast
 grep -q '^result.decode=.*pixels differ' out || fail "--fast-decode says nothing"
+OMPI_MCA_osc=^sm,rdma,pt2pt,ucx expect 78 "no one-sided communication for this network" 3 npr-extract --images=photos "${cut[@]}" --out=unreached
 expect 65 "more than --max-bad" 2 npr-extract --images=photos "${cut[@]}" --max-pixels=5000 --out=small
 grep -qF "too_large)" err || fail "--max-pixels: $(cat err)"
 
