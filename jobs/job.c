@@ -212,7 +212,8 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     npr_comm comm = npr_comm_make(MPI_COMM_WORLD);
     npr_fault_rank(comm.rank);
     st = run(p, table, &c, &comm);
-    if (st && comm.rank == 0) fprintf(stderr, "%s: %s\n", p->name, npr_status_text());
+    npr_log log = npr_log_make(&comm, p->name, c.quiet);
+    if (st) npr_error(&log, "%s", npr_status_text());
     npr_comm_free(&comm);
     npr_mark("leaving", 1);
     MPI_Finalize();

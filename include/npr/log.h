@@ -21,6 +21,8 @@ npr_log npr_log_make(const npr_comm *comm, const char *program, int quiet); /* L
 /* Said once, by rank 0 only; other ranks are silent. One line, with the time of day. Local. */
 void npr_info(const npr_log *log, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void npr_warn(const npr_log *log, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* How a job has failed: said whatever --quiet says. */
+void npr_error(const npr_log *log, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Said by any rank, with its number. Local. For what is rank-specific and rare. */
 void npr_warn_here(const npr_log *log, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -162,7 +162,9 @@ static npr_status record_set(const npr_extract *x, npr_record *rec)
 {
     int64_t ok;
     NPR_TRY(npr_set_record(x->comm, rec, x->job->out, "ok", &ok));
-    return record_skipped(x, rec, ok);
+    NPR_TRY(record_skipped(x, rec, ok));
+    npr_info(x->log, "%s: %lld rows", x->job->out, (long long)ok);
+    return NPR_OK;
 }
 
 /* What bfloat16 costs: features of some images in fp32 too, on rank 0. Collective. */

@@ -238,7 +238,10 @@ static npr_status run(stage *s, npr_record *rec)
     npr_status st = npr_agree(s->comm, describe(s, &identity), "text");
     if (!st) st = write_head(s, identity, rec);
     free(identity);
-    return st ? st : npr_set_record(s->comm, rec, s->job->out, NULL, NULL);
+    int64_t classes;
+    if (!st) st = npr_set_record(s->comm, rec, s->job->out, NULL, &classes);
+    if (!st) npr_info(s->log, "%s: %lld classes", s->job->out, (long long)classes);
+    return st;
 }
 
 npr_status npr_text_run(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_text_job *job)

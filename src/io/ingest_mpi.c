@@ -201,7 +201,9 @@ static npr_status record_set(const stage *s, npr_record *rec)
 {
     int64_t rows;
     NPR_TRY(npr_set_record(s->comm, rec, s->job->out, "rows", &rows));
-    return record_rejected(s, rec, s->plan.rows - rows);
+    NPR_TRY(record_rejected(s, rec, s->plan.rows - rows));
+    npr_info(s->log, "%s: %lld rows", s->job->out, (long long)rows);
+    return NPR_OK;
 }
 
 /* ---- the stage ---- */

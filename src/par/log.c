@@ -58,6 +58,15 @@ void npr_warn(const npr_log *log, const char *fmt, ...)
     va_end(ap);
 }
 
+void npr_error(const npr_log *log, const char *fmt, ...)
+{
+    if (log->rank != 0) return;
+    va_list ap;
+    va_start(ap, fmt);
+    say(log, "", fmt, ap);
+    va_end(ap);
+}
+
 void npr_warn_here(const npr_log *log, const char *fmt, ...)
 {
     char label[48];
