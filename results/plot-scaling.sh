@@ -1,24 +1,37 @@
 #!/bin/bash
-# plot-scaling.sh - scaling studies of npr-bench in this folder as scaling.csv, scaling.svg and scaling.png: speed-up, efficiency, roofline, share of
-# communication. Needs gnuplot: bash slurm/env/debian.sh --plots
+# plot-scaling.sh - scaling studies of searches in a folder (this one) as scaling.csv, scaling.svg and scaling.png: speed-up, efficiency, roofline,
+# share of communication. Needs gnuplot: bash slurm/env/debian.sh --plots
 #
 #   mpirun -n 64 npr-bench --what=scaling --kind=strong --record=results/scaling-strong.txt      (and weak)
 #   mpirun -n 64 npr-bench --what=calibrate --record=results/scaling-node.txt                    the roofline's limits; of a rank
-#   bash results/plot-scaling.sh
+#   bash results/plot-scaling.sh [FOLDER]
+#
+# FOLDER holds such records or those of `slurm/scaling.sh strong|weak search ...` ($NPR_WORK/scaling/records), and scaling-node.txt. Speed-up is told
+# against the point of the fewest ranks.
 set -euo pipefail
-cd "$(dirname "$0")"
 # shellcheck source=results/draw.sh
-source ./draw.sh
+source "$(dirname "$0")/draw.sh"
+cd "${1:-$(dirname "$0")}"
 need_gnuplot
-mapfile -t records < <(grep -lx 'option.what=scaling' scaling-*.txt 2>/dev/null || true)
-((${#records[@]})) || { echo "plot-scaling.sh: no record scaling-*.txt of npr-bench --what=scaling is in $PWD" >&2 && exit 66; }
+mapfile -t records < <(grep -lx 'option.what=scaling' scaling-*.txt 2>/dev/null || true
+    grep -lx 'run.program=npr-search' {strong,weak}-search-*.txt 2>/dev/null || true)
+((${#records[@]})) || {
+    echo "plot-scaling.sh: no record scaling-*.txt of npr-bench --what=scaling and no KIND-search-N.txt of slurm/scaling.sh is in $PWD" >&2 && exit 66
+}
 node=scaling-node.txt
 grep -qx 'option.what=calibrate' "$node" 2>/dev/null || { echo "plot-scaling.sh: $node is no record of npr-bench --what=calibrate" >&2 && exit 66; }
 
-awk -F= '$1 ~ /^scaling\.(strong|weak)\.[0-9]+\./ {
+# A run of its own is a point as those inside of npr-bench's record are.
+for record in "${records[@]}"; do
+    case $record in
+    scaling-*) cat "$record" ;;
+    *) sed -n "s/^\(time\|work\|check\)\./scaling.${record%%-*}.$(sed -n 's/^run.ranks=//p' "$record").&/p" "$record" ;;
+    esac
+done | awk -F= '$1 ~ /^scaling\.(strong|weak)\.[0-9]+\./ {
     split($1, name, ".")
     id = name[2] "," name[3]
     if (!(id in seen)) { seen[id] = 1; order[++n] = id }
+    if (!(name[2] in least) || name[3] + 0 < least[name[2]]) least[name[2]] = name[3] + 0
     key = $1
     sub(/^scaling\.[a-z]+\.[0-9]+\./, "", key)
     v[id, key] = $2
@@ -28,19 +41,19 @@ awk -F= '$1 ~ /^scaling\.(strong|weak)\.[0-9]+\./ {
         id = order[i]
         split(id, part, ",")
         weak = part[1] == "weak"
-        first = v[part[1] ",1", "time.total.max"]
-        speedup = first / v[id, "time.total.max"] * (weak ? part[2] : 1)
+        first = v[part[1] "," least[part[1]], "time.total.max"]
+        speedup = first / v[id, "time.total.max"] * (weak ? part[2] : least[part[1]])
         printf "%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%s,%.4g,%.4g,%.4g\n", id, v[id, "time.total.max"] "", v[id, "time.scan.min"] "", v[id, "time.scan.max"] "",
             v[id, "time.scan.slowest"] "", v[id, "time.merge.max"] "", v[id, "time.merge_exposed.max"] "", v[id, "time.pool.max"] "",
             v[id, "work.scan.bytes"] "", v[id, "work.scan.flops"] "", v[id, "work.merge.bytes"] + 0, speedup, speedup / part[2],
             v[id, "time.merge_exposed.max"] / v[id, "time.total.max"]
     }
-}' "${records[@]}" >scaling.csv
+}' >scaling.csv
 limit() { sed -n "s/^calibration\.$1=//p" "$node"; }
 most=$(cut -d, -f2 scaling.csv | sort -n | tail -1)
 draw scaling 900 640 11 14 <<END
 set datafile separator ','
-set multiplot layout 2,2 title "Exact search, npr-bench --what=scaling: $(sed -n 's/^run.cpu=//p' "${records[0]}")" noenhanced
+set multiplot layout 2,2 title "Search: $(sed -n 's/^run.cpu=//p' "${records[0]}")" noenhanced
 rows(kind) = "< grep '^".kind.",' scaling.csv"
 set grid lc rgb '#dddddd'
 set key top left

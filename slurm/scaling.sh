@@ -5,8 +5,10 @@
 #   bash slurm/scaling.sh strong|weak STAGE "1 2 4 ..." --here    run them now, mpirun, the numbers are ranks
 #   bash slurm/scaling.sh table FOLDER                      FOLDER/*.txt as a table (csv) on standard output
 #
-# STAGE: search or solve; inputs are the sets of site.sh, results go to $NPR_WORK/scaling. strong: the same index for all; weak: point
-# n searches $NPR_WORK/scaling/index-n, an index of n times the rows of index-1. Every point leaves the record of its program: version, host, ranks, seconds per phase (least, mean, most, slowest rank), bytes, digests of the result.
+# STAGE: search or solve; inputs are the sets of site.sh. strong: the same index for all; weak: point n searches $NPR_WORK/scaling/index-n,
+# an index of n times the rows of index-1. Every point leaves the record of its program, $NPR_WORK/scaling/records/KIND-STAGE-N.txt: version, host,
+# ranks, seconds per phase (least, mean, most, slowest rank), bytes, digests of the result; what it wrote is removed. Prints a line per job:
+# nodes and job number. Of searches, `bash results/plot-scaling.sh $NPR_WORK/scaling/records` makes scaling.csv and pictures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -24,7 +26,7 @@ table() {
             printf "%s", name
             for (k = 1; k in key; k++) printf ",%s", v[f, key[k]]
             total = v[f, "time.total.max"]
-            printf ",%.4g\n", total > 0 ? v[f, "time.merge.max"] / total : 0
+            printf ",%.4g\n", (total > 0 ? v[f, "time.merge.max"] / total : 0)
         }
     }' "$1"/*.txt
 }
@@ -38,38 +40,38 @@ esac
 source "$here/common.sh"
 kind=$1 stage=${2:?which stage} points=${3:?numbers of nodes} launch=${4:-}
 npr_make_work
-mkdir -p "$NPR_WORK/scaling"
+mkdir -p "$NPR_WORK/scaling/records"
+(($(wc -w <<<"$points"))) || npr_fail 64 "which numbers of nodes? say \"1 2 4\""
 
-# point N: the command of a point, as words in `command`
+# point N: the command of a point, as words in `command`; what it writes in `out`
 point() {
     local n=$1 index=$NPR_WORK/index
+    out=$NPR_WORK/scaling/$kind-$stage-$n
     [ "$kind" = strong ] || index=$NPR_WORK/scaling/index-$n
     case $stage in
-    search) command=(npr-search --index="$index" --head="$NPR_WORK/head" --names="$NPR_CLASSES" --out="$NPR_WORK/scaling/$kind-pool-$n"
-        --threads="$NPR_CORES_PER_RANK" "${NPR_SEARCH_OPTIONS[@]}") ;;
-    solve) command=(npr-solve --head="$NPR_WORK/head" --pool="$NPR_WORK/pool" --test="$NPR_WORK/test"
-        --out="$NPR_WORK/scaling/$kind-head-$n" --threads="$NPR_CORES_PER_RANK" "${NPR_SOLVE_OPTIONS[@]}") ;;
+    search) command=(npr-search --index="$index" --head="$NPR_WORK/head" --names="$NPR_CLASSES" "${NPR_SEARCH_OPTIONS[@]}") ;;
+    solve) command=(npr-solve --head="$NPR_TOWER/head" --pool="$NPR_TOWER/pool" --test="$NPR_TOWER/test" "${NPR_SOLVE_OPTIONS[@]}") ;;
     *) npr_fail 64 "scaling of \"$stage\" (known: search solve)" ;;
     esac
-    command+=(--record="$NPR_WORK/scaling/$kind-$stage-$n.txt" --watchdog="$NPR_WATCHDOG")
-    # a point is measured once more from nothing, not taken from an earlier run
-    rm -rf "$NPR_WORK/scaling/$kind"-{pool,head}-"$n"
+    command+=(--threads="$NPR_CORES_PER_RANK")
+    [[ $n =~ ^[1-9][0-9]*$ ]] || npr_fail 64 "\"$n\" is no number of nodes"
+    if [ "$kind" = weak ] && [ "$stage" = search ] && [ ! -e "$index/manifest.json" ]; then
+        npr_fail 66 "weak scaling wants the index $index of $n times the rows of index-1: make it with npr-minilaion and npr-ingest"
+    fi
 }
 
+for n in $points; do point "$n"; done # all are right before the first is queued
 after=()
 for n in $points; do
     point "$n"
-    if [ "$kind" = weak ] && [ ! -e "$NPR_WORK/scaling/index-$n/manifest.json" ]; then
-        npr_fail 66 "weak scaling wants the index $NPR_WORK/scaling/index-$n of $n times the rows of index-1: make it with npr-minilaion and npr-ingest"
-    fi
     if [ "$launch" = --here ]; then
-        mpirun -n "$n" "$NPR_BIN/${command[0]}" "${command[@]:1}"
+        rm -rf "$out"
+        mpirun -n "$n" "$NPR_BIN/${command[0]}" "${command[@]:1}" --out="$out" --record="$NPR_WORK/scaling/records/$kind-$stage-$n.txt"
+        rm -rf "$out"
         continue
     fi
-    job=$(sbatch --parsable --job-name="npr-$kind-$n" --nodes="$n" --ntasks-per-node="$NPR_RANKS_PER_NODE" \
-        --cpus-per-task="$NPR_CORES_PER_RANK" --time="$NPR_TIME" --exclusive --output="$NPR_WORK/logs/%x-%j.log" \
-        ${NPR_ACCOUNT:+--account="$NPR_ACCOUNT"} ${NPR_PARTITION:+--partition="$NPR_PARTITION"} "${NPR_SBATCH[@]}" "${after[@]}" \
-        --export="ALL,NPR_SLURM=$here" --wrap="source '$here/common.sh'; npr_modules; npr_step $(printf '%q ' "${command[@]}")")
-    echo "$n ${job%%;*}"
-    after=(--dependency="afterany:${job%%;*}") # one after the other: points must not disturb one another
+    job=$(npr_submit --job-name="npr-$kind-$stage-$n" --nodes="$n" --exclusive "${after[@]}" "$NPR_ROOT/slurm/scaling.sbatch" \
+        "$kind-$stage-$n" "$out" "${command[@]}")
+    echo "$n $job"
+    after=(--dependency="afterany:$job") # one after the other: points must not disturb one another
 done
