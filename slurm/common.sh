@@ -4,7 +4,13 @@
 
 NPR_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-npr_say() { echo "$(date '+%F %T') ${SLURM_JOB_NAME:-slurm} ${SLURM_JOB_ID:-}: $*" >&2; }
+# In a job's log as the programs' lines: the time of day, who speaks, and what.
+npr_say() {
+    local who=${0##*/}:
+    # The time without a process: a signal that ends the processes of a job ends `date` too, and what waits for its words.
+    [ -z "${SLURM_JOB_ID:-}" ] || printf -v who '%(%T)T job %s:' -1 "$SLURM_JOB_ID"
+    echo "$who $*" >&2
+}
 
 npr_fail() {
     local code=$1
@@ -16,19 +22,25 @@ npr_fail() {
 [ -e "$NPR_ROOT/slurm/site.sh" ] || npr_fail 78 "$NPR_ROOT/slurm/site.sh is missing: copy slurm/site.sh.in and edit it"
 # shellcheck source=slurm/site.sh.in
 source "$NPR_ROOT/slurm/site.sh"
+# A site.sh that was copied before a name came in lacks it.
+while read -r npr_name; do
+    declare -p "$npr_name" >/dev/null 2>&1 ||
+        npr_fail 78 "$NPR_ROOT/slurm/site.sh does not set $npr_name: slurm/site.sh.in says what it is"
+done < <(sed -n 's/^\(NPR_[A-Z_]*\)=.*/\1/p' "$NPR_ROOT/slurm/site.sh.in")
+unset npr_name
 
-# What each exit code of a program means for the job.
+# What each exit code of a program means for the job, and what is to be done.
 npr_meaning() {
     case $1 in
-    64) echo "the options are wrong" ;;
-    65) echo "input is damaged or malformed" ;;
+    64) echo "the options are wrong; correct them in site.sh" ;;
+    65) echo "input is damaged or malformed; npr-verify says which parts of a set are" ;;
     66) echo "input is missing" ;;
     70) echo "out of memory, a library failed, or no rank made progress (the watchdog names the phases)" ;;
     73) echo "output cannot be created, or belongs to another command" ;;
     74) echo "reading or writing failed, or the disk is full" ;;
     78) echo "environment or sets do not fit together" ;;
     2 | 12[67]) echo "the program could not be started: is NPR_BIN in site.sh right, and does npr_modules load its libraries?" ;;
-    137 | 143) echo "it was killed: out of memory, or scancel" ;;
+    137 | 143) echo "it was killed: too little memory, mostly (npr-plan, or run.peak_bytes_per_rank of an earlier record)" ;;
     *) echo "see the lines above" ;;
     esac
 }
@@ -37,7 +49,11 @@ npr_meaning() {
 # would wait for it until the time limit.
 # Slurm 22.05's default fence of PMIx ("mixed") now and then lets a rank out of MPI_Init before another is ready to be
 # sent to, which then crashes (Open MPI 4.1.4: 9 of 54 starts of four tasks on one busy host; with "tree" none).
+# Debian's Open MPI is told to leave out the only one-sided communication that works over TCP; npr-extract needs one.
 npr_launch() {
+    if [ -z "${OMPI_MCA_osc:-}" ] && grep -qs '^osc *= *^ucx,pt2pt' /etc/openmpi/openmpi-mca-params.conf; then
+        export OMPI_MCA_osc=^ucx
+    fi
     export SLURM_PMIX_FENCE=${SLURM_PMIX_FENCE:-tree}
     case $NPR_LAUNCHER in
     srun) exec srun --mpi="$NPR_MPI" --kill-on-bad-exit=1 --cpus-per-task="$NPR_CORES_PER_RANK" "$@" ;;
@@ -48,15 +64,54 @@ npr_launch() {
 
 NPR_ASKED=0 # 1: asked to stop, which a script of several steps must look at before the next one
 
+# npr_readable: what a step says, line by line, without what srun says of tasks whose program has said more (its exit code is known)
+# or that were ended because another had died, and with Open MPI's boxed warning of a lost peer in one line, once.
+npr_readable() {
+    trap '' USR1 TERM
+    local line ending=0 box='' boxed=0 warned=0
+    while IFS= read -r line || [ -n "$line" ]; do
+        case $line in
+        "srun: launch/slurm: _step_signal: Terminating "* | "srun: launch/slurm: launch_p_step_launch: "*" aborted "*) ending=1 && continue ;;
+        "srun: Job step aborted: Waiting "* | "srun: got SIGCONT" | "srun: forcing job termination") continue ;;
+        "srun: error: "*" Exited with exit code "[67][0-9]) continue ;;
+        "srun: error: "*": task"*": "* | slurmstepd*" STEP "*" CANCELLED AT "*)
+            if ((ending)) && [[ $line != *"DUE TO"* ]]; then continue; fi
+            ;;
+        -----------------------------------*)
+            boxed=$((1 - boxed))
+            if ((!boxed)) && [[ $box != *"failed to TCP connect to a peer"* ]]; then
+                printf '%s\n' "$line" "$box$line" >&2
+            elif ((!boxed && !warned)); then
+                warned=1
+                sed -n 's/^ *Message: *//p; s/^ *Error: */: /p' <<<"$box" | tr -d '\n' | sed 's/^/Open MPI: a peer is gone: /; s/$/\n/' >&2
+            fi
+            box=
+            continue
+            ;;
+        *)
+            if ((boxed)) && ! [[ $line =~ ^([0-9:]{8}\ )?npr-|^srun:|^slurmstepd ]]; then
+                box+=$line$'\n'
+                continue
+            fi
+            ;;
+        esac
+        printf '%s\n' "$line" >&2
+    done
+    [ -z "$box" ] || printf '%s' "$box" >&2
+}
+
 # npr_step PROGRAM ARGS...: launch it and wait; USR1 (sent by Slurm before the time limit) and TERM go to the step as
 # USR1, on which programs finish what they have in hand and leave with 75. Gives the program's exit code.
 npr_step() {
-    local code=0
+    local code=0 log reader
     export NPR_VERDICT=$NPR_WORK/records/stuck-$SLURM_JOB_ID.txt # the watchdog's
     rm -f "$NPR_VERDICT"
-    npr_launch "$NPR_BIN/$1" "${@:2}" &
+    exec {log}> >(npr_readable)
+    reader=$!
+    npr_launch "$NPR_BIN/$1" "${@:2}" 2>&"$log" {log}>&- &
     step=$!
-    trap 'NPR_ASKED=1; npr_say "asked to stop: passing it on"; kill -USR1 "$step"' USR1 TERM
+    exec {log}>&-
+    trap 'NPR_ASKED=1; npr_say "asked to stop: passing it on"; kill -USR1 "$step" 2>/dev/null' USR1 TERM
     while :; do
         code=0
         wait "$step" || code=$?
@@ -64,6 +119,10 @@ npr_step() {
     done
     trap - TERM
     trap 'NPR_ASKED=1' USR1 # a warning that comes now must not end this script: what the step's end means is still to be said
+    for _ in {1..20}; do # the step's last lines come before ours
+        kill -0 "$reader" 2>/dev/null || break
+        sleep 0.1
+    done
     [ ! -s "$NPR_VERDICT" ] || code=70
     if ((NPR_ASKED && (code == 138 || code == 143))); then
         code=75 # the signal came before the program was ready for it: nothing is lost either
@@ -96,10 +155,16 @@ npr_wait_for_node() {
     npr_requeue "Slurm still counts on it"
 }
 
-# npr_requeue WHY: does not return.
+# npr_requeue WHY: does not return. A job that Slurm itself has ended (scancel, preemption, a lost node) is left to Slurm, which queues
+# it again or does not; only at the time limit we must.
 npr_requeue() {
+    local state
+    state=$(squeue -h -o '%T %r' -j "$SLURM_JOB_ID" 2>/dev/null)
+    if [[ $state == "COMPLETING "* && $state != *" TimeLimit" ]]; then
+        npr_fail 75 "$1; Slurm ended this job (scancel, preemption, a lost node): if it does not run it again, submit it again to go on"
+    fi
     npr_say "$1; queueing the job again"
-    scontrol requeue "$SLURM_JOB_ID" || npr_fail 75 "cannot requeue: submit the stage again to go on"
+    scontrol requeue "$SLURM_JOB_ID" || npr_fail 75 "cannot requeue: submit it again to go on"
     sleep 600 # Slurm ends this script
     exit 75
 }
@@ -116,24 +181,48 @@ npr_make_work() {
     mkdir -p "$NPR_WORK/records" "$NPR_WORK/logs" || npr_fail 73 "cannot make folders in $NPR_WORK"
 }
 
+# npr_tower: the options of npr-extract that name the CLIP of site.sh, in the array `tower`
+npr_tower() {
+    tower=(--model="$NPR_CLIP_WEIGHTS" --config="$NPR_CLIP_CONFIG" --threads="$NPR_CORES_PER_RANK")
+    [ -z "$NPR_CLIP_NAME" ] || tower+=(--model-name="$NPR_CLIP_NAME")
+}
+
+# npr_try NAME PROGRAM ARGS...: a step of a stage, its record put in place when it is whole. Gives the program's exit code.
+npr_try() {
+    local record=$NPR_WORK/records/$1.txt code=0
+    rm -f "$record.new"
+    npr_step "$2" --record="$record.new" --watchdog="$NPR_WATCHDOG" "${@:3}" || code=$?
+    # srun, when it has lost a node and given up waiting for the step, ends with 0
+    if ((code == 0)) && ! mv "$record.new" "$record" 2>/dev/null; then
+        npr_say "the step ended without a record: it was lost"
+        code=137
+    fi
+    return "$code"
+}
+
+# npr_begin WHAT MORE: the line that begins a stage in the log of a job
+npr_begin() {
+    printf '== %(%F %T)T job %s, %s on %s ranks of %s nodes (%s)%s\n' -1 "${SLURM_JOB_ID:-}" "$1" "${SLURM_NTASKS:-?}" \
+        "${SLURM_JOB_NUM_NODES:-?}" "${SLURM_JOB_NODELIST:-?}" "${2:-}" >&2
+}
+
 # npr_stage NAME PROGRAM ARGS...: run a stage of the pipeline and act on how it ended.
 npr_stage() {
-    local name=$1 program=$2 code=0 start=$SECONDS holder
-    shift 2
+    local name=$1 code=0 start=$SECONDS holder
+    ((!NPR_ASKED)) || npr_requeue "asked to stop before $name, finished work is kept"
     npr_modules
     export OMP_NUM_THREADS=$NPR_CORES_PER_RANK
     npr_make_work
-    holder=$(npr_holder "$@")
-    [ -z "$holder" ] || npr_fail 73 "$name: its output is being written by job $holder; this job leaves it alone"
-    npr_say "$program on ${SLURM_NTASKS:-?} ranks of ${SLURM_JOB_NUM_NODES:-?} nodes (${SLURM_JOB_NODELIST:-?})," \
-        "restart ${SLURM_RESTART_COUNT:-0}"
-    npr_step "$program" --record="$NPR_WORK/records/$name.txt" --watchdog="$NPR_WATCHDOG" "$@" || code=$?
+    holder=$(npr_holder "${@:3}")
+    [ -z "$holder" ] || npr_fail 73 "$name: its output is being written by job $holder; this job leaves it alone: wait for that one, or scancel it"
+    npr_begin "$name: $2" "${SLURM_RESTART_COUNT:+, restart $SLURM_RESTART_COUNT}"
+    npr_try "$@" || code=$?
     # Right after a restart a node may still hold ports and files of the step before; that shows at once, and once.
     if [[ $code =~ ^(1|137|143)$ ]] && [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ $((SECONDS - start)) -lt 30 ]; then
         npr_say "the step did not start; trying once more"
         sleep 5
         code=0
-        npr_step "$program" --record="$NPR_WORK/records/$name.txt" --watchdog="$NPR_WATCHDOG" "$@" || code=$?
+        npr_try "$@" || code=$?
     fi
     case $code in
     137 | 139) npr_wait_for_node ;;
@@ -141,7 +230,8 @@ npr_stage() {
     case $code in
     0) npr_say "$name is done after $((SECONDS - start)) s; its record is $NPR_WORK/records/$name.txt" ;;
     75) npr_requeue "$name stopped early, finished work is kept" ;;
-    *) npr_fail "$code" "$name failed with exit code $code: $(npr_meaning "$code"); stages that wait for it will not run" ;;
+    *) npr_fail "$code" "$name failed with exit code $code: $(npr_meaning "$code"). What is finished is kept: submit it again when that" \
+        "is mended; stages that wait for it will not run" ;;
     esac
 }
 

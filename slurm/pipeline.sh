@@ -2,7 +2,7 @@
 # pipeline.sh - submit stages, each waiting for the one before to succeed; all settings come from site.sh.
 #
 #   bash slurm/pipeline.sh                 the stages of NPR_STAGES in site.sh
-#   bash slurm/pipeline.sh search solve    these (of: minilaion metadata ingest extract index search solve verify)
+#   bash slurm/pipeline.sh search solve    these (of slurm/stages: minilaion metadata ingest extract index search join solve verify)
 #
 # Prints one line per job: stage and job number. Logs go to $NPR_WORK/logs, records to $NPR_WORK/records. Running it again
 # is safe: stages that are complete say so and end.
@@ -16,9 +16,8 @@ esac
 stages=("$@")
 ((${#stages[@]})) || stages=("${NPR_STAGES[@]}")
 for stage in "${stages[@]}"; do
-    if [ "$stage" = reproduce ] || [ ! -e "$NPR_ROOT/slurm/$stage.sbatch" ]; then
-        npr_fail 64 "no stage \"$stage\" (known: $(cd "$NPR_ROOT/slurm" && echo *.sbatch | sed 's/reproduce.sbatch //; s/\.sbatch//g'))"
-    fi
+    [ -e "$NPR_ROOT/slurm/stages/$stage.sbatch" ] ||
+        npr_fail 64 "no stage \"$stage\" (known: $(cd "$NPR_ROOT/slurm/stages" && echo *.sbatch | sed 's/\.sbatch//g'))"
 done
 
 npr_make_work
@@ -26,7 +25,7 @@ after=()
 for stage in "${stages[@]}"; do
     own=()
     [ "$stage" != metadata ] || own=(--nodes=1 --array="0-$((NPR_NODES - 1))") # a node's share each
-    job=$(npr_submit "${own[@]}" "${after[@]}" "$NPR_ROOT/slurm/$stage.sbatch")
+    job=$(npr_submit "${own[@]}" "${after[@]}" "$NPR_ROOT/slurm/stages/$stage.sbatch")
     echo "$stage $job"
     after=(--dependency="afterok:$job" --kill-on-invalid-dep=yes)
 done

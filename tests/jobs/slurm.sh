@@ -6,7 +6,7 @@ mkdir -p "$TMP/clone" "$TMP/fake" "$TMP/bin"
 cp -r "${NPR_SOURCE:?}/slurm" "$TMP/clone/"
 {
     cat "$NPR_SOURCE/slurm/site.sh.in"
-    printf '%s\n' "NPR_BIN=$TMP/bin" "NPR_WORK='$TMP/a work'" NPR_ACCOUNT=physics
+    printf '%s\n' "NPR_BIN=$TMP/bin" "NPR_WORK='$TMP/a work'" 'NPR_TOWER=$NPR_WORK' NPR_ACCOUNT=physics
 } >"$TMP/clone/slurm/site.sh"
 write() { cat >"$1" && chmod +x "$1"; }
 # shellcheck disable=SC2016 # the scripts expand their variables themselves
@@ -25,6 +25,7 @@ echo "$(wc -l <"$NOTES");cluster"'
 printf "%s|" "$@" >>"$NOTES"
 echo >>"$NOTES"
 trap "exit 75" USR1
+for word in "$@"; do [[ $word != --record=* || $CODE != 0 ]] || echo run.ranks=1 >"${word#*=}"; done
 if [ "$CODE" = wait ]; then for _ in {1..100}; do sleep 0.1; done; fi
 exit "$CODE"'
 }
@@ -34,25 +35,26 @@ export NOTES=$TMP/notes PATH=$TMP/fake:$PATH NPR_SLURM=$TMP/clone/slurm SLURM_JO
 solve() {
     : >"$NOTES"
     got=0
-    CODE=$1 timeout 60 bash "$NPR_SLURM/solve.sbatch" >"$TMP/said" 2>&1 || got=$?
+    CODE=$1 timeout 60 bash "$NPR_SLURM/stages/solve.sbatch" >"$TMP/said" 2>&1 || got=$?
 }
 
 solve 0
 [ "$got" = 0 ] && grep -q "solve is done" "$TMP/said" || fail "a stage that ends well: $got $(cat "$TMP/said")"
-grep -qF -- "--record=$TMP/a work/records/solve.txt|--watchdog=1800|--head=$TMP/a work/head|" "$NOTES" || fail "options: $(cat "$NOTES")"
+[ -s "$TMP/a work/records/solve.txt" ] || fail "no record: $(ls "$TMP/a work/records")"
+grep -qF -- "--record=$TMP/a work/records/solve.txt.new|--watchdog=1800|--head=$TMP/a work/head|" "$NOTES" || fail "options: $(cat "$NOTES")"
 
 # extract: what site.sh names, and nothing else
 cp "$TMP/bin/npr-solve" "$TMP/bin/npr-extract"
 : >"$NOTES"
-CODE=0 timeout 60 bash "$NPR_SLURM/extract.sbatch" >"$TMP/said" 2>&1 && fail "extract of nothing"
+CODE=0 timeout 60 bash "$NPR_SLURM/stages/extract.sbatch" >"$TMP/said" 2>&1 && fail "extract of nothing"
 grep -q "nothing to extract" "$TMP/said" || fail "extract of nothing: $(cat "$TMP/said")"
-printf '%s\n' NPR_CLIP_WEIGHTS=w NPR_CLIP_CONFIG=c NPR_CLIP_TEMPLATES=t NPR_TEST_IMAGES='"two words"' NPR_MODEL= >>"$NPR_SLURM/site.sh"
-CODE=0 timeout 60 bash "$NPR_SLURM/extract.sbatch" >"$TMP/said" 2>&1 || fail "extract: $(cat "$TMP/said")"
+printf '%s\n' NPR_CLIP_WEIGHTS=w NPR_CLIP_CONFIG=c NPR_CLIP_TEMPLATES=t NPR_TEST_IMAGES='"two words"' NPR_CLIP_NAME= >>"$NPR_SLURM/site.sh"
+CODE=0 timeout 60 bash "$NPR_SLURM/stages/extract.sbatch" >"$TMP/said" 2>&1 || fail "extract: $(cat "$TMP/said")"
 [ "$(wc -l <"$NOTES")" = 2 ] || fail "extract runs $(cat "$NOTES")"
 grep -q -- '|--threads=8|--classes=.*|--templates=t|--out=.*/head|' "$NOTES" || fail "the head's options: $(cat "$NOTES")"
 grep -q -- '|--images=two words|--kind=test|' "$NOTES" || fail "the test's options: $(cat "$NOTES")"
 grep -q -- '--model-name\|--prompts\|kind=index' "$NOTES" && fail "options of what is not there: $(cat "$NOTES")"
-sed -i '/^NPR_MODEL=$/d' "$NPR_SLURM/site.sh"
+sed -i '/^NPR_CLIP_NAME=$/d' "$NPR_SLURM/site.sh"
 
 solve 65
 [ "$got" = 65 ] && grep -q "input is damaged" "$TMP/said" || fail "a stage that fails: $got $(cat "$TMP/said")"
@@ -60,7 +62,7 @@ solve 75
 grep -q "requeue 17" "$NOTES" || fail "a stage that stopped early is not queued again: $(cat "$NOTES" "$TMP/said")"
 
 : >"$NOTES"
-CODE="wait" bash "$NPR_SLURM/solve.sbatch" >"$TMP/said" 2>&1 &
+CODE="wait" bash "$NPR_SLURM/stages/solve.sbatch" >"$TMP/said" 2>&1 &
 until [ -s "$NOTES" ]; do sleep 0.1; done
 sleep 0.3 # the program sets its trap
 kill -USR1 $!
@@ -80,7 +82,7 @@ bash "$NPR_SLURM/pipeline.sh" >"$TMP/said" 2>&1 && fail "without site.sh it goes
 grep -q "copy slurm/site.sh.in" "$TMP/said" || fail "without site.sh: $(cat "$TMP/said")"
 
 if command -v shellcheck >/dev/null; then
-    (cd "$NPR_SOURCE" && shellcheck -x slurm/*.sh slurm/*.sbatch slurm/site.sh.in slurm/env/*.sh jobs/*.sh tests/run.sh) ||
+    (cd "$NPR_SOURCE" && shellcheck -x slurm/*.sh slurm/*.sbatch slurm/stages/*.sbatch slurm/site.sh.in slurm/env/*.sh jobs/*.sh tests/run.sh) ||
         fail "shellcheck"
 fi
 done_with slurm

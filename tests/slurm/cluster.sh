@@ -8,26 +8,9 @@ source "$(dirname "$0")/../lib.sh"
 source "$(dirname "$0")/lib_cluster.sh"
 cluster_needs
 cluster_up
-cd "$TMP"
-export OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo # "nodes" share a host, not their memory
-unset NPR_FAULT
-
-mkdir clone
-cp -r "${NPR_SOURCE:?}/slurm" clone/
-{
-    cat "$NPR_SOURCE/slurm/site.sh.in"
-    printf '%s\n' "NPR_BIN=$BIN" "NPR_WORK=$TMP/work" "NPR_INPUT=$TMP/input" NPR_NODES=4 NPR_RANKS_PER_NODE=1 \
-        NPR_CORES_PER_RANK=1 NPR_TIME=30 NPR_NODE_WAIT=60 'NPR_WATCHDOG=${TEST_WATCHDOG:-1800}' \
-        'NPR_MINILAION_OPTIONS=(--embeddings --rows=12000 --dim=64 --classes=20 --rows-per-file=5000)' \
-        'NPR_INGEST_OPTIONS=(--part-rows=512)' 'NPR_SEARCH_OPTIONS=(--mode=caption --clip-filter --k=40 --part-rows=256)' \
-        'NPR_SOLVE_OPTIONS=(--alpha=0.5)'
-    # On one host all "nodes" and jobs, and mpirun too, would share Open MPI's folder and remove it under one another.
-    printf '%s\n' 'npr_modules() {' "    export OMPI_MCA_orte_tmpdir_base=$TMP/mpi.\$SLURM_JOB_ID" \
-        '    mkdir -p "$OMPI_MCA_orte_tmpdir_base"' '}'
-    sed -n 's/^\(NPR_\(EMB\|META\|HEAD_EMB\|HEAD_META\|CLASSES\|TEST_EMB\|TEST_LABELS\)=\)/\1/p' "$NPR_SOURCE/slurm/site.sh.in"
-} >clone/slurm/site.sh
-pipeline() { bash clone/slurm/pipeline.sh "$@"; }
-log() { cat work/logs/*-"$1".log; }
+cluster_clone 'NPR_MINILAION_OPTIONS=(--embeddings --rows=12000 --dim=64 --classes=20 --rows-per-file=5000)' \
+    'NPR_INGEST_OPTIONS=(--part-rows=512)' 'NPR_SEARCH_OPTIONS=(--mode=caption --clip-filter --k=40 --part-rows=256)' \
+    'NPR_SOLVE_OPTIONS=(--alpha=0.5)'
 
 # ---- the pipeline: four jobs in a chain, the second an array
 pipeline >jobs
@@ -74,7 +57,7 @@ rm -rf work/pool
 job=$(NPR_FAULT=search.part@1=slow pipeline search | cut -d' ' -f2)
 wait_for 30 "the lock of $job" grep -qs "job $job" work/pool/.work/lock
 sleep 1
-node_crash node3 npr-search
+node_crash node3
 scontrol update nodename=node3 state=down reason=crash # what a health check says, and Slurm by itself a little later
 restarted() { [ "$(field "$job" Restarts)" = 1 ]; }
 wait_for 60 "job $job to be queued again" restarted
@@ -96,10 +79,13 @@ until_done 30 "$second"
 ranks 2 npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --clip-filter --k=40 --part-rows=256 \
     --out=work/pool && fail "a second writer without a job number"
 grep -q "in use by host $(hostname), process [0-9]*, job $first" "$TMP/err" || fail "the kernel's lock: $(cat "$TMP/err")"
-scancel -s KILL --full "$first"
+scancel "$first"
 until_done 30 "$first"
+[ "$(field "$first" JobState) $(field "$first" Restarts)" = "CANCELLED 0" ] && grep -q "Slurm ended this job" <(log "$first") ||
+    fail "scancel: $(scontrol show job "$first"; log "$first")"
 third=$(pipeline search | cut -d' ' -f2)
 until_done 60 "$third"
+grep -q "of 24 parts were scanned by an earlier run" <(log "$third") || fail "nothing was taken over: $(log "$third")"
 same pool work/pool "taken over from a dead job"
 
 # ---- failures are not queued again, and what waits for them is cancelled

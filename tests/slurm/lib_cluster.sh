@@ -93,13 +93,45 @@ cluster_down() {
     pkill -9 -f "$CLUSTER" || true # the folder's name is this test's own
 }
 
-# node_crash NODE PROGRAM: its slurmd, the steps on it and their processes end as if the power had failed.
-node_crash() {
-    local rank
-    kill -9 "$(cat "$CLUSTER/slurmd.$1.pid")"
-    for rank in $(pgrep -f "^$BIN/$2 "); do
-        ! tr '\0' '\n' <"/proc/$rank/environ" | grep -qx "SLURMD_NODENAME=$1" || kill -9 "$(ps -o ppid= -p "$rank")" "$rank"
+# cluster_clone LINES...: the scripts in $TMP/clone, with a site.sh for this cluster that has these lines too; results go to $TMP/work.
+# Test files are sourced in $TMP, and "nodes" share a host, not their memory.
+# shellcheck disable=SC2016 # site.sh expands them
+cluster_clone() {
+    cd "$TMP"
+    export OMPI_MCA_btl=self,vader,tcp OMPI_MCA_btl_tcp_if_include=lo
+    unset NPR_FAULT
+    mkdir clone
+    cp -r "${NPR_SOURCE:?}"/{slurm,jobs,results} clone/
+    {
+        cat "$NPR_SOURCE/slurm/site.sh.in"
+        printf '%s\n' "NPR_BIN=$BIN" "NPR_WORK=$TMP/work" "NPR_TOWER=$TMP/work" "NPR_INPUT=$TMP/input" 'NPR_NODES=${TEST_NODES:-4}' NPR_RANKS_PER_NODE=1 \
+            NPR_CORES_PER_RANK=1 NPR_TIME=30 NPR_NODE_WAIT=60 'NPR_WATCHDOG=${TEST_WATCHDOG:-1800}'
+        # On one host all "nodes" and jobs, and mpirun too, would share Open MPI's folder and remove it under one another.
+        printf '%s\n' 'npr_modules() {' "    export OMPI_MCA_orte_tmpdir_base=$TMP/mpi.\$SLURM_JOB_ID" \
+            '    mkdir -p "$OMPI_MCA_orte_tmpdir_base"' '}'
+        sed -n 's/^\(NPR_\(EMB\|META\|HEAD_EMB\|HEAD_META\|CLASSES\|TEST_EMB\|TEST_LABELS\)=\)/\1/p' "$NPR_SOURCE/slurm/site.sh.in"
+        printf '%s\n' "$@"
+    } >clone/slurm/site.sh
+}
+pipeline() { bash clone/slurm/pipeline.sh "$@"; }
+log() { cat work/logs/*-"$1".log; }
+
+# node_processes NODE: those of jobs on it: the batch script, srun, ranks, and the slurmstepd they are of
+node_processes() {
+    local environ pid
+    for environ in $(grep -lszx "SLURMD_NODENAME=$1" /proc/[0-9]*/environ); do
+        pid=${environ//[^0-9]/}
+        grep -qszx "SLURM_CONF=$SLURM_CONF" "$environ" || continue
+        ! grep -qs slurmstepd "/proc/$(ps -o ppid= -p "$pid" | tr -d ' ')/comm" || ps -o ppid= -p "$pid"
+        echo "$pid"
     done
+}
+
+# node_crash NODE: its slurmd, the steps on it and their processes end as if the power had failed.
+node_crash() {
+    kill -9 "$(cat "$CLUSTER/slurmd.$1.pid")"
+    # shellcheck disable=SC2046 # numbers
+    kill -9 $(node_processes "$1") 2>/dev/null || true
 }
 
 # wait_for SECONDS WORDS COMMAND...: until the command succeeds
