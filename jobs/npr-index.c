@@ -20,8 +20,9 @@ static npr_opt options[] = {
      "below)",
      0, 1, 0, 0, 0},
     {"sample", NPR_OPT_INT, &sample, "N",
-     "rows to train on, chosen over the whole set by a hash of the id (rank 0 holds them:\n"
-     "6 bytes a dimension each); 0: 64 for each list, at least 65,536",
+     "rows to train on, chosen over the whole set by a hash of the id (each rank holds those of\n"
+     "its parts, 2 bytes a dimension; rank 0 the first of them too, 6 bytes, which are all of them\n"
+     "where FAISS trains the lists); 0: 64 for each list, at least 65,536",
      0, 1, 0, 1e9, 0},
     {"seed", NPR_OPT_INT, &seed, "N", "of that hash", 0, 1, 0, 9e15, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
@@ -32,6 +33,8 @@ static const char notes[] =
     "its own in the dataset \"index\", as FAISS's own serialised bytes. npr-search --mode=faiss takes\n"
     "candidates from it and scores them exactly, so a coarse index costs recall (which npr-search\n"
     "measures with --recall-queries), never precision. IVFn wants at least 39 n rows of sample.\n"
+    "Lists IVFn and IVFn_HNSWm are trained on all ranks and threads; codes, and lists behind a transform\n"
+    "(OPQ, PCA), by FAISS on rank 0.\n"
     "Codes PQn are trained much faster as PQnnp (without FAISS's polysemous step, of no use here).\n"
     "\n"
     "Presets of --budget, for parts of 2^20 rows (the lists of a part: sqrt(rows), a power of two; four "

@@ -41,7 +41,7 @@ typedef struct npr_plan_machine {
     double caption_match;           /* seconds per match; */
     double caption_filter;          /* the same with the CLIP filter, per value of its head */
     double pool_row, pool_start;    /* seconds per row of the pool; of any search */
-    double train, train_pq;         /* flop/s of k-means: lists, codes */
+    double train, train_pq;         /* flop/s of k-means: lists (a rank's), codes */
     double train_polysemous;        /* seconds per sub-quantizer of PQ without "np" */
     double add, encode_pq;          /* flop/s of assigning rows to lists, of coding them */
     double index_row;               /* seconds per row and value of filling and writing an index */
@@ -126,6 +126,7 @@ typedef struct npr_plan_factory {
     double row,
         part;      /* bytes per row with its number and links, per part: centroids, their graph, transform */
     double sample; /* bytes per row of the sample while training, on rank 0 */
+    int spread;    /* lists are trained on all ranks, which have the sample's rows */
     double links;  /* of a graph of rows */
     double coarse_links; /* of a graph of lists */
     double subs;         /* sub-quantizers of a PQ */
@@ -143,6 +144,7 @@ typedef struct npr_plan_index_shape {
 npr_plan_needs npr_plan_index(const npr_plan_index_shape *s, const npr_plan_cluster *c,
                               const npr_plan_machine *m);
 double npr_plan_index_bytes(const npr_plan_index_shape *s, double rows); /* of the index of so many rows */
+double npr_plan_index_sample(const npr_plan_index_shape *s); /* rows of the sample that rank 0 gets */
 
 typedef enum npr_plan_mode { NPR_PLAN_EXACT, NPR_PLAN_CAPTION, NPR_PLAN_FAISS } npr_plan_mode;
 

@@ -45,6 +45,17 @@ static double turned_dim(const char *text, int dim)
     return dim;
 }
 
+/* "IVFn," or "IVFn_HNSWm,": lists of vectors as they are. */
+static int lists_are_open(const char *text)
+{
+    static const char digits[] = "0123456789";
+    const char *end = text + 3;
+    if (strncmp(text, "IVF", 3) != 0) return 0;
+    end += strspn(end, digits);
+    if (!strncmp(end, "_HNSW", 5)) end += 5 + strspn(end + 5, digits);
+    return *end == ',';
+}
+
 npr_plan_factory npr_plan_factory_read(const char *text, int dim)
 {
     npr_plan_factory f = {.inside = turned_dim(text, dim)};
@@ -62,5 +73,6 @@ npr_plan_factory npr_plan_factory_read(const char *text, int dim)
         f.part += f.lists * 16 * f.code_bytes; /* lists are padded to blocks of 32 codes */
     /* floats of the sample, and once more after the transform */
     f.sample = 6.0 * dim + 16 + (transform ? 4 * f.inside : 0);
+    f.spread = lists_are_open(text);
     return f;
 }

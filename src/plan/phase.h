@@ -4,6 +4,8 @@
 
 #include "npr/plan.h"
 
+enum { NPR_PLAN_LIST_ROUNDS = 10 }; /* of k-means over lists */
+
 /* Add a phase; its seconds count. */
 void npr_plan_add(npr_plan_needs *n, const char *name, double seconds, const char *model);
 

@@ -90,13 +90,17 @@ static npr_plan_needs extract(const npr_plan_pipeline *p, const npr_plan_cluster
     return npr_plan_extract(&s, c, m);
 }
 
-/* Training is one call into FAISS. */
-static double trained_whole(const npr_plan_needs *n)
+/* What FAISS trains is one call, and a round over the lists is not kept before it is done. */
+static double trained_whole(const npr_plan_index_shape *s, const npr_plan_needs *n)
 {
     double seconds = 0;
-    for (int i = 0; i < n->phases; i++)
-        if (!strcmp(n->phase[i].name, "lists") || !strcmp(n->phase[i].name, "codes"))
-            seconds += n->phase[i].seconds;
+    for (int i = 0; i < n->phases; i++) {
+        double whole = n->phase[i].seconds;
+        if (!strcmp(n->phase[i].name, "lists"))
+            seconds = fmax(seconds, s->factory.spread ? whole / NPR_PLAN_LIST_ROUNDS : whole);
+        if (!strcmp(n->phase[i].name, "codes"))
+            seconds = s->factory.spread ? fmax(seconds, whole) : seconds + whole;
+    }
     return seconds;
 }
 
@@ -110,7 +114,7 @@ int npr_plan_stages(const npr_plan_pipeline *p, const npr_plan_cluster *c, const
         if (mode_of(p) == NPR_PLAN_FAISS) {
             npr_plan_index_shape s = index_shape(p);
             npr_plan_stage index = {.name = "index", .needs = npr_plan_index(&s, c, m)};
-            index.whole = trained_whole(&index.needs);
+            index.whole = trained_whole(&s, &index.needs);
             stage[n++] = index;
         }
         stage[n++] = (npr_plan_stage){.name = "search", .needs = search(p, c, m)};

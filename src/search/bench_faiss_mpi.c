@@ -10,12 +10,13 @@
 #include "npr/bench.h"
 #include "npr/search.h"
 #include "search/faiss.h"
+#include "search/kmeans.h"
 
 /* SAMPLE: what FAISS wants for so many lists or codes, 39 each. SLICE: columns of what is trained twice. */
 enum { LISTS = 256, FEW_LISTS = 16, SAMPLE = 39 * LISTS, SLICE = 8, QUERIES = 100, CANDIDATES = 400 };
 
 /* FAISS's rounds, as src/plan/index.c counts them. */
-enum { LIST_ROUNDS = 10, CODE_ROUNDS = 25, CODES = 256 };
+enum { CODE_ROUNDS = 25, CODES = 256 };
 
 typedef struct bench {
     const npr_bench_rates_job *job;
@@ -73,11 +74,32 @@ static void fill_rates(const bench *b, const built *many, const built *few, cons
                        npr_plan_machine *m)
 {
     double dim = b->set->dim, rows = part_rows(b), n = (double)b->n, lists = LISTS - FEW_LISTS;
-    m->train = 2.0 * LIST_ROUNDS * n * lists * dim / fmax(many->train - few->train, 1e-9);
     m->train_pq = 2.0 * CODE_ROUNDS * n * CODES * dim / fmax(pq->train - few->train, 1e-9);
     m->add = 2 * rows * lists * dim / fmax(many->fill - few->fill, 1e-9);
     m->encode_pq = 2 * rows * CODES * dim / fmax(pq->fill - few->fill, 1e-9);
     m->index_row = fmax(few->fill - 2 * rows * FEW_LISTS * dim / m->add, 0) / (rows * dim);
+}
+
+/* One round over the lists. */
+static npr_status list_rate(const bench *b, npr_plan_machine *m)
+{
+    size_t values = (size_t)b->n * (size_t)b->set->dim;
+    uint16_t *emb = npr_alloc_aligned(values, sizeof *emb, "rows");
+    int32_t *list = npr_alloc((size_t)b->n, sizeof *list, "lists of rows");
+    npr_status st = emb && list ? NPR_OK : npr_last();
+    int lists = b->n < LISTS ? (int)b->n : LISTS;
+    double seconds = INFINITY;
+    if (!st) npr_half_from_float(b->rows, emb, values);
+    kmeans_rows rows = {b->n, b->set->dim, emb};
+    for (int i = 0; i < b->job->repeats && !st; i++) {
+        double start = npr_now();
+        st = kmeans_assign(&rows, b->rows, lists, b->job->threads, list);
+        seconds = fmin(seconds, npr_now() - start);
+    }
+    m->train = 2.0 * (double)values * lists / fmax(seconds, 1e-9);
+    free(emb);
+    free(list);
+    return st;
 }
 
 /* A product quantizer's second training, which depends on its codes alone: on a slice of the columns. */
@@ -189,6 +211,7 @@ static npr_status measure(const bench *b, npr_plan_machine *m)
     free_built(&pq);
     free_built(&sq);
     free_built(&fs);
+    if (!st) st = list_rate(b, m);
     return st ? st : candidate_rate(b, m);
 }
 

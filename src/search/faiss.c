@@ -262,29 +262,67 @@ npr_status npr_faiss_check(const char *factory, int dim, int64_t n)
     return NPR_OK;
 }
 
-npr_status npr_faiss_train(const char *factory, int dim, const float *rows, int64_t n, int threads,
-                           char **blob, size_t *bytes)
+int npr_faiss_open_lists(const char *factory)
+{
+    int lists = 0, links, end = 0;
+    if (strstr(factory, "Refine") || strstr(factory, "RFlat") || strstr(factory, "IDMap")) return 0;
+    if (sscanf(factory, "IVF%d%n", &lists, &end) != 1 || lists < 1) return 0;
+    if (!strncmp(factory + end, "_HNSW", 5)) {
+        int more = 0;
+        if (sscanf(factory + end, "_HNSW%d%n", &links, &more) != 1) return 0;
+        end += more;
+    }
+    return factory[end] == ',' ? lists : 0;
+}
+
+/* A quantizer that has as many vectors as the index has lists is taken for trained. */
+static npr_status give_centroids(npr_faiss *f, const char *factory, const float *centroid, int lists)
+{
+    FaissIndexIVF *ivf = faiss_IndexIVF_cast(f->index);
+    if (!ivf || faiss_IndexIVF_nlist(ivf) != (size_t)lists)
+        return npr_fail(NPR_EINTERNAL, "%s: not an index of %d lists to FAISS", factory, lists);
+    FaissIndex *quantizer = faiss_IndexIVF_quantizer(ivf);
+    if (faiss_Index_add(quantizer, lists, centroid))
+        return npr_fail(NPR_EINTERNAL, "%s: FAISS cannot take %d centroids: %s", factory, lists, said());
+    return NPR_OK;
+}
+
+static npr_status train(npr_faiss *f, const char *factory, const float *rows, int64_t n, char **blob,
+                        size_t *bytes)
+{
+    int rc = faiss_Index_is_trained(f->index) ? 0 : faiss_Index_train(f->index, n, rows);
+    if (rc)
+        return npr_fail(rc == FAISS_EXCEPT ? NPR_EUSAGE : NPR_EINTERNAL,
+                        "FAISS cannot train %s on %lld rows: %s", factory, (long long)n, said());
+    NPR_TRY(npr_faiss_save(f, blob, bytes));
+    /* Some kinds only encode. Better to hear of it here than when the first part is read. */
+    const int64_t id = 0;
+    if (n > 0 && npr_faiss_add(f, rows, &id, 1, 1)) {
+        free(*blob);
+        *blob = NULL;
+        return npr_fail(NPR_EUSAGE, "an index \"%s\" cannot hold rows: %s", factory, said());
+    }
+    return NPR_OK;
+}
+
+npr_status npr_faiss_train_codes(const char *factory, int dim, const float *centroid, int lists,
+                                 const float *rows, int64_t n, int threads, char **blob, size_t *bytes)
 {
     npr_faiss *f = NULL;
-    NPR_TRY(check_lists(factory, n));
     NPR_TRY(npr_faiss_make(factory, dim, &f));
     omp_set_num_threads(threads);
     npr_linalg_threads(1);
-    npr_status st = NPR_OK;
-    int rc = faiss_Index_is_trained(f->index) ? 0 : faiss_Index_train(f->index, n, rows);
-    if (rc)
-        st = npr_fail(rc == FAISS_EXCEPT ? NPR_EUSAGE : NPR_EINTERNAL,
-                      "FAISS cannot train %s on %lld rows: %s", factory, (long long)n, said());
-    if (!st) st = npr_faiss_save(f, blob, bytes);
-    /* Some kinds only encode. Better to hear of it here than when the first part is read. */
-    const int64_t id = 0;
-    if (!st && n > 0 && npr_faiss_add(f, rows, &id, 1, 1)) {
-        free(*blob);
-        *blob = NULL;
-        st = npr_fail(NPR_EUSAGE, "an index \"%s\" cannot hold rows: %s", factory, said());
-    }
+    npr_status st = centroid ? give_centroids(f, factory, centroid, lists) : NPR_OK;
+    if (!st) st = train(f, factory, rows, n, blob, bytes);
     npr_faiss_free(f);
     return st;
+}
+
+npr_status npr_faiss_train(const char *factory, int dim, const float *rows, int64_t n, int threads,
+                           char **blob, size_t *bytes)
+{
+    NPR_TRY(check_lists(factory, n));
+    return npr_faiss_train_codes(factory, dim, NULL, 0, rows, n, threads, blob, bytes);
 }
 
 /* ---- the flat search, for benchmarks ------------------------------------------------------------- */

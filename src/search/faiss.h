@@ -31,6 +31,15 @@ void npr_faiss_free(npr_faiss *f);                                         /* NU
 /* Can an index of this factory string be trained on n rows? Finds most of what is wrong with one, at once. */
 npr_status npr_faiss_check(const char *factory, int dim, int64_t n);
 
+/* Lists whose centroids can be given to npr_faiss_train_codes(): of "IVFn,..." and "IVFn_HNSWm,...", which
+ * take vectors as they are; 0: there are none. */
+int npr_faiss_open_lists(const char *factory);
+
+/* As npr_faiss_train(), but the lists' centroids [lists][dim] are trained already: FAISS trains what encodes
+ * rows. */
+npr_status npr_faiss_train_codes(const char *factory, int dim, const float *centroid, int lists,
+                                 const float *rows, int64_t n, int threads, char **blob, size_t *bytes);
+
 /* Threads that train an index of this factory, and that fill it, to the same bytes as one would: all of
  * `threads`, but one where a graph is made, whose links depend on which thread comes first: of centroids
  * while training, of rows while filling. */

@@ -16,9 +16,9 @@
 
 /* ---- the trained index --------------------------------------------------------------------------- */
 
-/* It is kept in the scratch folder, so that a run that is interrupted need not train again: a line with a
- * digest, then the bytes. The digest is of what the index was trained for, too: that of another command is
- * not taken for ours. */
+/* It is kept in the scratch folder, so that a run that is interrupted need not train again, and so are
+ * centroids that are not done yet: a line with a digest, then the bytes. The digest is of what the index was
+ * trained for, too: that of another command is not taken for ours. */
 enum { HEADER = NPR_DIGEST_HEX }; /* 32 digits and a line break */
 
 typedef struct trained_index {
@@ -72,33 +72,119 @@ static npr_status write_trained(const trained_index *t)
     return st;
 }
 
-static npr_status train_here(const npr_log *log, const npr_index_job *job, int dim, const float *rows,
-                             int64_t n, trained_index *t)
+/* Rows that codes are trained on: FAISS takes 65,536 of them for a product quantizer, 100,000 for a scalar
+ * one. */
+enum { CODE_ROWS = 1 << 17 };
+
+/* The codes of an index with these centroids; without them (NULL), all of it. */
+static npr_status train_here(const npr_log *log, const npr_index_job *job, const index_sample *sample,
+                             const float *centroid, trained_index *t)
 {
     if (npr_fault("index.train")) return npr_fail(NPR_EINTERNAL, "injected fault at index.train");
-    npr_info(log, "training %s on %lld rows", job->factory, (long long)n);
+    int lists = npr_faiss_open_lists(job->factory), threads = npr_faiss_threads(job->factory, job->threads);
+    int64_t n = centroid && sample->n > CODE_ROWS ? CODE_ROWS : sample->n;
+    npr_info(log, "training %s%s on %lld rows", centroid ? "the codes of " : "", job->factory, (long long)n);
     npr_mark_hold("training"); /* one long call */
-    npr_status st = npr_faiss_train(job->factory, dim, rows, n, npr_faiss_threads(job->factory, job->threads),
-                                    &t->blob, &t->bytes);
+    npr_status st = centroid ? npr_faiss_train_codes(job->factory, sample->here.dim, centroid, lists,
+                                                     sample->rows, n, threads, &t->blob, &t->bytes)
+                             : npr_faiss_train(job->factory, sample->here.dim, sample->rows, n, threads,
+                                               &t->blob, &t->bytes);
     npr_mark_hold(NULL);
     return st ? st : write_trained(t);
 }
 
-/* On rank 0. Collective. */
+/* Centroids after some rounds: the number of rounds, then the vectors. */
+typedef struct kept_centroids {
+    trained_index file;
+    size_t values;
+} kept_centroids;
+
+static npr_status keep_centroids(void *self, int done, const float *centroid)
+{
+    kept_centroids *k = self;
+    int64_t rounds = done;
+    size_t bytes = k->values * sizeof *centroid;
+    k->file.bytes = sizeof rounds + bytes;
+    k->file.blob = npr_alloc(k->file.bytes, 1, "centroids");
+    if (!k->file.blob) return npr_last();
+    memcpy(k->file.blob, &rounds, sizeof rounds);
+    memcpy(k->file.blob + sizeof rounds, centroid, bytes);
+    npr_status st = write_trained(&k->file);
+    free(k->file.blob);
+    return st;
+}
+
+/* Those of an earlier run, or the first rows of the sample. On rank 0. */
+static npr_status begin_centroids(kept_centroids *k, const index_sample *sample, float *centroid,
+                                  int64_t *done)
+{
+    size_t bytes = k->values * sizeof *centroid;
+    NPR_TRY(read_trained(&k->file));
+    *done = 0;
+    if (k->file.blob && k->file.bytes == sizeof *done + bytes) {
+        memcpy(done, k->file.blob, sizeof *done);
+        memcpy(centroid, k->file.blob + sizeof *done, bytes);
+    } else {
+        memcpy(centroid, sample->rows, bytes);
+    }
+    free(k->file.blob);
+    return NPR_OK;
+}
+
+/* The centroids of the lists, on all ranks. Collective. */
+static npr_status train_lists(const npr_comm *comm, const npr_log *log, const npr_index_job *job,
+                              const index_sample *sample, const trained_index *t, float **centroid)
+{
+    int lists = npr_faiss_open_lists(job->factory);
+    kept_centroids kept = {{npr_path("%s.lists", t->path), t->identity, NULL, 0},
+                           (size_t)lists * (size_t)sample->here.dim};
+    int64_t done = 0;
+    *centroid = npr_alloc_aligned(kept.values, sizeof **centroid, "centroids");
+    npr_status st = kept.file.path && *centroid ? NPR_OK : npr_last();
+    if (!st && comm->rank == 0) {
+        if (sample->n < lists)
+            st = npr_fail(NPR_EUSAGE,
+                          "%s has %d lists, which cannot be trained on %lld finite rows of the sample",
+                          job->factory, lists, (long long)sample->n);
+        else
+            st = begin_centroids(&kept, sample, *centroid, &done);
+    }
+    st = npr_agree(comm, st, "training");
+    if (!st) {
+        npr_bcast(comm, &done, sizeof done, 0);
+        npr_bcast(comm, *centroid, kept.values * sizeof **centroid, 0);
+        if (done)
+            npr_info(log, "the centroids of an earlier run are used, after %lld rounds", (long long)done);
+        kmeans_job k = {lists, job->threads, (int)done, KMEANS_ROUNDS, keep_centroids, &kept};
+        st = kmeans_train(comm, log, &sample->here, &k, *centroid);
+    }
+    free(kept.file.path);
+    return st;
+}
+
+/* Lists on all ranks where FAISS lets us; codes, and indexes of other kinds, on rank 0. Collective. */
 static npr_status train(const npr_comm *comm, const npr_log *log, npr_record *rec, const npr_index_job *job,
                         const npr_set *set, trained_index *t)
 {
-    float *rows;
-    int64_t n;
+    index_sample sample;
+    float *centroid = NULL;
+    int lists = npr_faiss_open_lists(job->factory);
+    int64_t first = 2 * (int64_t)lists > CODE_ROWS ? 2 * (int64_t)lists : CODE_ROWS;
+    if (!lists || first > job->sample) first = job->sample;
     double start = npr_now(), seconds;
-    NPR_TRY(index_sample_take(comm, log, set, job->sample, job->seed, &rows, &n));
+    NPR_TRY(index_sample_take(comm, log, set, job->sample, first, job->seed, &sample));
     npr_record_time(comm, rec, "sample", npr_now() - start);
     start = npr_now();
-    npr_status st = comm->rank == 0 ? train_here(log, job, set->dim, rows, n, t) : NPR_OK;
-    seconds = npr_now() - start;
-    free(rows);
-    st = npr_agree(comm, st, "training");
-    npr_record_time(comm, rec, "train", seconds);
+    npr_status st = lists ? train_lists(comm, log, job, &sample, t, &centroid) : NPR_OK;
+    npr_record_time(comm, rec, "train_lists", npr_now() - start);
+    if (!st) {
+        if (comm->rank == 0) st = train_here(log, job, &sample, centroid, t);
+        seconds = npr_now() - start;
+        st = npr_agree(comm, st, "training");
+        npr_record_time(comm, rec, "train", seconds);
+    }
+    index_sample_free(&sample);
+    free(centroid);
     return st;
 }
 
@@ -191,7 +277,7 @@ static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_j
     if (shape.factory.known) {
         const npr_plan_factory *f = &shape.factory;
         double all = f->row * (double)set->rows + f->part * set->parts;
-        npr_record_int(rec, "plan.sample_bytes", (int64_t)ceil(f->sample * (double)job->sample));
+        npr_record_int(rec, "plan.sample_bytes", (int64_t)ceil(f->sample * npr_plan_index_sample(&shape)));
         npr_record_int(rec, "plan.index_bytes", (int64_t)ceil(all));
         npr_record_real(rec, "plan.index_bytes_per_row", set->rows ? all / (double)set->rows : 0);
         npr_record_int(rec, "plan.bytes_on_disk", (int64_t)ceil(n.disk));
@@ -232,8 +318,10 @@ static void leave_untouched(const npr_comm *comm, const npr_set *set, const npr_
 {
     for (int p = 0; p < set->parts; p++)
         if (npr_set_done(w, p)) return;
-    if (comm->rank == 0 && !npr_file_exists(t->path))
+    char *lists = npr_path("%s.lists", t->path);
+    if (comm->rank == 0 && lists && !npr_file_exists(t->path) && !npr_file_exists(lists))
         (void)npr_folder_remove(npr_set_scratch(w)); /* only tidier */
+    free(lists);
 }
 
 static npr_status build_all(const npr_comm *comm, const npr_log *log, npr_record *rec,

@@ -1,7 +1,7 @@
 /* index_sample_mpi.c - the rows an index is trained on. See index_stage.h.
  *
  * Numbers first, vectors later: a pass over the ids finds which rows are wanted (8 bytes a row instead of a
- * kilobyte), and only these are then read and sent to rank 0. */
+ * kilobyte), and only these are then read. Those that rank 0 is to have are sent to it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,21 +103,21 @@ static size_t count_upto(const chosen *c, uint64_t most)
     return lo;
 }
 
-/* Drop the rows that are not among the `limit` smallest of all ranks: halve the range of keys until it is one
- * key, a sum of 8 bytes each time. Collective. */
-static void choose_together(const npr_comm *comm, chosen *c)
+/* The largest key of the `limit` rows with the smallest ones, of all ranks: halve the range of keys until it
+ * is one key, a sum of 8 bytes each time. Collective. */
+static uint64_t find_last_key(const npr_comm *comm, const chosen *c, int64_t limit)
 {
     uint64_t lo = 0, hi = UINT64_MAX;
     while (lo < hi) {
         uint64_t mid = lo + (hi - lo) / 2;
         int64_t n = (int64_t)count_upto(c, mid);
         npr_sum_i64(comm, &n, 1);
-        if (n >= (int64_t)c->limit)
+        if (n >= limit)
             hi = mid;
         else
             lo = mid + 1;
     }
-    c->n = count_upto(c, lo);
+    return lo;
 }
 
 /* ---- their vectors ------------------------------------------------------------------------------- */
@@ -204,37 +204,82 @@ static npr_status unpack(char *records, size_t n, size_t size, int dim, int64_t 
     return st;
 }
 
+/* Those of this rank's records that rank 0 is to have. */
+static npr_status copy_first(const message *m, uint64_t last_key, message *first)
+{
+    first->record = m->record;
+    first->bytes = npr_alloc(m->used, 1, "the sample's first rows");
+    if (!first->bytes) return npr_last();
+    for (size_t at = 0; at < m->used; at += m->record) {
+        keyed_row row;
+        memcpy(&row, m->bytes + at, sizeof row);
+        if (row.key > last_key) continue;
+        memcpy(first->bytes + first->used, m->bytes + at, m->record);
+        first->used += m->record;
+    }
+    return NPR_OK;
+}
+
+/* Give rank 0 the first rows. Collective. */
+static npr_status send_first(const npr_comm *comm, const message *m, uint64_t last_key, int dim,
+                             int64_t limit, index_sample *sample)
+{
+    message first = {0};
+    char *all = NULL;
+    int64_t *offset = NULL;
+    npr_status st = npr_agree(comm, copy_first(m, last_key, &first), "sampling");
+    if (!st) st = npr_gather_bytes(comm, first.bytes, first.used, 0, &all, &offset);
+    free(first.bytes);
+    if (!st) {
+        if (comm->rank == 0)
+            st = unpack(all, (size_t)offset[comm->size] / m->record, m->record, dim, limit, &sample->rows,
+                        &sample->n);
+        st = npr_agree(comm, st, "sampling");
+    }
+    free(all);
+    free(offset);
+    return st;
+}
+
+/* The vectors alone, in the memory of the records. */
+static void keep_vectors(message *m, int dim, index_sample *sample)
+{
+    size_t row = (size_t)dim * sizeof(uint16_t), n = m->used / m->record;
+    for (size_t i = 0; i < n; i++)
+        memmove(m->bytes + i * row, m->bytes + i * m->record + sizeof(keyed_row), row);
+    sample->bytes = m->bytes;
+    sample->here = (kmeans_rows){(int64_t)n, dim, (const uint16_t *)(const void *)m->bytes};
+    m->bytes = NULL;
+}
+
 /* ---- all of it ----------------------------------------------------------------------------------- */
 
 npr_status index_sample_take(const npr_comm *comm, const npr_log *log, const npr_set *set, int64_t limit,
-                             uint64_t seed, float **rows, int64_t *n)
+                             int64_t first, uint64_t seed, index_sample *sample)
 {
     chosen c = {.limit = (size_t)limit, .floor = UINT64_MAX};
     message m = {0};
-    char *all = NULL;
-    int64_t *offset = NULL;
-    *rows = NULL;
-    *n = 0;
+    *sample = (index_sample){0};
     npr_progress *progress = npr_progress_start(comm, log, "sampling", "rows", set->rows);
     npr_status st = choose_here(comm, set, seed, &c, progress);
     npr_progress_end(comm, progress);
     st = npr_agree(comm, st, "sampling");
-    if (st) goto done;
-    choose_together(comm, &c);
-    st = npr_agree(comm, pick_here(set, &c, &m), "sampling");
-    if (!st) st = npr_gather_bytes(comm, m.bytes, m.used, 0, &all, &offset);
-    if (st) goto done;
-    if (comm->rank == 0)
-        st = unpack(all, (size_t)offset[comm->size] / m.record, m.record, set->dim, limit, rows, n);
-    st = npr_agree(comm, st, "sampling");
-done:
+    if (!st) {
+        c.n = count_upto(&c, find_last_key(comm, &c, limit));
+        uint64_t last_key = find_last_key(comm, &c, first);
+        st = npr_agree(comm, pick_here(set, &c, &m), "sampling");
+        if (!st) st = send_first(comm, &m, last_key, set->dim, first, sample);
+        if (!st) keep_vectors(&m, set->dim, sample);
+    }
     free(c.row);
     free(m.bytes);
-    free(all);
-    free(offset);
-    if (st) {
-        free(*rows);
-        *rows = NULL;
-    }
+    if (st) index_sample_free(sample);
     return st;
+}
+
+void index_sample_free(index_sample *sample)
+{
+    free(sample->rows);
+    free(sample->bytes);
+    *sample = (index_sample){0};
 }

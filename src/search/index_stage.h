@@ -8,12 +8,22 @@
 #include "npr/log.h"
 #include "npr/set.h"
 #include "search/faiss.h"
+#include "search/kmeans.h"
 
 /* The training sample: the `limit` rows of the whole set with the smallest hash of (id, seed), without those
- * that are not finite, in the order of the hash: the same vectors for any number of ranks. *rows [*n][dim] is
- * given to rank 0 only, and released with free(). Collective. */
+ * that are not finite. Each rank keeps those of its own parts; the first ones, in the order of the hash, are
+ * given to rank 0 too: the same vectors for any number of ranks. */
+typedef struct index_sample {
+    kmeans_rows here; /* this rank's */
+    float *rows;      /* rank 0: [n][dim], the first ones */
+    int64_t n;
+    char *bytes; /* that `here` lies in */
+} index_sample;
+
+/* first: how many of them rank 0 gets. Collective. */
 npr_status index_sample_take(const npr_comm *comm, const npr_log *log, const npr_set *set, int64_t limit,
-                             uint64_t seed, float **rows, int64_t *n);
+                             int64_t first, uint64_t seed, index_sample *sample);
+void index_sample_free(index_sample *sample);
 
 /* ---- index_budget.c. Local. -------------------------------------------------------------------------- */
 

@@ -281,16 +281,16 @@ static void disturb(float *x, int dim, uint64_t stream)
 static npr_status add_rows(const npr_comm *comm, const npr_log *log, const npr_set *index, npr_queries *q,
                            int have)
 {
-    float *rows = NULL;
-    int64_t n = 0;
+    index_sample sample;
     int wanted = q->nq - have;
-    NPR_TRY(index_sample_take(comm, log, index, wanted, 1, &rows, &n));
+    NPR_TRY(index_sample_take(comm, log, index, wanted, wanted, 1, &sample));
+    int64_t n = sample.n;
     npr_bcast(comm, &n, sizeof n, 0);
-    for (int64_t i = 0; comm->rank == 0 && i < n; i++) disturb(rows + i * q->dim, q->dim, (uint64_t)i);
+    for (int64_t i = 0; comm->rank == 0 && i < n; i++) disturb(sample.rows + i * q->dim, q->dim, (uint64_t)i);
     float *to = q->vector + (size_t)have * (size_t)q->dim;
-    if (comm->rank == 0) memcpy(to, rows, (size_t)n * (size_t)q->dim * sizeof *to);
+    if (comm->rank == 0) memcpy(to, sample.rows, (size_t)n * (size_t)q->dim * sizeof *to);
     npr_bcast(comm, to, (size_t)n * (size_t)q->dim * sizeof *to, 0);
-    free(rows);
+    index_sample_free(&sample);
     for (int i = have; i < q->nq; i++) {
         q->label[i] = 0;
         q->id[i] = -1 - i;

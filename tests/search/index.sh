@@ -101,7 +101,46 @@ code=0
 NPR_FAULT=index.part@0:2=stop index ranks 2 again || code=$?
 [ "$code" = 75 ] || fail "stopped: exit code $code, wanted 75: $(cat err)"
 
+# ---- stopped between two rounds of training, then other ranks
+rm -rf again
+cp -r plain again
+code=0
+NPR_FAULT=index.round@1:4=stop index ranks 3 again || code=$?
+[ "$code" = 75 ] || fail "stopped while training: exit code $code, wanted 75: $(cat err)"
+index must 2 again
+grep -q "the centroids of an earlier run are used, after 4 rounds" err || fail "lists are trained from the start: $(cat err)"
+same indexed again "stopped after four rounds of training"
+
+# ---- the centroids are those that numpy finds: ten rounds over the rows of the sample
+/usr/bin/python3 - <<'PY' || fail "numpy finds other centroids"
+import h5py, numpy as np, struct
+blob = h5py.File("indexed/part-00000.h5")["index"][()].tobytes()
+at = blob.index(b"IxFI")
+dim, lists = struct.unpack_from("<iq", blob, at + 4)
+assert (dim, lists) == (48, 16)
+at += 4 + 4 + 8 + 16 + 1 + 4 # dimensions, rows, two numbers unused, trained, metric
+assert struct.unpack_from("<Q", blob, at)[0] in (lists * dim, lists * dim * 4)
+got = np.frombuffer(blob, "<f4", lists * dim, at + 8).reshape(lists, dim)
+def mix(v): # npr_mix64
+    v = (v ^ (v >> np.uint64(30))) * np.uint64(0xbf58476d1ce4e5b9)
+    v = (v ^ (v >> np.uint64(27))) * np.uint64(0x94d049bb133111eb)
+    return v ^ (v >> np.uint64(31))
+rows = np.concatenate([h5py.File(f"indexed/part-{p:05d}.h5")["emb"][:] for p in range(10)]).astype(np.float64)
+order = np.argsort(mix(np.arange(len(rows), dtype=np.uint64) ^ np.uint64(1)))[:3000] # ids are row numbers, the seed is 1
+x = rows[order]
+centre = x[:lists]
+for _ in range(10):
+    of = (x @ centre.T).argmax(1)
+    assert len(set(of)) == lists
+    mean = np.stack([x[of == l].sum(0) for l in range(lists)])
+    centre = (mean / np.linalg.norm(mean, axis=1, keepdims=True)).astype(np.float32).astype(np.float64)
+assert np.abs(got - centre).max() < 1e-7, np.abs(got - centre).max()
+PY
+
 # ---- a set in this state belongs to that command
+rm -rf again
+cp -r plain again
+NPR_FAULT=index.part@0:2=stop index ranks 2 again && fail "index.part@0:2=stop did not end the job"
 expect 73 "again" 2 npr-index --set=again --factory=Flat
 # damaged: what was trained is trained again
 trained=$(find again -name trained.faiss)
