@@ -1,4 +1,4 @@
-/* phrases.c - the table of phrases made from a class file. See phrases.h. */
+/* phrases.c - a class file as distinct phrases of tokens. See phrases.h. */
 #include "search/phrases.h"
 
 #include <limits.h>
@@ -8,8 +8,6 @@
 #include "base/mem.h"
 #include "io/classes.h"
 #include "npr/source.h"
-
-enum { MIN_SLOTS = 1 << 16 };
 
 /* A phrase as read: where its text lies in the arena. */
 typedef struct entry {
@@ -102,48 +100,12 @@ static npr_status make_phrases(reading *r)
         int same =
             before && before->bytes == e->bytes && !memcmp(p->arena + before->at, p->arena + e->at, e->bytes);
         if (same && before->label == e->label) continue; /* said twice in one line */
-        if (!same) p->phrase[p->count++] = (npr_phrase){p->arena + e->at, e->bytes, owners, 0, -1};
+        if (!same) p->phrase[p->count++] = (npr_phrase){p->arena + e->at, e->bytes, owners, 0};
         npr_phrase *phrase = &p->phrase[p->count - 1];
         p->owner[owners++] = e->label;
         if (++phrase->owners == 2) {
             if (p->shared++ == 0) p->shared_first = p->count - 1;
         }
-    }
-    return NPR_OK;
-}
-
-/* Hash by the first token (*table 0: the phrase is that token) or the first two (*table 1). */
-static uint32_t phrase_hash(const npr_phrase *f, int *table)
-{
-    const char *space = memchr(f->text, ' ', f->bytes);
-    size_t first = (size_t)(space - f->text), left = f->bytes - first - 1;
-    uint32_t h = npr_token_hash(f->text, first, f->bytes);
-    *table = left != 0;
-    if (left == 0) return h;
-    const char *second = space + 1;
-    size_t n = (size_t)((const char *)memchr(second, ' ', left) - second);
-    return npr_pair_hash(h, npr_token_hash(second, n, left));
-}
-
-static npr_status make_table(npr_phrases *p)
-{
-    size_t slots = MIN_SLOTS, bits = MIN_SLOTS;
-    while (slots < 4 * (size_t)p->count) slots *= 2;
-    while (bits < 16 * (size_t)p->count && bits < (size_t)1 << 32) bits *= 2;
-    p->slot_mask = (uint32_t)(slots - 1);
-    p->bit_mask = (uint32_t)(bits - 1);
-    for (int t = 0; t < 2; t++) {
-        p->slot[t] = npr_alloc(slots, sizeof *p->slot[t], "the table of phrases");
-        p->bits[t] = npr_alloc(bits / 64, sizeof *p->bits[t], "the table of phrases");
-        if (!p->slot[t] || !p->bits[t]) return npr_last();
-        memset(p->slot[t], 0xff, slots * sizeof *p->slot[t]);
-    }
-    for (int32_t i = 0; i < p->count; i++) {
-        int t;
-        uint32_t h = phrase_hash(&p->phrase[i], &t), slot = h & p->slot_mask, bit = h & p->bit_mask;
-        p->phrase[i].next = p->slot[t][slot];
-        p->slot[t][slot] = i;
-        p->bits[t][bit >> 6] |= UINT64_C(1) << (bit & 63);
     }
     return NPR_OK;
 }
@@ -159,7 +121,7 @@ npr_status npr_phrases_make(const char *text, npr_phrases **out)
     while (!st && npr_class_line_next(text, &line)) st = add_line(&r, &line);
     if (!st && p->classes == 0) st = npr_fail(NPR_EDATA, "class file: it names no class");
     if (!st) st = make_phrases(&r);
-    if (!st) st = make_table(p);
+    if (!st) st = npr_phrases_make_keys(p);
     free(r.entry);
     if (st) {
         npr_phrases_free(p);
@@ -177,9 +139,6 @@ void npr_phrases_free(npr_phrases *p)
     free(p->phrase);
     free(p->owner);
     free(p->arena);
-    for (int t = 0; t < 2; t++) {
-        free(p->slot[t]);
-        free(p->bits[t]);
-    }
+    npr_phrases_free_keys(p);
     free(p);
 }

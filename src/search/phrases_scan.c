@@ -1,74 +1,19 @@
-/* phrases_scan.c - all phrases searched at once: every token, and every pair of neighbours, is looked up in a
- * table.
+/* phrases_scan.c - all phrases searched at once. See phrases.h.
  *
- * Texts are " tok tok ", one after the other in one blob, so two texts meet in two spaces, with an empty
- * token between them that is part of no phrase. Blocks of 1 KiB take three steps, in which no branch depends
- * on what is read: the spaces are found (AVX-512 or AVX2 where the CPU has them) and listed; the tokens
- * between them are hashed, and one bit per token and one per pair of neighbours is tested; those with a set
- * bit are listed. Only these are compared with phrases, and only then is the row looked for. See phrases.h.
- */
+ * Texts are " tok tok ", one after the other in one blob. Two of them meet in two spaces, which no phrase
+ * has, so the blob is read as one text: phrases_block.c says where keys of phrases stand in it, the phrases
+ * are compared with the bytes there, and for those that are the same the row is looked for. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "search/phrases.h"
+#include "search/phrases_block.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 
-enum { WORDS = 16, BLOCK = 64 * WORDS, AT_ONCE = 8 }; /* bytes whose spaces are found at a time */
-
-typedef void find_spaces(const char *bytes, uint64_t *mask); /* [BLOCK] -> [WORDS] */
-
-/* Eight bytes at a time: a byte is a space if its difference from one is zero. */
-static void spaces_portable(const char *bytes, uint64_t *mask)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
-    for (int w = 0; w < WORDS; w++) {
-        uint64_t m = 0;
-        for (int i = 0; i < 8; i++) {
-            unsigned bits = 0;
-            uint64_t v;
-            memcpy(&v, bytes + 64 * w + 8 * i, sizeof v);
-            v ^= ones * ' ';
-            uint64_t zero = ~(((v & ~high) + ~high) | v) & high; /* exact: no carry leaves a byte */
-            for (int b = 0; b < 8; b++) bits |= (unsigned)(zero >> (8 * b + 7) & 1) << b;
-            m |= (uint64_t)bits << (8 * i);
-        }
-        mask[w] = m;
-    }
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static void spaces_avx2(const char *bytes, uint64_t *mask)
-{
-    const __m256i space = _mm256_set1_epi8(' ');
-    for (int w = 0; w < WORDS; w++) {
-        __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(bytes + 64 * w));
-        __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(bytes + 64 * w + 32));
-        uint32_t low = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(a, space));
-        uint32_t high = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(b, space));
-        mask[w] = (uint64_t)high << 32 | low;
-    }
-}
-
-__attribute__((target("avx512f,avx512bw"))) static void spaces_avx512(const char *bytes, uint64_t *mask)
-{
-    const __m512i space = _mm512_set1_epi8(' ');
-    for (int w = 0; w < WORDS; w++)
-        mask[w] = _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(bytes + 64 * w), space);
-}
-#endif
-
-static find_spaces *choose_spaces(void)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512bw")) return spaces_avx512;
-    if (__builtin_cpu_supports("avx2")) return spaces_avx2;
-#endif
-    return spaces_portable;
-}
+enum { FOUND = 512 };
 
 npr_status npr_matches_make(const npr_phrases *p, npr_matches *m)
 {
@@ -84,123 +29,144 @@ void npr_matches_free(npr_matches *m)
     *m = (npr_matches){0};
 }
 
+/* A phrase that stands in the text, and where its key does. */
+typedef struct found {
+    const npr_phrase_line *line;
+    size_t at;
+} found;
+
 typedef struct scan {
     const npr_phrases *p;
-    const npr_text *tokens;
+    const int64_t *offset; /* of the rows */
     int64_t row, row1;
-    size_t end; /* of the bytes scanned */
     npr_matches *m;
+    npr_block b;
+    /* The next to be compared: a candidate, and how many of its phrases have been. */
+    int candidates, candidate;
+    int32_t compared;
+    int n;
+    found found[FOUND];
 } scan;
 
-/* The phrases of a hash are compared with the text at `at`; those that stand there are matches of its row. */
-static npr_status probe(scan *s, int table, uint32_t hash, size_t at)
+/* ---- phrases compared ---- */
+
+/* Is a phrase the text from `from` on? */
+static inline int stands(const scan *s, const npr_phrase_line *line, size_t from)
 {
-    const npr_phrases *p = s->p;
-    uint32_t slot = hash & p->slot_mask;
-    const npr_text *t = s->tokens;
-    while (s->row + 1 < s->row1 && (size_t)t->offset[s->row + 1] <= at) s->row++;
-    size_t room = (size_t)t->offset[s->row + 1] - at; /* a phrase ends in its row */
-    for (int32_t i = p->slot[table][slot]; i >= 0; i = p->phrase[i].next) {
-        const npr_phrase *f = &p->phrase[i];
-        if (f->bytes > room || memcmp(t->bytes + at, f->text, f->bytes) != 0) continue;
-        NPR_TRY(npr_grow(&s->m->match, &s->m->cap, s->m->count + (size_t)f->owners, sizeof *s->m->match,
-                         "matches"));
-        for (int32_t o = f->owner; o < f->owner + f->owners; o++) {
-            int32_t label = p->owner[o];
-            if (s->m->last[label] == s->row) continue; /* a class counts once a row */
-            s->m->last[label] = s->row;
-            s->m->match[s->m->count++] = (npr_match){s->row, label};
+    const char *text = s->b.text + from;
+    size_t left = s->b.end - from;
+    if (left < line->bytes) return 0;
+#if defined(__SSE2__)
+    if (left >= NPR_PHRASE_INLINE && line->bytes <= NPR_PHRASE_INLINE) {
+        const __m128i *a = (const __m128i *)(const void *)text,
+                      *b = (const __m128i *)(const void *)line->text;
+        int low = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(a), _mm_load_si128(b)));
+        int high = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(a + 1), _mm_load_si128(b + 1)));
+        uint64_t same = (uint64_t)(uint32_t)high << 16 | (uint32_t)low;
+        return (~same & ((UINT64_C(1) << line->bytes) - 1)) == 0;
+    }
+#endif
+    return memcmp(text, s->p->phrase[line->phrase].text - 1, line->bytes) == 0;
+}
+
+/* List those phrases of the candidates that stand in the text, as many as there is room for. */
+static void list_found(scan *s)
+{
+    const npr_phrase_line *lines = s->p->keys.line;
+    int n = 0, c = s->candidate;
+    int32_t next = s->compared;
+    for (; c < s->candidates; c++, next = 0) {
+        size_t at = s->b.candidate[c].at;
+        const npr_phrase_line *line = &lines[s->b.candidate[c].line];
+        int32_t all = line->together;
+        for (; next < all && n < FOUND; next++) {
+            s->found[n] = (found){line + next, at};
+            if (at - s->b.begin >= line[next].back) n += stands(s, line + next, at - line[next].back);
+        }
+        if (next < all) break;
+    }
+    s->n = n;
+    s->candidate = c;
+    s->compared = next;
+}
+
+/* ---- rows and classes ---- */
+
+/* The row of a byte: `row` or a later one. */
+static inline int64_t find_row(const scan *s, int64_t row, size_t at)
+{
+    const int64_t *offset = s->offset, byte = (int64_t)at;
+    while (row + 4 < s->row1) { /* four at a time, without a branch */
+        int n = (offset[row + 1] <= byte) + (offset[row + 2] <= byte) + (offset[row + 3] <= byte) +
+                (offset[row + 4] <= byte);
+        row += n;
+        if (n < 4) return row;
+    }
+    while (row + 1 < s->row1 && offset[row + 1] <= byte) row++;
+    return row;
+}
+
+static inline void add_class(npr_matches *m, int64_t row, int32_t label)
+{
+    m->match[m->count] = (npr_match){row, label};
+    m->count += m->last[label] != row; /* a class counts once a row */
+    m->last[label] = row;
+}
+
+/* The classes of what has been found, each with its row. */
+static npr_status add_found(scan *s)
+{
+    npr_matches *m = s->m;
+    int64_t row = s->row;
+    for (int i = 0; i < s->n; i++) {
+        const npr_phrase_line *line = s->found[i].line;
+        int64_t from = (int64_t)(s->found[i].at - line->back);
+        row = find_row(s, row, s->found[i].at);
+        /* A phrase does not leave its row, but the column may be another one than npr-ingest writes. */
+        if (from < s->offset[row] || from + (int64_t)line->bytes > s->offset[row + 1]) continue;
+        if (m->count + (size_t)line->owners > m->cap)
+            NPR_TRY(
+                npr_grow(&m->match, &m->cap, m->count + (size_t)line->owners, sizeof *m->match, "matches"));
+        add_class(m, row, line->label);
+        const int32_t *owner = &s->p->owner[s->p->phrase[line->phrase].owner];
+        for (int32_t o = 1; o < line->owners; o++) add_class(m, row, owner[o]);
+    }
+    s->row = row;
+    return NPR_OK;
+}
+
+static npr_status scan_with(scan *s, npr_block_kernel *kernel)
+{
+    for (size_t at = s->b.begin; at < s->b.end; at += NPR_BLOCK) {
+        s->candidates = kernel(&s->b, at);
+        s->candidate = s->compared = 0;
+        while (s->candidate < s->candidates) {
+            list_found(s);
+            NPR_TRY(add_found(s));
         }
     }
     return NPR_OK;
 }
 
-/* Tokens of a block. Token 0 is the one before the block's first. */
-typedef struct tokens {
-    size_t start[BLOCK + 2 + AT_ONCE];
-    uint32_t hash[BLOCK + 1];
-    uint16_t hit[BLOCK +
-                 1]; /* tokens where a phrase of one or two tokens or more may end its first or second one */
-} tokens;
-
-/* Behind each space a token starts: from start[2] on, as start[1] is known. Returns the number of tokens that
- * end here. Eight are written at a time, and those too many are written over. */
-static int list_starts(const uint64_t *mask, size_t block, size_t *start)
+npr_status npr_phrases_scan_with(npr_block_kernel *kernel, const npr_phrases *p, const npr_text *text,
+                                 int64_t row0, int64_t row1, npr_matches *m)
 {
-    size_t *to = start + 2;
-    for (int w = 0; w < WORDS; w++) {
-        uint64_t left = mask[w];
-        int n = __builtin_popcountll(left);
-        for (int i = 0; i < n; i += AT_ONCE)
-            for (int u = 0; u < AT_ONCE; u++, left &= left - 1)
-                to[i + u] =
-                    block + (size_t)(64 * w) + (size_t)__builtin_ctzll(left | (UINT64_C(1) << 63)) + 1;
-        to += n;
-    }
-    return (int)(to - start) - 2;
-}
-
-static inline uint32_t has_bit(const uint64_t *bits, uint32_t bit)
-{
-    return (uint32_t)(bits[bit >> 6] >> (bit & 63)) & 1;
-}
-
-/* Hash the tokens 1 .. n; returns how many are listed. */
-static int list_hits(const scan *s, tokens *t, int n)
-{
-    const char *bytes = s->tokens->bytes;
-    const uint64_t *one = s->p->bits[0], *two = s->p->bits[1];
-    uint32_t mask = s->p->bit_mask, before = t->hash[0];
-    size_t end = s->end, hits = 0;
-    for (int i = 1; i <= n; i++) {
-        size_t at = t->start[i];
-        uint32_t h = npr_token_hash(bytes + at, t->start[i + 1] - 1 - at, end - at);
-        t->hash[i] = h;
-        t->hit[hits] = (uint16_t)i;
-        hits += has_bit(one, h & mask) | has_bit(two, npr_pair_hash(before, h) & mask);
-        before = h;
-    }
-    return (int)hits;
-}
-
-static npr_status probe_hits(scan *s, const tokens *t, int hits)
-{
-    const npr_phrases *p = s->p;
-    for (int h = 0; h < hits; h++) {
-        int i = t->hit[h];
-        uint32_t one = t->hash[i], two = npr_pair_hash(t->hash[i - 1], one);
-        if (has_bit(p->bits[1], two & p->bit_mask)) NPR_TRY(probe(s, 1, two, t->start[i - 1]));
-        if (has_bit(p->bits[0], one & p->bit_mask)) NPR_TRY(probe(s, 0, one, t->start[i]));
-    }
-    return NPR_OK;
+    m->count = 0;
+    for (int c = 0; c < p->classes; c++) m->last[c] = -1;
+    if (row0 >= row1) return NPR_OK;
+    scan s;
+    s.p = p;
+    s.offset = text->offset;
+    s.row = row0;
+    s.row1 = row1;
+    s.m = m;
+    npr_block_begin(&s.b, &p->keys, text->bytes, (size_t)text->offset[row0], (size_t)text->offset[row1]);
+    return scan_with(&s, kernel);
 }
 
 npr_status npr_phrases_scan(const npr_phrases *p, const npr_text *text, int64_t row0, int64_t row1,
                             npr_matches *m)
 {
-    find_spaces *spaces = choose_spaces();
-    m->count = 0;
-    for (int c = 0; c < p->classes; c++) m->last[c] = -1;
-    if (row0 >= row1) return NPR_OK;
-    scan s = {p, text, row0, row1, (size_t)text->offset[row1], m};
-    uint64_t mask[WORDS];
-    char tail[BLOCK];
-    tokens t;
-    size_t first = (size_t)text->offset[row0];
-    t.start[0] = t.start[1] = first; /* an empty token stands before the first */
-    t.hash[0] = npr_token_hash("", 0, 0);
-    for (size_t block = first; block < s.end; block += BLOCK) {
-        size_t left = s.end - block;
-        if (left < BLOCK) {
-            memset(tail, 0, sizeof tail);
-            memcpy(tail, text->bytes + block, left);
-        }
-        spaces(left < BLOCK ? tail : text->bytes + block, mask);
-        int n = list_starts(mask, block, t.start);
-        NPR_TRY(probe_hits(&s, &t, list_hits(&s, &t, n)));
-        t.start[0] = t.start[n];
-        t.start[1] = t.start[n + 1];
-        t.hash[0] = t.hash[n];
-    }
-    return NPR_OK;
+    const char *name;
+    return npr_phrases_scan_with(npr_block_kernel_at(0, &name), p, text, row0, row1, m);
 }
