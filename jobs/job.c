@@ -9,21 +9,26 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "npr/watchdog.h"
+#include "plan_report.h"
 
 /* The options all programs share. */
 typedef struct common_options {
     int help, version, dry_run, quiet;
-    const char *opts, *record;
+    const char *opts, *record, *calibration;
     double watchdog;
 } common_options;
 
-enum { COMMON = 7 };
+enum { COMMON = 8 };
 
 static npr_opt *make_table(const npr_program *p, common_options *c)
 {
     npr_opt common[COMMON] = {
         {"dry-run", NPR_OPT_FLAG, &c->dry_run, "",
          "check the inputs, print the plan (rows, bytes, memory per rank) and stop", 0, 0, 0, 0, 0},
+        {"calibration", NPR_OPT_TEXT, &c->calibration, "FILE",
+         "a record of npr-bench --what=calibrate on such a node: --dry-run (and npr-plan) then\nforecasts "
+         "seconds, too",
+         0, 0, 0, 0, 0},
         {"record", NPR_OPT_TEXT, &c->record, "FILE", "write the record there instead of to standard output",
          0, 0, 0, 0, 0},
         {"opts", NPR_OPT_TEXT, &c->opts, "FILE",
@@ -92,6 +97,7 @@ static void record_run(const npr_job *job, const npr_program *p, const npr_opt *
     npr_record_text(job->rec, "run.cpu", cpu);
     npr_record_int(job->rec, "run.ranks", job->comm.size);
     npr_record_int(job->rec, "run.cores", omp_get_num_procs());
+    if (job->calibration) npr_record_text(job->rec, "option.calibration", job->calibration);
     const char *slurm = getenv("SLURM_JOB_ID");
     if (slurm) npr_record_text(job->rec, "run.slurm_job", slurm);
     for (size_t i = 0; i < p->option_count; i++) {
@@ -111,6 +117,31 @@ static npr_status check_same_program(const npr_comm *comm)
         st = npr_fail(NPR_EENV, "this rank runs version %s, rank 0 runs %s: install one version on all nodes",
                       mine, first);
     return npr_agree(comm, st, "start");
+}
+
+/* --dry-run: the machine, and how many of its nodes are here. Files are read and written at the rate of the
+ * calibration. */
+static npr_status prepare_plan(npr_job *job, npr_plan_machine *m, npr_plan_dry_run *dry)
+{
+    MPI_Comm node;
+    int rank;
+    MPI_Comm_split_type(job->comm.mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+    MPI_Comm_rank(node, &rank);
+    MPI_Comm_free(&node);
+    int64_t nodes = rank == 0;
+    npr_sum_i64(&job->comm, &nodes, 1);
+    *m = npr_plan_machine_unknown();
+    npr_status st = job->calibration ? npr_plan_machine_read(job->calibration, m) : NPR_OK;
+    *dry = (npr_plan_dry_run){.machine = job->calibration ? m : NULL};
+    dry->here = (npr_plan_cluster){.nodes = (double)nodes,
+                                   .ranks = job->comm.size,
+                                   .threads = 1,
+                                   .read = m->file_read,
+                                   .write = m->file_write,
+                                   .latency = m->latency,
+                                   .bandwidth = m->bandwidth};
+    job->dry_run = dry;
+    return npr_agree(&job->comm, st, "plan");
 }
 
 /* The largest resident memory of any rank so far, so that a job's --memory can be set from its last record.
@@ -167,7 +198,10 @@ static npr_status parse_options(npr_opt *table, size_t n, int argc, char **argv,
 
 static npr_status run(const npr_program *p, npr_opt *table, const common_options *c, const npr_comm *comm)
 {
-    npr_job job = {.comm = *comm, .log = npr_log_make(comm, p->name, c->quiet), .dry_run = c->dry_run};
+    npr_job job = {
+        .comm = *comm, .log = npr_log_make(comm, p->name, c->quiet), .calibration = c->calibration};
+    npr_plan_machine machine;
+    npr_plan_dry_run dry;
     char *identity = npr_opt_identity(table, p->option_count);
     job.rec = npr_record_make();
     job.identity = identity;
@@ -176,7 +210,9 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
     if (!st) st = check_same_program(comm);
     if (!st) st = npr_watchdog_start(comm, p->name, c->watchdog);
     if (!st) record_run(&job, p, table);
+    if (!st && c->dry_run) st = prepare_plan(&job, &machine, &dry);
     if (!st) st = p->run(&job);
+    if (!st && c->dry_run) npr_plan_report_seconds(&job.log, job.rec, &dry.needs);
     if (!st) {
         npr_record_time(comm, job.rec, "total", npr_now() - start);
         record_memory(&job);

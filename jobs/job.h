@@ -7,6 +7,7 @@
 #include "npr/comm.h"
 #include "npr/log.h"
 #include "npr/opt.h"
+#include "npr/plan.h"
 #include "npr/record.h"
 #include "npr/status.h"
 
@@ -16,7 +17,9 @@ typedef struct npr_job {
     npr_log log;
     npr_record *rec;      /* has run.* and option.*; the function adds result.*, check.*, time.* */
     const char *identity; /* npr_opt_identity() of the program's table */
-    int dry_run;          /* --dry-run was given: print the plan into the record, write nothing */
+    npr_plan_dry_run
+        *dry_run; /* --dry-run was given: print the plan into the record, write nothing; else NULL */
+    const char *calibration; /* FILE of --calibration, or NULL */
 } npr_job;
 
 typedef struct npr_program {

@@ -10,7 +10,7 @@ static npr_bench_search_job search = {.queries = "1,4,10,100,1000"};
 static npr_bench_extract_job extract;
 static npr_bench_captions_job captions;
 static const char *what = "search", *precision = "fp32", *kind = "strong";
-static const char *scratch = ".";
+static const char *scratch = ".", *only;
 static double l2;
 static int64_t rows = 200000, dim = 512, k = 100, threads = 1, repeats = 5, classes = 1000, images = 1000;
 
@@ -52,6 +52,10 @@ static npr_opt options[] = {
      "scaling: --rows for each rank on all numbers of ranks, or on their own number", 0, 0, 0, 0, 0},
     {"scratch", NPR_OPT_TEXT, &scratch, "FOLDER",
      "calibrate: on the file system that counts; emptied afterwards", 0, 0, 0, 0, 0},
+    {"only", NPR_OPT_TEXT, &only, "A,B,...",
+     "calibrate: machine, messages, ingest, reading, exact, faiss, captions, sums,\ntraining, images, text: "
+     "these rates alone, for a part of npr-plan's stages",
+     0, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads, for both; calibrate: of each rank", 0, 0, 1, 4096, 0},
     {"repeats", NPR_OPT_INT, &repeats, "N", "runs of each, alternating; the median counts", 0, 0, 1, 99, 0},
 };
@@ -92,7 +96,14 @@ static npr_status run_extract(const npr_job *job)
 
 static npr_status run_calibrate(const npr_job *job)
 {
-    npr_calibration c = {scratch, extract.config, extract.images, rows, (int)dim, (int)threads, (int)repeats};
+    npr_calibration c = {.scratch = scratch,
+                         .config = extract.config,
+                         .jpegs = extract.images,
+                         .only = only,
+                         .rows = rows,
+                         .dim = (int)dim,
+                         .threads = (int)threads,
+                         .repeats = (int)repeats};
     return npr_calibrate(job, &c);
 }
 

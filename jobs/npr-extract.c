@@ -3,7 +3,7 @@
 #include "npr/clip.h"
 #include "npr/set.h"
 
-static npr_extract_job extract = {.kind = "features", .max_bad = 0.01, .gflops = 40};
+static npr_extract_job extract = {.kind = "features", .max_bad = 0.01};
 static npr_text_job text;
 static npr_extract_model model = {.precision = "auto"};
 static const char *out;
@@ -66,8 +66,6 @@ static npr_opt options[] = {
      "decode at 1/2, 1/4 or 1/8 of the size where that is enough: pixels, and so features,\n"
      "then differ slightly from open_clip's",
      0, ALL, 0, 0, 0},
-    {"gflops", NPR_OPT_REAL, &extract.gflops, "N", "of one thread, for the seconds of --dry-run", 0, 0, 1e-3,
-     1e6, 0},
 };
 
 static npr_status run_text(const npr_job *job)
@@ -78,7 +76,6 @@ static npr_status run_text(const npr_job *job)
     text.dry_run = job->dry_run;
     text.part_rows = part_rows ? part_rows : 64;
     text.threads = (int)threads;
-    text.gflops = extract.gflops;
     return npr_text_run(&job->comm, &job->log, job->rec, &text);
 }
 

@@ -62,7 +62,7 @@ static npr_status run(const npr_job *j)
     job.val = (int)val;
     job.shots = (int)shots;
     job.dim = (int)dim;
-    job.dry_run = j->dry_run;
+    job.dry_run = j->dry_run != NULL;
     return (embeddings ? npr_minilaion_embed : npr_minilaion_paint)(&j->comm, &j->log, j->rec, &job);
 }
 

@@ -1,5 +1,6 @@
 /* npr-plan - what every stage will need, before it is queued. The formulas are in src/plan. */
 #include <math.h>
+#include <string.h>
 
 #include "job.h"
 #include "npr/clip.h"
@@ -25,7 +26,9 @@ static npr_plan_pipeline plan = {.dim = 512,
 static npr_plan_cluster cluster = {.nodes = 1};
 static double ranks_per_node = 1, cores = 1, read_rate, write_rate, latency = 2, network = 12.5;
 static int cached;
-static const char *calibration, *memory, *limit, *config;
+static const char *memory, *limit, *config, *method = "mean";
+static double prompts, prompt_tokens = 12, resident;
+static npr_plan_training training = {.iterations = 500, .epochs = 10, .batch = 512};
 
 static npr_opt options[] = {
     {"rows", NPR_OPT_REAL, &plan.rows, "N", "rows of the index", 0, 0, 0, 1e13, 0},
@@ -37,6 +40,8 @@ static npr_opt options[] = {
     {"k", NPR_OPT_REAL, &plan.k, "N", "rows kept of each", 0, 0, 1, 1e9, 0},
     {"query-batch", NPR_OPT_REAL, &plan.batch, "N", "as of npr-search", 0, 0, 0, 1e9, 0},
     {"tile-rows", NPR_OPT_REAL, &plan.tile_rows, "N", "as of npr-search", 0, 0, 1, 1048576, 0},
+    {"resident", NPR_OPT_REAL, &resident, "GIB", "as of npr-search", 0, 0, 0, 1e6, 0},
+    {"urls", NPR_OPT_FLAG, &plan.urls, "", "npr-search writes the pool's URLs", 0, 0, 0, 0, 0},
     {"part-rows", NPR_OPT_REAL, &plan.part_rows, "N", "rows of a part of the index", 0, 0, 1, 1048576, 0},
     {"text", NPR_OPT_REAL, &plan.text, "BYTES", "of metadata per row (LAION: about 180); 0: vectors alone", 0,
      0, 0, 1e6, 0},
@@ -47,14 +52,27 @@ static npr_opt options[] = {
     {"nprobe", NPR_OPT_REAL, &plan.probes, "N", "as of npr-search", 0, 0, 1, 1e9, 0},
     {"refine", NPR_OPT_REAL, &plan.refine, "N", "as of npr-search", 0, 0, 1, 1e6, 0},
     {"recall-queries", NPR_OPT_REAL, &plan.recall_queries, "N", "as of npr-search", 0, 0, 0, 1e9, 0},
-    {"sample", NPR_OPT_REAL, &plan.sample, "N", "as of npr-index; 0: 64 a list, 65,536 at least", 0, 0, 0, 1e12,
-     0},
+    {"sample", NPR_OPT_REAL, &plan.sample, "N", "as of npr-index; 0: 64 a list, 65,536 at least", 0, 0, 0,
+     1e12, 0},
     {"pool-rows", NPR_OPT_REAL, &plan.pool_rows, "N", "of the pool; 0: queries x k, the most there can be", 0,
      0, 0, 1e13, 0},
     {"classes", NPR_OPT_REAL, &plan.classes, "N", "of the head", 0, 0, 1, 1e9, 0},
     {"test", NPR_OPT_REAL, &plan.test, "N", "labelled rows to evaluate on", 0, 0, 0, 1e12, 0},
+    {"prompts", NPR_OPT_REAL, &prompts, "N",
+     "prompts of a class, for a text head (with --config); 0: none is made", 0, 0, 0, 1e6, 0},
+    {"prompt-tokens", NPR_OPT_REAL, &prompt_tokens, "N", "tokens of a prompt, start and end too", 0, 0, 2,
+     1e4, 0},
+    {"method", NPR_OPT_CHOICE, &method, "mean|probe|finetune|wise", "as of npr-solve", 0, 0, 0, 0, 0},
+    {"iterations", NPR_OPT_REAL, &training.iterations, "N",
+     "probe: of L-BFGS, the most that npr-solve makes; the data decides how many", 0, 0, 1, 1 << 20, 0},
+    {"evaluations", NPR_OPT_REAL, &training.evaluations, "N",
+     "probe: of the gradient, one an iteration or more; 0: --iterations", 0, 0, 0, 1 << 24, 0},
+    {"epochs", NPR_OPT_REAL, &training.epochs, "N", "as of npr-solve", 0, 0, 1, 1 << 20, 0},
+    {"batch", NPR_OPT_REAL, &training.batch, "N", "as of npr-solve", 0, 0, 32, 1 << 24, 0},
     {"images", NPR_OPT_REAL, &plan.images, "N", "images to extract (with --config); 0: none", 0, 0, 0, 1e13,
      0},
+    {"join", NPR_OPT_FLAG, &plan.join, "",
+     "these images were downloaded for the pool: npr-extract --join after the search", 0, 0, 0, 0, 0},
     {"image-bytes", NPR_OPT_REAL, &plan.image_bytes, "N", "of an image", 0, 0, 1, 1e9, 0},
     {"image-part-rows", NPR_OPT_REAL, &plan.image_part_rows, "N", "--part-rows of npr-extract", 0, 0, 1,
      1048576, 0},
@@ -66,9 +84,6 @@ static npr_opt options[] = {
      "of a node: 256G (GiB, as Slurm counts), 2T; not given: not checked", 0, 0, 0, 0, 0},
     {"time", NPR_OPT_TEXT, &limit, "HH:MM:SS", "longest job that the partition takes; not given: not checked",
      0, 0, 0, 0, 0},
-    {"calibration", NPR_OPT_TEXT, &calibration, "FILE",
-     "a record of npr-bench --what=calibrate on such a node; without it there are no\nseconds", 0, 0, 0, 0,
-     0},
     {"read", NPR_OPT_REAL, &read_rate, "GB/S", "what a node reads from the file system; 0: as calibrated", 0,
      0, 0, 1e6, 0},
     {"write", NPR_OPT_REAL, &write_rate, "GB/S", "and writes", 0, 0, 0, 1e6, 0},
@@ -79,19 +94,36 @@ static npr_opt options[] = {
      "of the network, per rank; 0: latency and bandwidth as calibrated (ranks of one node)", 0, 0, 0, 1e4, 0},
 };
 
-static npr_status prepare(npr_plan_machine *m)
+/* The model that extracts, if one does. */
+static npr_status read_model(void)
 {
-    if (calibration) NPR_TRY(npr_plan_machine_read(calibration, m));
-    if (!(plan.rows > 0) && !(plan.images > 0))
-        return npr_fail(NPR_EUSAGE, "nothing to plan: wanted --rows, --images, or both");
-    if (plan.images > 0 && !config)
-        return npr_fail(NPR_EUSAGE, "--images without --config: which model extracts?");
-    if (config) {
-        npr_clip_config c;
-        NPR_TRY(npr_clip_config_read(config, &c));
-        plan.flop = npr_clip_flop(&c, NPR_TOWER_IMAGE);
-        npr_clip_image_memory(&c, &plan.weights, &plan.thread);
-    }
+    npr_clip_config c;
+    if (!(plan.images > 0) && !(prompts > 0)) return NPR_OK;
+    if (!config)
+        return npr_fail(NPR_EUSAGE, "--%s without --config: which model extracts?",
+                        plan.images > 0 ? "images" : "prompts");
+    NPR_TRY(npr_clip_config_read(config, &c));
+    plan.flop = npr_clip_flop(&c, NPR_TOWER_IMAGE);
+    npr_clip_image_memory(&c, &plan.weights, &plan.thread);
+    plan.prompts = prompts;
+    plan.text_flop = npr_clip_text_flops(&c, (int)fmin(prompt_tokens, c.context));
+    npr_clip_text_memory(&c, &plan.text_weights, &plan.text_thread);
+    return NPR_OK;
+}
+
+static npr_status prepare(const npr_job *job, npr_plan_machine *m)
+{
+    if (job->calibration) NPR_TRY(npr_plan_machine_read(job->calibration, m));
+    if (!(plan.rows > 0) && !(plan.images > 0) && !(prompts > 0))
+        return npr_fail(NPR_EUSAGE, "nothing to plan: wanted --rows, --images, --prompts, or several");
+    if (plan.join && !(plan.rows > 0 && plan.images > 0))
+        return npr_fail(NPR_EUSAGE, "--join without --rows and --images: what is joined to what?");
+    NPR_TRY(read_model());
+    plan.resident = resident * (1 << 30);
+    plan.training = training;
+    plan.training.trainings = strcmp(method, "mean") != 0;
+    if (!(training.evaluations > 0)) plan.training.evaluations = training.iterations;
+    plan.training.probe = !strcmp(method, "probe");
     cluster.ranks = cluster.nodes * ranks_per_node;
     cluster.threads = fmax(floor(cores / ranks_per_node), 1);
     cluster.read = cached ? INFINITY : read_rate > 0 ? read_rate * 1e9 : m->file_read;
@@ -105,12 +137,12 @@ static npr_status run(const npr_job *job)
 {
     npr_plan_machine m = npr_plan_machine_unknown();
     npr_plan_limits limits = {0};
-    npr_status st = job->comm.rank == 0 ? prepare(&m) : NPR_OK;
+    npr_status st = job->comm.rank == 0 ? prepare(job, &m) : NPR_OK;
     if (!st) st = npr_plan_limits_read(memory, limit, &limits);
     NPR_TRY(npr_agree(&job->comm, st, "plan"));
     if (job->comm.rank != 0) return NPR_OK;
     npr_plan_stage stage[NPR_PLAN_STAGES];
-    int n = npr_plan_stages(&plan, &cluster, calibration ? &m : NULL, stage);
+    int n = npr_plan_stages(&plan, &cluster, job->calibration ? &m : NULL, stage);
     for (int i = 0; i < n; i++) npr_plan_report(&job->log, job->rec, &stage[i], &cluster, &limits);
     return NPR_OK;
 }

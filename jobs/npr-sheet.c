@@ -21,7 +21,7 @@ static npr_status run(const npr_job *j)
 {
     job.columns = (int)columns;
     job.side = (int)side;
-    job.dry_run = j->dry_run;
+    job.dry_run = j->dry_run != NULL;
     return npr_sheet_run(&j->comm, &j->log, j->rec, &job);
 }
 

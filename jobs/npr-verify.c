@@ -12,7 +12,7 @@ static npr_opt options[] = {
 
 static npr_status run(const npr_job *job)
 {
-    return npr_set_verify(&job->comm, &job->log, job->rec, set, quick || job->dry_run);
+    return npr_set_verify(&job->comm, &job->log, job->rec, set, quick || job->dry_run != NULL);
 }
 
 int main(int argc, char **argv)

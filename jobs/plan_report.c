@@ -38,12 +38,12 @@ npr_status npr_plan_limits_read(const char *memory, const char *limit, npr_plan_
 typedef struct report {
     const npr_log *log;
     npr_record *rec;
-    const npr_plan_stage *stage;
+    const npr_plan_stage *stage; /* NULL: the only one */
 } report;
 
 static const char *key_of(const report *r, const char *name, char key[96])
 {
-    snprintf(key, 96, "plan.%s.%s", r->stage->name, name);
+    snprintf(key, 96, "plan.%s%s%s", r->stage ? r->stage->name : "", r->stage ? "." : "", name);
     return key;
 }
 
@@ -56,9 +56,8 @@ static void put(const report *r, const char *name, double v)
         npr_record_real(r->rec, key_of(r, name, key), v);
 }
 
-static void put_seconds(const report *r)
+static void put_seconds(const report *r, const npr_plan_needs *n)
 {
-    const npr_plan_needs *n = &r->stage->needs;
     char name[64], key[96];
     if (!n->phases) return;
     put(r, "seconds", n->seconds);
@@ -68,6 +67,14 @@ static void put_seconds(const report *r)
         snprintf(name, sizeof name, "model.%s", n->phase[i].name);
         npr_record_text(r->rec, key_of(r, name, key), n->phase[i].model);
     }
+}
+
+void npr_plan_report_seconds(const npr_log *log, npr_record *rec, const npr_plan_needs *needs)
+{
+    report r = {log, rec, NULL};
+    put_seconds(&r, needs);
+    if (needs->phases && !isnan(needs->seconds))
+        npr_info(log, "dry run: %.3g s by the calibration", needs->seconds);
 }
 
 /* ---- what fits --------------------------------------------------------------------------------------------
@@ -138,7 +145,7 @@ void npr_plan_report(const npr_log *log, npr_record *rec, const npr_plan_stage *
     put(&r, "sent_gib_per_rank", n->sent / GIB);
     put(&r, "memory_gib_per_rank", n->memory / GIB);
     put(&r, "memory_gib_per_node", node / GIB);
-    put_seconds(&r);
+    put_seconds(&r, n);
     put_fit(&r, c, limits, node);
     put_sbatch(&r, c, limits, node);
     char seconds[48] = "";

@@ -15,6 +15,9 @@ typedef struct npr_plan_limits {
  * writes them; NULL: not checked. */
 npr_status npr_plan_limits_read(const char *memory, const char *limit, npr_plan_limits *l);
 
+/* Of a --dry-run: plan.seconds, and per phase plan.seconds.* and plan.model.*; nothing without phases. */
+void npr_plan_report_seconds(const npr_log *log, npr_record *rec, const npr_plan_needs *needs);
+
 /* plan.STAGE.*, and a line of the log. */
 void npr_plan_report(const npr_log *log, npr_record *rec, const npr_plan_stage *stage,
                      const npr_plan_cluster *c, const npr_plan_limits *limits);

@@ -83,6 +83,14 @@ typedef struct npr_bench_extract_job {
 npr_status npr_bench_extract(const npr_comm *comm, const npr_log *log, npr_record *rec,
                              const npr_bench_extract_job *job);
 
+/* Operations per second of CLIP's text tower on texts of 12 tokens, by npr_clip_text_flops(); weights are
+ * made up. Every rank by itself, all at once. Collective. */
+typedef struct npr_bench_text_job {
+    const char *config;
+    int threads, repeats;
+} npr_bench_text_job;
+npr_status npr_bench_text(const npr_comm *comm, const npr_bench_text_job *job, double *flop_per_s);
+
 /* ---- for the calibration (npr-bench --what=calibrate): all ranks at once; rates are of one rank ---- */
 
 /* Latency and bandwidth (seconds, bytes/s) of messages between the first and the last rank; untouched on one
@@ -96,6 +104,11 @@ typedef struct npr_bench_reading {
 } npr_bench_reading;
 npr_status npr_bench_reading_of(const npr_comm *comm, const char *set, npr_bench_reading *out);
 
+/* Seconds per picture of looking for downloaded pictures in tars and reading their JSON, as --join of
+ * npr-extract does. tars as of npr_paths_find(); dealt to ranks in turn. NaN on a rank without any.
+ * Collective. */
+npr_status npr_bench_pictures(const npr_comm *comm, const char *tars, double *seconds);
+
 typedef struct npr_bench_rates_job {
     const char *index, *queries; /* sets; the rows of this rank's parts are taken into memory */
     int k, threads, repeats;
@@ -104,6 +117,11 @@ typedef struct npr_bench_rates_job {
 /* Exact search at the batches of npr/plan.h, in two sizes; predictions; the merge, on two ranks or more.
  * Fills exact, exact_hit, argmax, merge_hit. Collective. */
 npr_status npr_bench_exact_rates(const npr_comm *comm, const npr_bench_rates_job *job, npr_plan_machine *m);
+
+/* The linear probe and fine-tuning on made-up rows in memory, in small steps and large. Fills
+ * gradient to step_cell. `comm` is one rank's own; job->rows is not used. Collective. */
+npr_status npr_bench_training(const npr_comm *comm, const npr_log *log, const npr_bench_means_job *job,
+                              npr_plan_machine *m);
 
 /* FAISS in small: training, filling and searching an index of each kind of code over the rows of one part.
  * Fills train to candidate. Collective. */

@@ -11,6 +11,7 @@
 #include "npr/comm.h"
 #include "npr/image.h"
 #include "npr/log.h"
+#include "npr/plan.h"
 #include "npr/record.h"
 #include "npr/status.h"
 
@@ -129,6 +130,9 @@ double npr_clip_flop(const npr_clip_config *c, int tower);
  * activations. */
 void npr_clip_image_memory(const npr_clip_config *c, double *weights, double *thread);
 
+/* The same of the text tower with its table of tokens. */
+void npr_clip_text_memory(const npr_clip_config *c, double *weights, double *thread);
+
 /* ---- the collective stages ---------------------------------------------------------------------------- */
 
 /* Which model: what both stages need to know of it. */
@@ -152,8 +156,7 @@ typedef struct npr_extract_job {
     int threads;
     int fast_decode; /* 1: decode at a fraction of the size where that is enough; pixels differ slightly */
     double max_bad;  /* share of images that may be left out before the job fails */
-    double gflops;   /* of one thread, for the plan's seconds */
-    int dry_run;
+    npr_plan_dry_run *dry_run; /* plan only; NULL: work */
 } npr_extract_job;
 
 /* Turn images into a set of features: rows in the order of the images, each image that cannot be used left
@@ -169,8 +172,8 @@ typedef struct npr_text_job {
     const char *vocab;
     const char *out, *identity;
     int64_t part_rows;
-    int threads, dry_run;
-    double gflops;
+    int threads;
+    npr_plan_dry_run *dry_run; /* plan only; NULL: work */
 } npr_text_job;
 
 /* Turn prompts into a text head: per class the mean of its prompts' unit features, to unit norm again; with

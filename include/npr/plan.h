@@ -50,9 +50,15 @@ typedef struct npr_plan_machine {
     double code[NPR_CODES];         /* bytes/s of codes */
     double candidate;               /* seconds per candidate and value: exact score and list */
     double decode, tower;           /* images/s decoded and preprocessed; flop/s of CLIP's image tower */
-    double sums, argmax;            /* bytes/s of class sums; flop/s of predictions */
-    double merge_hit;               /* seconds per hit merged */
-    double latency, bandwidth;      /* of messages between two ranks: seconds, bytes/s */
+    double text;                    /* flop/s of CLIP's text tower, tokens made too */
+    double gradient,
+        gradient_cell;         /* probe: flop/s of gradients; seconds per value of the head and iteration */
+    double step, step_cell;    /* the same of fine-tuning and its steps */
+    double picture;            /* seconds per downloaded picture that is found in its tar, for a join */
+    double url_row;            /* seconds per row of the pool whose URL is written */
+    double sums, argmax;       /* bytes/s of class sums; flop/s of predictions */
+    double merge_hit;          /* seconds per hit merged */
+    double latency, bandwidth; /* of messages between two ranks: seconds, bytes/s */
 } npr_plan_machine;
 
 /* The rates by name, for writing and reading records: calibration.NAME. */
@@ -78,7 +84,7 @@ typedef struct npr_plan_cluster {
     double latency, bandwidth;    /* seconds, bytes/s of the network, per rank */
 } npr_plan_cluster;
 
-enum { NPR_PLAN_PHASES = 10 };
+enum { NPR_PLAN_PHASES = 12 };
 
 /* A part of a stage, and what it waits for: "work / rate". */
 typedef struct npr_plan_phase {
@@ -155,13 +161,15 @@ typedef struct npr_plan_search_shape {
     double lists, k;             /* queries or classes, rows kept of each */
     double batch;                /* lists per pass; 0: as many as keep their memory below 1 GiB */
     double tile_rows;            /* rows read at a time */
-    int filter;                  /* caption: the CLIP filter reads embeddings */
-    double classes;              /* of the head that filters */
-    double tokens;               /* caption: bytes of a row's tokens */
-    double matches;              /* caption: rows with a class name, of all */
-    double pool_rows;            /* rows that are kept in the end; 0: lists x k */
-    double row_bytes;            /* of a row of the index, texts too; 0: from `file`, else dim alone */
-    npr_plan_factory factory;    /* FAISS: */
+    double resident;          /* exact: bytes of parts that a rank may keep in memory from batch to batch */
+    int urls;                 /* rank 0 writes the pool's URLs */
+    int filter;               /* caption: the CLIP filter reads embeddings */
+    double classes;           /* of the head that filters */
+    double tokens;            /* caption: bytes of a row's tokens */
+    double matches;           /* caption: rows with a class name, of all */
+    double pool_rows;         /* rows that are kept in the end; 0: lists x k */
+    double row_bytes;         /* of a row of the index, texts too; 0: from `file`, else dim alone */
+    npr_plan_factory factory; /* FAISS: */
     double probes, refine, recall_queries;
 } npr_plan_search_shape;
 
@@ -169,6 +177,7 @@ typedef struct npr_plan_search_shape {
 typedef struct npr_plan_search_memory {
     double batch, batches; /* lists of a pass; passes */
     double tiles, lists, queries, plan, window, index;
+    double resident; /* parts kept from batch to batch, at most */
 } npr_plan_search_memory;
 
 enum { NPR_PLAN_POOL_ROW = 40, NPR_PLAN_HIT = 24 }; /* sizeof npr_plan_row, npr_hit: asserted in search */
@@ -186,16 +195,35 @@ typedef struct npr_plan_extract_shape {
     double row_bytes;                      /* of a row in the set */
     double flop;                           /* of an image */
     double weights, thread;                /* memory: of the tower, of a thread's batch */
+    double joined;                         /* rows of the pool that the images are joined to; 0: none */
 } npr_plan_extract_shape;
 npr_plan_needs npr_plan_extract(const npr_plan_extract_shape *s, const npr_plan_cluster *c,
                                 const npr_plan_machine *m);
+
+/* A text head: prompts of all classes through the text tower. */
+typedef struct npr_plan_text_shape {
+    double classes, prompts, dim, part_rows; /* prompts of all classes; classes per part */
+    double flop;                             /* of all prompts */
+    double weights, thread;                  /* memory: of the tower, of a thread's batch */
+} npr_plan_text_shape;
+npr_plan_needs npr_plan_text(const npr_plan_text_shape *s, const npr_plan_cluster *c,
+                             const npr_plan_machine *m);
+
+/* Heads that are trained: the probe evaluates loss and gradient over all rows, once or a little more per
+ * iteration; fine-tuning makes a step per batch of rows. */
+typedef struct npr_plan_training {
+    double trainings; /* 0: class means, nothing is trained */
+    int probe;
+    double iterations, evaluations; /* probe: of each training, at most; of the gradient */
+    double epochs, batch;           /* fine-tuning */
+} npr_plan_training;
 
 typedef struct npr_plan_solve_shape {
     double classes, dim, pool, test, tile_rows; /* rows of pool and shots, of the test set */
     double passes, heads;                       /* over the pool; over the test set */
     double candidates;                          /* heads evaluated side by side */
     double baselines;
-    int trained, probe; /* a method that trains; the linear probe, with L-BFGS's history */
+    npr_plan_training training;
 } npr_plan_solve_shape;
 npr_plan_needs npr_plan_solve(const npr_plan_solve_shape *s, const npr_plan_cluster *c,
                               const npr_plan_machine *m);
@@ -218,6 +246,12 @@ typedef struct npr_plan_pipeline {
     double classes, test;                          /* of the head; rows of the test set */
     double images, image_bytes, image_part_rows;   /* 0: no extraction; bytes of an image */
     double flop, weights, thread;                  /* of the image tower */
+    double prompts, text_flop;                     /* of a class; of a prompt. 0: no text head is made */
+    double text_weights, text_thread;              /* of the text tower */
+    int join;                                      /* the images are the pool's, downloaded */
+    double resident;                               /* as of the search's shape */
+    int urls;
+    npr_plan_training training; /* of one head */
 } npr_plan_pipeline;
 
 typedef struct npr_plan_stage {
@@ -226,10 +260,22 @@ typedef struct npr_plan_stage {
     double whole; /* seconds that cannot be interrupted */
 } npr_plan_stage;
 
-enum { NPR_PLAN_STAGES = 5 };
+enum { NPR_PLAN_STAGES = 6 };
 
 /* The stages that this takes, in order; returns how many. */
 int npr_plan_stages(const npr_plan_pipeline *p, const npr_plan_cluster *c, const npr_plan_machine *m,
                     npr_plan_stage stage[NPR_PLAN_STAGES]);
+
+/* ---- --dry-run --------------------------------------------------------------------------------------------
+ */
+
+/* What a stage is given that is to plan and not to work; it fills in the needs. */
+typedef struct npr_plan_dry_run {
+    const npr_plan_machine *machine; /* NULL: no seconds */
+    npr_plan_cluster here;           /* the ranks of this job; threads are the stage's */
+    npr_plan_needs needs;
+} npr_plan_dry_run;
+
+npr_plan_cluster npr_plan_here(const npr_plan_dry_run *d, double threads);
 
 #endif

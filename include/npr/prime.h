@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "npr/log.h"
+#include "npr/plan.h"
 #include "npr/record.h"
 #include "npr/set.h"
 #include "npr/status.h"
@@ -186,8 +187,9 @@ typedef struct npr_solve_job {
     const char *classes_subset; /* file of classes to evaluate among, too; or NULL */
     const char *predictions;    /* file for one line per test row: id, label, zero-shot, primed; or NULL */
     const char *per_class, *sweep_table; /* files for tables with commas; or NULL */
-    int threads, dry_run;
-    int64_t tile_rows; /* rows read at a time */
+    int threads;
+    npr_plan_dry_run *dry_run; /* plan only; NULL: work */
+    int64_t tile_rows;         /* rows read at a time */
 } npr_solve_job;
 
 /* Prime, evaluate, write the primed head as a set. Collective. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "npr/log.h"
+#include "npr/plan.h"
 #include "npr/record.h"
 #include "npr/set.h"
 #include "npr/status.h"
@@ -166,7 +167,8 @@ typedef struct npr_index_job {
     int64_t sample; /* training rows, chosen by a seeded hash of the id over the whole set; 0: as many as the
                        index needs */
     uint64_t seed;
-    int threads, dry_run;
+    int threads;
+    npr_plan_dry_run *dry_run; /* plan only; NULL: work */
 } npr_index_job;
 
 /* Build an index inside every part of a set. Resumable. Collective. */
@@ -183,7 +185,8 @@ typedef struct npr_search_job {
         *pool; /* "class": the label of a hit is its query's; "row": the index row's own (transductive) */
     const char *identity; /* options that shape the result (npr_opt_identity) */
     npr_filter_limits limits;
-    int k, threads, nprobe, refine, dry_run;
+    int k, threads, nprobe, refine;
+    npr_plan_dry_run *dry_run; /* plan only; NULL: work */
     double target_recall; /* faiss: > 0: nprobe and refine are chosen to reach it */
     int strict;           /* ... and a target that is out of reach is a failure */
     int recall_queries;   /* faiss: queries whose recall@k is measured against exact; 0: none */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "npr/log.h"
+#include "npr/plan.h"
 #include "npr/record.h"
 #include "npr/set.h"
 #include "npr/status.h"
@@ -95,7 +96,7 @@ typedef struct npr_ingest_job {
     int head; /* 1: kind is a head: row i is class i (label = i), weight column kept in full precision */
     double max_bad; /* share of bad rows (non-finite, zero, not unit) above which the job fails */
     int64_t part_rows, id_base;
-    int dry_run;
+    npr_plan_dry_run *dry_run; /* plan only; NULL: work */
 } npr_ingest_job;
 
 /* Turn arrays and their metadata into a set. Resumable. Collective. */

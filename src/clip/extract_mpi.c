@@ -198,29 +198,24 @@ static void record_plan(const npr_extract *x, npr_record *rec)
 {
     const npr_clip_config *c = npr_clip_config_of(x->tower.clip);
     const npr_extract_job *job = x->job;
-    double flop = npr_clip_flop(c, NPR_TOWER_IMAGE), all = flop * (double)x->images.rows;
+    double flop = npr_clip_flop(c, NPR_TOWER_IMAGE);
     npr_plan_extract_shape shape = {.images = (double)x->images.rows,
                                     .image_bytes = (double)x->images.bytes,
                                     .part_rows = (double)job->part_rows,
                                     .row_bytes = (double)row_bytes(x),
-                                    .flop = flop};
-    npr_plan_cluster here = {.nodes = 1, .ranks = x->comm->size, .threads = job->threads};
+                                    .flop = flop,
+                                    .joined =
+                                        x->images.kind == NPR_IMAGES_JOIN ? (double)x->images.set->rows : 0};
+    npr_plan_cluster here = npr_plan_here(job->dry_run, job->threads);
     npr_clip_image_memory(c, &shape.weights, &shape.thread);
-    npr_plan_needs n = npr_plan_extract(&shape, &here, NULL);
-    int64_t busy = (int64_t)n.busy;
-    double seconds = all / (job->gflops * 1e9 * job->threads * n.busy);
+    npr_plan_needs n = job->dry_run->needs = npr_plan_extract(&shape, &here, job->dry_run->machine);
     npr_record_int(rec, "plan.bytes_on_disk", (int64_t)n.disk);
     npr_record_int(rec, "plan.memory_per_rank", (int64_t)n.memory);
-    npr_record_int(rec, "plan.ranks_with_work", busy);
+    npr_record_int(rec, "plan.ranks_with_work", (int64_t)n.busy);
     npr_record_real(rec, "plan.gflop_per_image", flop / 1e9);
-    npr_record_real(rec, "plan.gflops_per_thread", job->gflops);
-    npr_record_real(rec, "plan.seconds", seconds);
-    npr_info(
-        x->log,
-        "dry run: %lld images in %zu files (%.1f GB) become %d parts; %.2f GFLOP each, at %g GFLOP/s on each "
-        "of %d threads of %lld ranks: %.0f s",
-        (long long)x->images.rows, x->images.file.count, (double)x->images.bytes / 1e9, x->parts, flop / 1e9,
-        job->gflops, job->threads, (long long)busy, seconds);
+    npr_info(x->log, "dry run: %lld images in %zu files (%.1f GB) become %d parts; %.2f GFLOP each",
+             (long long)x->images.rows, x->images.file.count, (double)x->images.bytes / 1e9, x->parts,
+             flop / 1e9);
 }
 
 static npr_status settle(npr_extract *x)

@@ -30,3 +30,11 @@ void npr_clip_image_memory(const npr_clip_config *c, double *weights, double *th
     *weights = 4 * values;
     *thread = batch * (pixels + layer) + 16e6;
 }
+
+void npr_clip_text_memory(const npr_clip_config *c, double *weights, double *thread)
+{
+    const npr_transformer *t = &c->text;
+    double w = t->width, tokens = c->context, rows = NPR_ROWS_MOST > tokens ? NPR_ROWS_MOST : tokens;
+    *weights = 4 * (t->layers * (4 * w * w + 2 * w * t->mlp) + w * (c->vocab + tokens + c->embed_dim));
+    *thread = 4 * rows * (6 * w + t->mlp + 2) + 16e6;
+}

@@ -188,7 +188,45 @@ static npr_status describe(const stage *s, char **text)
 
 /* ---- the stage ---- */
 
-static void record_plan(const stage *s, npr_record *rec)
+/* Operations of all prompts: a text ends at its end token, the highest. */
+static npr_status count_flop(const stage *s, double *flop)
+{
+    const npr_clip_config *c = npr_clip_config_of(s->tower.clip);
+    int32_t *token = npr_alloc((size_t)c->context, sizeof *token, "tokens");
+    npr_status st = token ? NPR_OK : npr_last();
+    *flop = 0;
+    for (int i = 0; i < s->sets; i++)
+        for (int64_t k = 0; k < s->prompts[i].offset[s->classes] && !st; k++) {
+            const char *text = s->prompts[i].text[k];
+            st = npr_tokenizer_encode(s->tokenizer, text, strlen(text), c->context, token);
+            int end = 0;
+            for (int j = 1; j < c->context && !st; j++)
+                if (token[j] > token[end]) end = j;
+            *flop += npr_clip_text_flops(c, end + 1);
+        }
+    free(token);
+    return st;
+}
+
+static npr_status plan_text(const stage *s, int64_t prompts, npr_record *rec)
+{
+    npr_plan_dry_run *dry = s->job->dry_run;
+    npr_plan_cluster here = npr_plan_here(dry, s->job->threads);
+    npr_plan_text_shape shape = {.classes = s->classes,
+                                 .prompts = (double)prompts,
+                                 .dim = s->dim,
+                                 .part_rows = (double)s->job->part_rows};
+    npr_clip_text_memory(npr_clip_config_of(s->tower.clip), &shape.weights, &shape.thread);
+    NPR_TRY(count_flop(s, &shape.flop));
+    npr_plan_needs n = dry->needs = npr_plan_text(&shape, &here, dry->machine);
+    npr_record_int(rec, "plan.bytes_on_disk", (int64_t)n.disk);
+    npr_record_int(rec, "plan.memory_per_rank", (int64_t)n.memory);
+    npr_record_int(rec, "plan.ranks_with_work", (int64_t)n.busy);
+    npr_record_real(rec, "plan.gflop", shape.flop / 1e9);
+    return NPR_OK;
+}
+
+static npr_status record_plan(const stage *s, npr_record *rec)
 {
     int64_t prompts = 0;
     for (int i = 0; i < s->sets; i++) prompts += s->prompts[i].offset[s->classes];
@@ -197,13 +235,7 @@ static void record_plan(const stage *s, npr_record *rec)
     npr_record_int(rec, "result.prompts", prompts);
     npr_record_int(rec, "result.dim", s->dim);
     npr_record_int(rec, "result.parts", s->parts);
-    if (!s->job->dry_run) return;
-    const npr_clip_config *c = npr_clip_config_of(s->tower.clip);
-    double flop = npr_clip_text_flops(c, c->context) * (double)prompts;
-    int busy = s->parts < s->comm->size ? s->parts : s->comm->size;
-    npr_record_int(rec, "plan.ranks_with_work", busy);
-    npr_record_real(rec, "plan.gflops_per_thread", s->job->gflops);
-    npr_record_real(rec, "plan.seconds", flop / (s->job->gflops * 1e9 * busy * s->job->threads));
+    return s->job->dry_run ? npr_agree(s->comm, plan_text(s, prompts, rec), "plan") : NPR_OK;
 }
 
 static npr_status write_head(stage *s, const char *identity, npr_record *rec)
@@ -233,7 +265,7 @@ static npr_status run(stage *s, npr_record *rec)
 {
     char *identity = NULL;
     NPR_TRY(open_inputs(s));
-    record_plan(s, rec);
+    NPR_TRY(record_plan(s, rec));
     if (s->job->dry_run) return NPR_OK;
     npr_status st = npr_agree(s->comm, describe(s, &identity), "text");
     if (!st) st = write_head(s, identity, rec);

@@ -1,4 +1,5 @@
 /* bench_mpi.c - what reading a set costs when its files are in the page cache. See npr/bench.h. */
+#include "io/join.h"
 #include "npr/bench.h"
 
 #include <math.h>
@@ -82,4 +83,16 @@ npr_status npr_bench_reading_of(const npr_comm *comm, const char *path, npr_benc
     npr_status st = npr_agree(comm, measure(comm, set, out), "reading");
     npr_set_free(set);
     return st;
+}
+
+npr_status npr_bench_pictures(const npr_comm *comm, const char *tars, double *seconds)
+{
+    npr_join j = {.options = {.id_field = "id"}};
+    npr_status st = npr_agree(comm, npr_paths_find(tars, ".tar", &j.tar), "pictures");
+    double start = npr_now();
+    for (size_t i = (size_t)comm->rank; !st && i < j.tar.count; i += (size_t)comm->size)
+        st = npr_join_scan_tar(&j, (int)i);
+    *seconds = j.pictures ? (npr_now() - start) / (double)j.pictures : NAN;
+    npr_join_free(&j);
+    return npr_agree(comm, st, "pictures");
 }

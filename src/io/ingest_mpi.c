@@ -153,8 +153,11 @@ static npr_plan_needs needs_of(const stage *s)
                                    .text = (double)meta,
                                    .row_bytes = (double)row_bytes(p),
                                    .batch = NPR_INGEST_BATCH};
+    npr_plan_dry_run *dry = s->job->dry_run;
     npr_plan_cluster here = {.nodes = 1, .ranks = s->comm->size, .threads = 1};
-    return npr_plan_ingest(&shape, &here, NULL);
+    if (!dry) return npr_plan_ingest(&shape, &here, NULL);
+    here = npr_plan_here(dry, 1);
+    return dry->needs = npr_plan_ingest(&shape, &here, dry->machine);
 }
 
 static void record_plan(const stage *s, npr_record *rec)

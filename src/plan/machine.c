@@ -58,6 +58,13 @@ const npr_plan_rate npr_plan_rates[] = {RATE(threads),
                                         RATE(candidate),
                                         RATE(decode),
                                         RATE(tower),
+                                        RATE(text),
+                                        RATE(gradient),
+                                        RATE(gradient_cell),
+                                        RATE(step),
+                                        RATE(step_cell),
+                                        RATE(picture),
+                                        RATE(url_row),
                                         RATE(sums),
                                         RATE(argmax),
                                         RATE(merge_hit),
@@ -96,4 +103,11 @@ npr_status npr_plan_machine_read(const char *path, npr_plan_machine *m)
     return npr_fail(NPR_EDATA,
                     "%s: no record of npr-bench --what=calibrate: wanted calibration.threads, .dim and rates",
                     path);
+}
+
+npr_plan_cluster npr_plan_here(const npr_plan_dry_run *d, double threads)
+{
+    npr_plan_cluster here = d->here;
+    here.threads = threads;
+    return here;
 }

@@ -4,7 +4,8 @@
 
 #include "plan/phase.h"
 
-enum { BATCH = 4096, COLUMNS = 65 }; /* rows that ingest has in hand; bytes of the other columns of a row */
+/* rows that ingest has in hand; bytes of the other columns of a row; classes of a part of a text head */
+enum { BATCH = 4096, COLUMNS = 65, TEXT_PART = 64 };
 
 static const double LEAST_SAMPLE = 1 << 16, POINTS_PER_LIST = 64; /* as npr-index chooses */
 
@@ -48,6 +49,8 @@ static npr_plan_needs search(const npr_plan_pipeline *p, const npr_plan_cluster 
                                .lists = p->queries,
                                .k = p->k,
                                .batch = p->batch,
+                               .resident = p->resident,
+                               .urls = p->urls,
                                .tile_rows = p->tile_rows,
                                .filter = p->filter,
                                .classes = p->classes,
@@ -64,16 +67,22 @@ static npr_plan_needs search(const npr_plan_pipeline *p, const npr_plan_cluster 
     return npr_plan_search(&s, c, m);
 }
 
+static double pool_rows(const npr_plan_pipeline *p)
+{
+    return p->pool_rows > 0 ? p->pool_rows : p->queries * fmin(p->k, p->rows);
+}
+
 static npr_plan_needs solve(const npr_plan_pipeline *p, const npr_plan_cluster *c, const npr_plan_machine *m)
 {
     npr_plan_solve_shape s = {.classes = p->classes,
                               .dim = p->dim,
-                              .pool = p->pool_rows > 0 ? p->pool_rows : p->queries * fmin(p->k, p->rows),
+                              .pool = pool_rows(p),
                               .test = p->test,
                               .tile_rows = p->tile_rows,
-                              .passes = 1,
+                              .passes = 1 + (p->training.trainings > 0),
                               .heads = 1,
-                              .candidates = 3};
+                              .candidates = 3,
+                              .training = p->training};
     return npr_plan_solve(&s, c, m);
 }
 
@@ -86,8 +95,22 @@ static npr_plan_needs extract(const npr_plan_pipeline *p, const npr_plan_cluster
                                 .row_bytes = 2 * p->dim + COLUMNS,
                                 .flop = p->flop,
                                 .weights = p->weights,
-                                .thread = p->thread};
+                                .thread = p->thread,
+                                .joined = p->join ? pool_rows(p) : 0};
     return npr_plan_extract(&s, c, m);
+}
+
+static npr_plan_needs text_head(const npr_plan_pipeline *p, const npr_plan_cluster *c,
+                                const npr_plan_machine *m)
+{
+    npr_plan_text_shape s = {.classes = p->classes,
+                             .prompts = p->classes * p->prompts,
+                             .dim = p->dim,
+                             .part_rows = TEXT_PART,
+                             .flop = p->classes * p->prompts * p->text_flop,
+                             .weights = p->text_weights,
+                             .thread = p->text_thread};
+    return npr_plan_text(&s, c, m);
 }
 
 /* What FAISS trains is one call, and a round over the lists is not kept before it is done. */
@@ -108,7 +131,9 @@ int npr_plan_stages(const npr_plan_pipeline *p, const npr_plan_cluster *c, const
                     npr_plan_stage stage[NPR_PLAN_STAGES])
 {
     int n = 0;
-    if (p->images > 0) stage[n++] = (npr_plan_stage){.name = "extract", .needs = extract(p, c, m)};
+    if (p->prompts > 0) stage[n++] = (npr_plan_stage){.name = "text", .needs = text_head(p, c, m)};
+    if (p->images > 0 && !p->join)
+        stage[n++] = (npr_plan_stage){.name = "extract", .needs = extract(p, c, m)};
     if (p->rows > 0) {
         stage[n++] = (npr_plan_stage){.name = "ingest", .needs = ingest(p, c, m)};
         if (mode_of(p) == NPR_PLAN_FAISS) {
@@ -118,6 +143,8 @@ int npr_plan_stages(const npr_plan_pipeline *p, const npr_plan_cluster *c, const
             stage[n++] = index;
         }
         stage[n++] = (npr_plan_stage){.name = "search", .needs = search(p, c, m)};
+        if (p->images > 0 && p->join)
+            stage[n++] = (npr_plan_stage){.name = "extract", .needs = extract(p, c, m)};
         stage[n++] = (npr_plan_stage){.name = "solve", .needs = solve(p, c, m)};
     }
     return n;

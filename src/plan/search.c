@@ -27,6 +27,8 @@ static double list_bytes(const npr_plan_search_shape *s)
     return fmax(NPR_PLAN_LIST * candidates(s), (NPR_PLAN_HIT + PAIR) * candidates(s) + hits);
 }
 
+enum { RESIDENT_ROW = 32 }; /* bytes of the other columns of a row that stays in memory, at most */
+
 static int reads_vectors(const npr_plan_search_shape *s)
 {
     return s->mode != NPR_PLAN_CAPTION || s->filter;
@@ -43,6 +45,8 @@ npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s)
     double row = caption ? TEXT_ROW : s->dim * 2 + ROW_COLUMNS, scores = caption ? 0 : 4 * n.batch;
     n.tiles = 2 * s->tile_rows * row + s->tile_rows * scores / 8;
     n.lists = n.batch * list_bytes(s);
+    if (s->mode == NPR_PLAN_EXACT && n.batches > 1)
+        n.resident = fmin(s->resident, s->rows * (2 * s->dim + RESIDENT_ROW));
     n.queries = reads_vectors(s) ? 3 * s->lists * s->dim * 4 : 0;
     n.plan = s->lists * room * NPR_PLAN_POOL_ROW;
     n.window = NPR_PLAN_WINDOW_MB * 1048576.0;
@@ -101,23 +105,26 @@ static double reading(const work *w, double bytes, double rate)
     return npr_plan_slower(bytes / rate, bytes * npr_plan_ranks_per_node(w->c) / w->c->read);
 }
 
-/* One pass with q queries over all rows. */
-static double exact_pass(const work *w, double q, double k)
+/* One pass with q queries over all rows, of which a share is in memory already. */
+static double exact_pass(const work *w, double q, double k, double there)
 {
     double screen = w->busiest * w->s->dim * cost_of(w->m, q) / w->team +
                     q * npr_plan_hits(w->busiest, k) * w->m->exact_hit / w->team;
-    return npr_plan_slower(screen, reading(w, w->busiest * (2 * w->s->dim + 8), w->m->part_read));
+    double bytes = (1 - there) * w->busiest * (2 * w->s->dim + 8);
+    return npr_plan_slower(screen, reading(w, bytes, w->m->part_read));
 }
 
 static void exact_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)
 {
     double last = w->s->lists - (mem->batches - 1) * mem->batch; /* lists of the last batch */
-    double scan = exact_pass(w, last, w->s->k);
-    if (mem->batches > 1) scan += (mem->batches - 1) * exact_pass(w, mem->batch, w->s->k);
+    double there =
+        fmin(floor(mem->resident / (w->busiest * (2 * w->s->dim + RESIDENT_ROW)) * w->parts) / w->parts, 1);
+    double scan = exact_pass(w, last, w->s->k, mem->batches > 1 ? there : 0);
+    if (mem->batches > 1) scan += exact_pass(w, mem->batch, w->s->k, 0);
+    if (mem->batches > 2) scan += (mem->batches - 2) * exact_pass(w, mem->batch, w->s->k, there);
     npr_plan_add(n, "scan", scan,
                  "per batch the slower of rows x dim x exact(queries) + hits x exact_hit, and bytes / "
-                 "part_read or file "
-                 "system");
+                 "part_read or file system; parts in memory are not read again");
 }
 
 static void caption_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)
@@ -162,7 +169,7 @@ static void faiss_seconds(const work *w, const npr_plan_search_memory *mem, npr_
     npr_plan_add(n, "rescore", w->parts * of_part * s->dim * m->candidate / w->team,
                  "candidates x dim x candidate");
     if (s->recall_queries > 0)
-        npr_plan_add(n, "recall", exact_pass(w, fmin(s->recall_queries, s->lists), s->k),
+        npr_plan_add(n, "recall", exact_pass(w, fmin(s->recall_queries, s->lists), s->k, 0),
                      "an exact pass with so many queries");
     if (!f->known || f->links > 0) npr_plan_add(n, "graph", NAN, "not planned: this kind of index");
 }
@@ -180,6 +187,7 @@ static void pool_seconds(const work *w, npr_plan_needs *n)
     npr_plan_add(
         n, "pool", reading(w, read, w->m->part_read) + write,
         "chunks touched / part_read or file system + rows of the pool x pool_row / its parts or ranks");
+    if (s->urls) npr_plan_add(n, "urls", rows * w->m->url_row, "rows of the pool x url_row, on rank 0");
 }
 
 npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cluster *c,
@@ -195,7 +203,7 @@ npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cl
     double moved = merged + (s->mode == NPR_PLAN_FAISS ? s->lists * candidates(s) : 0);
     n.sent = c->ranks > 1 ? 2 * (c->ranks - 1) / c->ranks * moved * NPR_PLAN_HIT : 0;
     /* The lists of a batch are gone when the pool is written. */
-    n.memory = fmax(mem.tiles + mem.lists + mem.index, mem.window) + mem.queries + mem.plan;
+    n.memory = fmax(mem.tiles + mem.lists + mem.index + mem.resident, mem.window) + mem.queries + mem.plan;
     if (!m) return n;
     work w = {.s = s, .c = c, .m = m, .team = npr_plan_team(c, m)};
     w.busiest = npr_plan_busiest(s->rows, s->part_rows, c->ranks);

@@ -1,4 +1,5 @@
-/* stages.c - ingest, extract and solve. See npr/plan.h; search.c and index.c are the others. */
+/* stages.c - ingest, extract and the text head. See npr/plan.h; search.c, index.c and solve.c are the others.
+ */
 #include <math.h>
 
 #include "plan/phase.h"
@@ -83,11 +84,16 @@ npr_plan_needs npr_plan_ingest(const npr_plan_ingest_shape *s, const npr_plan_cl
 npr_plan_needs npr_plan_extract(const npr_plan_extract_shape *s, const npr_plan_cluster *c,
                                 const npr_plan_machine *m)
 {
-    enum { BLOCK = 4096, TEXT = 300 }; /* rows in hand, twice; of text beside one */
+    enum {
+        BLOCK = 4096,
+        TEXT = 300,
+        PICTURE = 64
+    }; /* rows in hand, twice; of text beside one; a picture to be joined */
     npr_plan_needs n = {.files = ceil(s->images / s->part_rows), .read = s->image_bytes};
     n.disk = s->images * s->row_bytes;
     n.busy = fmin(n.files, c->ranks);
     n.memory = s->weights + c->threads * s->thread + 2.0 * BLOCK * (s->row_bytes + TEXT) + 1.5 * LIBRARIES;
+    if (s->joined > 0) n.memory += 2 * PICTURE * s->images; /* known on every rank, while they are sorted */
     if (!m) return n;
     /* parts are drawn from a counter: even, but for the last part of a rank */
     double busiest = fmin(s->images, fmax(s->images / n.busy, ceil(n.files / n.busy) * s->part_rows));
@@ -95,49 +101,32 @@ npr_plan_needs npr_plan_extract(const npr_plan_extract_shape *s, const npr_plan_
     double decode = busiest / (m->decode * npr_plan_team(c, m)),
            tower = busiest * s->flop / (m->tower * npr_plan_team(c, m));
     double read = npr_plan_ranks_per_node(c) * busiest * s->image_bytes / fmax(s->images, 1) / c->read;
+    if (s->joined > 0)
+        npr_plan_add(&n, "join",
+                     s->images / c->ranks * m->picture +
+                         s->joined * (s->row_bytes + TEXT) / c->ranks / m->part_read,
+                     "pictures of a rank x picture + bytes of its share of the pool / part_read");
     npr_plan_add(&n, "decode", npr_plan_slower(decode, read),
                  "images of a rank / decode, or bytes / file system");
     npr_plan_add(&n, "tower", tower, "images of a rank x flop / tower");
     return n;
 }
 
-/* ---- solve -----------------------------------------------------------------------------------------------
+/* ---- text head -------------------------------------------------------------------------------------------
  */
 
-static void solve_seconds(const npr_plan_solve_shape *s, const npr_plan_cluster *c, const npr_plan_machine *m,
-                          npr_plan_needs *n)
+npr_plan_needs npr_plan_text(const npr_plan_text_shape *s, const npr_plan_cluster *c,
+                             const npr_plan_machine *m)
 {
-    double row = 2 * s->dim + 12, tile = s->tile_rows;
-    double pool = npr_plan_busiest(s->pool, tile, c->ranks), test = npr_plan_busiest(s->test, tile, c->ranks);
-    double team = npr_plan_team(c, m);
-    npr_plan_add(n, "start", m->pool_start, "sets opened, journals, a head written: as any search");
-    npr_plan_add(n, "read", (pool * s->passes + test * s->heads) * row / m->part_read,
-                 "bytes of a rank's tiles / part_read");
-    npr_plan_add(n, "sums", s->passes * pool * 2 * s->dim / m->sums, "bytes of the pool / sums");
-    npr_plan_add(n, "evaluate",
-                 s->heads * s->candidates * 2 * test * s->classes * s->dim / (m->argmax * team),
-                 "2 x test rows x classes x dim x heads side by side / argmax");
-    npr_plan_add(n, "reduce", npr_plan_message(c, n->sent), "alpha log2(ranks) + bytes / bandwidth");
-    if (s->trained) npr_plan_add(n, "training", NAN, "not planned: iterations depend on the data");
-}
-
-npr_plan_needs npr_plan_solve(const npr_plan_solve_shape *s, const npr_plan_cluster *c,
-                              const npr_plan_machine *m)
-{
-    npr_plan_needs n = {.files = 1};
-    double row = 2 * s->dim + 12, cells = s->classes * s->dim;
-    double longest = fmax(s->pool, s->test), tile = fmin(s->tile_rows, longest);
-    double block = 64 * (2 * s->classes + s->dim) * 4; /* scores of a block of rows, per thread */
-    /* gradients of a thread; L-BFGS's history or the momentum */
-    double vectors = s->trained ? 8 * cells * (c->threads + (s->probe ? 26 : 4)) : 0;
-    n.read = row * (s->pool * s->passes + s->test * s->heads);
-    n.disk = cells * 6;
-    n.sent = 2 * 8 * cells;
-    n.busy = fmin(ceil(longest / fmax(s->tile_rows, 1)), c->ranks);
-    n.memory = cells * (8 + 2 + 4 * (5 + s->baselines)) + vectors + tile * (row + 12) + block * c->threads +
-               64 * s->test;
-    /* trained on: rows in memory, twice while they change hands */
-    if (s->trained) n.memory += 2 * s->pool * row / c->ranks;
-    if (m) solve_seconds(s, c, m, &n);
+    npr_plan_needs n = {.files = ceil(s->classes / s->part_rows)};
+    n.disk = s->classes * (6 * s->dim + 32);
+    n.busy = fmin(n.files, c->ranks);
+    n.memory = s->weights + c->threads * s->thread + s->part_rows * 6 * s->dim + 1.5 * LIBRARIES;
+    if (!m) return n;
+    /* parts are drawn from a counter; a thread takes a class at a time */
+    double busiest = npr_plan_busiest(s->classes, s->part_rows, n.busy) / s->classes;
+    npr_plan_add(&n, "start", m->pool_start, "model and vocabulary opened, a head written: as any search");
+    npr_plan_add(&n, "tower", busiest * s->flop / (m->text * npr_plan_team(c, m)),
+                 "flop of the prompts of a rank / text");
     return n;
 }

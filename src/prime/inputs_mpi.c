@@ -259,7 +259,7 @@ static int64_t rows_of(const npr_set *set)
     return set ? set->rows : 0;
 }
 
-void npr_solve_plan(const npr_solve *s, int ranks)
+void npr_solve_plan(const npr_solve *s)
 {
     double learnings = 1 + (s->exclude != NULL);
     for (int i = 0; i < s->numbers; i++) learnings += s->number[i] ? s->job->seeds * (s->pool ? 2 : 1) : 1;
@@ -271,11 +271,17 @@ void npr_solve_plan(const npr_solve *s, int ranks)
                                   .heads = learnings,
                                   .candidates = 3 + s->baselines,
                                   .baselines = s->baselines,
-                                  .trained = s->method != NPR_METHOD_MEAN,
-                                  .probe = s->method == NPR_METHOD_PROBE};
-    shape.passes = learnings * (1 + shape.trained + (s->from == NPR_ALPHA_LOO));
-    npr_plan_cluster here = {.nodes = 1, .ranks = ranks, .threads = s->job->threads};
-    npr_plan_needs n = npr_plan_solve(&shape, &here, NULL);
+                                  .training = {.probe = s->method == NPR_METHOD_PROBE,
+                                               .iterations = s->job->training.iterations,
+                                               .evaluations = s->job->training.iterations,
+                                               .epochs = s->job->training.epochs,
+                                               .batch = s->job->training.batch}};
+    int trained = s->method != NPR_METHOD_MEAN;
+    shape.training.trainings = trained ? learnings : 0;
+    shape.passes = learnings * (1 + trained + (s->from == NPR_ALPHA_LOO));
+    npr_plan_dry_run *dry = s->job->dry_run;
+    npr_plan_cluster here = npr_plan_here(dry, s->job->threads);
+    npr_plan_needs n = dry->needs = npr_plan_solve(&shape, &here, dry->machine);
     npr_record_int(s->rec, "plan.classes", s->text.classes);
     npr_record_int(s->rec, "plan.dim", s->text.dim);
     npr_record_int(s->rec, "plan.pool_rows", (int64_t)shape.pool);

@@ -75,7 +75,7 @@ typedef struct npr_solve {
 /* Options and sets. npr_solve_inputs_free() also frees half of them. */
 npr_status npr_solve_inputs_read(const npr_comm *comm, npr_solve *s);
 void npr_solve_inputs_free(npr_solve *s);
-void npr_solve_plan(const npr_solve *s, int ranks); /* plan.* of --dry-run. Local. */
+void npr_solve_plan(const npr_solve *s); /* plan.* of --dry-run. Local. */
 
 /* Are the classes that a set's labels count (classes.txt, if it has one) the head's? One of them at another
  * place is NPR_EDATA; as many others may be other names for the same. On rank 0, who knows the head's names.

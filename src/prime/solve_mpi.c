@@ -156,7 +156,7 @@ static npr_status solve(const npr_comm *comm, npr_solve *s)
 {
     NPR_TRY(npr_solve_inputs_read(comm, s));
     if (s->job->dry_run) {
-        npr_solve_plan(s, comm->size);
+        npr_solve_plan(s);
         return NPR_OK;
     }
     char *identity = npr_solve_identity(s);

@@ -270,8 +270,8 @@ static void record_plan(npr_record *rec, const npr_comm *comm, const npr_index_j
                                   .part_rows = (double)longest_part(set),
                                   .sample = (double)job->sample,
                                   .factory = npr_plan_factory_read(job->factory, set->dim)};
-    npr_plan_cluster here = {.nodes = 1, .ranks = comm->size, .threads = job->threads};
-    npr_plan_needs n = npr_plan_index(&shape, &here, NULL);
+    npr_plan_cluster here = npr_plan_here(job->dry_run, job->threads);
+    npr_plan_needs n = job->dry_run->needs = npr_plan_index(&shape, &here, job->dry_run->machine);
     npr_record_int(rec, "plan.parts_per_rank", (set->parts + comm->size - 1) / comm->size);
     npr_record_int(rec, "plan.sample_rows", job->sample);
     if (shape.factory.known) {

@@ -10,8 +10,6 @@
 #include "search/resident.h"
 #include "search/search_stage.h"
 
-enum { RESIDENT_ROW = 32 }; /* bytes of a row's other columns at most */
-
 typedef struct search_run {
     const npr_comm *comm;
     const npr_log *log;
@@ -50,6 +48,9 @@ static npr_plan_search_shape shape_of(const search_run *r)
                                .probes = r->job->nprobe,
                                .refine = r->job->refine,
                                .recall_queries = r->job->recall_queries,
+                               .resident = r->job->resident,
+                               .urls = r->job->urls != NULL,
+                               .classes = r->in.head.nq,
                                .factory = npr_plan_factory_read(factory, index->dim)};
     if (!strcmp(r->job->mode, "caption")) s.mode = NPR_PLAN_CAPTION;
     if (!strcmp(r->job->mode, "faiss")) s.mode = NPR_PLAN_FAISS;
@@ -71,8 +72,8 @@ static int batch_size(const search_run *r)
 /* Bytes of parts that a rank keeps in memory at most: none for a single pass. */
 static double resident_bytes(const search_run *r)
 {
-    double all = (double)r->in.index->rows * (r->in.index->dim * 2.0 + RESIDENT_ROW);
-    return batch_size(r) < r->in.lists && !strcmp(r->job->mode, "exact") ? fmin(r->job->resident, all) : 0;
+    npr_plan_search_shape s = shape_of(r);
+    return npr_plan_search_parts(&s).resident;
 }
 
 /* ---- the plan, for --dry-run --------------------------------------------------------------------------- */
@@ -82,13 +83,27 @@ static double gib(double bytes)
     return bytes / (1 << 30);
 }
 
+/* What nobody knows of captions before they are read: a third of the texts are tokens (captions, tokens,
+ * URLs), and rows name a class as often as LAION-2B's name one of ImageNet. */
+static void assume_captions(const search_run *r, npr_plan_search_shape *s)
+{
+    static const double MATCHES = 0.15;
+    if (s->mode != NPR_PLAN_CAPTION) return;
+    s->tokens = s->rows > 0 ? fmax(s->file / s->rows - 2 * s->dim, 0) / 3 : 0;
+    s->matches = MATCHES;
+    npr_record_real(r->rec, "plan.assumed.token_bytes", s->tokens);
+    npr_record_real(r->rec, "plan.assumed.matches", s->matches);
+}
+
 /* What would be done, and what it takes. */
 static void say_plan(const search_run *r)
 {
     const npr_set *index = r->in.index;
     npr_plan_search_shape s = shape_of(r);
-    npr_plan_cluster here = {.nodes = 1, .ranks = r->comm->size, .threads = r->job->threads};
-    npr_plan_needs n = npr_plan_search(&s, &here, NULL);
+    assume_captions(r, &s);
+    npr_plan_dry_run *dry = r->job->dry_run;
+    npr_plan_cluster here = npr_plan_here(dry, r->job->threads);
+    npr_plan_needs n = dry->needs = npr_plan_search(&s, &here, dry->machine);
     npr_plan_search_memory mem = npr_plan_search_parts(&s);
     int64_t room = r->job->k < index->rows ? r->job->k : index->rows;
     npr_record_int(r->rec, "plan.index_rows", index->rows);
@@ -104,8 +119,8 @@ static void say_plan(const search_run *r)
     npr_record_real(r->rec, "plan.memory_gib.pool_plan_most", gib(mem.plan));
     npr_record_real(r->rec, "plan.memory_gib.pool_window", gib(mem.window));
     if (s.mode == NPR_PLAN_FAISS) npr_record_real(r->rec, "plan.memory_gib.index", gib(mem.index));
-    npr_record_real(r->rec, "plan.memory_gib.resident_most", gib(resident_bytes(r)));
-    npr_record_real(r->rec, "plan.memory_gib_per_rank_most", gib(n.memory + resident_bytes(r)));
+    npr_record_real(r->rec, "plan.memory_gib.resident_most", gib(mem.resident));
+    npr_record_real(r->rec, "plan.memory_gib_per_rank_most", gib(n.memory));
 }
 
 /* ---- recall -------------------------------------------------------------------------------------------- */

@@ -78,7 +78,7 @@ done
 printf '%s\n' "a class" b "c-größe" "d'oh" empty | cmp -s - f1/classes.txt || fail "classes: $(cat f1/classes.txt)"
 must 2 npr-extract --images=photos "${cut[@]}" --out=none --dry-run
 [ ! -e none ] || fail "a dry run wrote something"
-grep -qx "result.seen=$N" out && grep -q '^plan.memory_per_rank=' out && grep -q '^plan.seconds=' out || fail "dry run: $(cat out)"
+grep -qx "result.seen=$N" out && grep -q '^plan.memory_per_rank=' out && grep -q '^plan.ranks_with_work=' out || fail "dry run: $(cat out)"
 
 # ---- lists, tars, a set: the same features
 must 2 npr-extract --images=@list.txt "${cut[@]}" --out=list

@@ -69,7 +69,7 @@ must 2 npr-extract "${in[@]}" --prompts=cupl.json --threads=2 --out=cupl
 must 2 npr-verify --set=both1
 must 1 npr-extract "${in[@]}" --prompts=cupl.json --out=none --dry-run
 [ ! -e none ] || fail "a dry run wrote something"
-grep -qx 'result.classes=61' out && grep -q '^plan.seconds=' out || fail "dry run: $(cat out)"
+grep -qx 'result.classes=61' out && grep -q '^plan.ranks_with_work=' out || fail "dry run: $(cat out)"
 /usr/bin/python3 - "$HERE" <<'PY' || fail "the heads are not what they should be"
 import glob, json, sys
 sys.path[:0] = [sys.argv[1] + "/clip", "."]

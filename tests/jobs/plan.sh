@@ -33,10 +33,10 @@ ranks 2 npr-bench --what=calibrate --rows=4096 --dim=64 --repeats=1 --scratch="$
     --config="${NPR_SOURCE:?}/tests/data/tiny_clip_gelu.json" || { cat err >&2 && fail "calibrate"; }
 for rate in memory_read sgemm file_write file_read file_read_cached part_read ingest_vectors ingest_text exact.nq1 exact.nq10 exact.nq1000 \
     caption pool_start train train_pq add encode_pq index_load coarse code.flat code.sq code.pq code.fs candidate decode tower sums argmax \
-    latency bandwidth; do
+    latency bandwidth text gradient step picture; do
     awk -F= -v key="calibration.$rate" '$1 == key && $2 > 0 { n++ } END { exit n != 1 }' node.txt || fail "rate $rate: $(grep "$rate" node.txt)"
 done
-for rate in merge_hit caption_match caption_filter pool_row exact_hit part_pick ingest_part train_polysemous index_row; do
+for rate in gradient_cell step_cell url_row merge_hit caption_match caption_filter pool_row exact_hit part_pick ingest_part train_polysemous index_row; do
     grep -q "^calibration.$rate=[0-9]" node.txt || fail "rate $rate: $(grep "$rate" node.txt)" # differences, which may be nothing
 done
 [ ! -e disk/npr-calibration ] || fail "left behind: $(ls disk/npr-calibration)"
@@ -47,7 +47,7 @@ done
         ingest_part 0.04 exact.nq1 5e-11 exact.nq4 5e-11 exact.nq10 1e-10 exact.nq100 4e-10 exact.nq1000 4e-9 exact_hit 2e-8 caption 4e9 \
         caption_match 2e-7 caption_filter 1e-11 pool_row 1e-5 pool_start 0.05 train 5e10 train_pq 1e10 train_polysemous 3 add 3e10 encode_pq 8e10 index_row 2e-8 \
         index_load 1e9 coarse 1e11 code.flat 4e10 code.sq 2e10 code.pq 1e10 code.fs 1e11 candidate 1e-10 decode 800 tower 4e11 sums 4e10 \
-        argmax 4e11 merge_hit 1e-9 latency 1e-6 bandwidth 5e9
+        argmax 4e11 merge_hit 1e-9 latency 1e-6 bandwidth 5e9 text 2e11 gradient 1e11 gradient_cell 1e-8 step 5e10 step_cell 2e-9 picture 1e-5 url_row 2e-6
 } >made.txt
 plan() { must 1 npr-plan --queries=1000 --k=1000 --cores=64 --ranks-per-node=8 --calibration=made.txt "$@"; }
 plan --rows=4294967296 --nodes=32 --read=1000 --record=a.txt
@@ -63,6 +63,43 @@ plan --rows=2.3e9 --nodes=32 --mode=caption --clip-filter --record=d.txt
 near "$(value plan.search.seconds.matches d.txt)" "$(awk 'BEGIN { print 9 * 2^20 * 0.15 * 512 * 1000 * 1e-11 }')" 1e-3 "matches"
 plan --rows=1e6 --images=1e6 --config="$NPR_SOURCE/tests/data/tiny_clip_gelu.json" --nodes=1 --record=e.txt
 near "$(value plan.extract.seconds.decode e.txt)" "$(awk 'BEGIN { print (1e6 / 8 + 2048) / 800 }')" 1e-3 "decoding"
+
+# ---- text heads, trainings, parts in memory, URLs, a join: their formulas
+plan --prompts=80 --prompt-tokens=10 --classes=1000 --config="$NPR_SOURCE/tests/data/tiny_clip_gelu.json" --record=g.txt
+# a class's row is done by one of 8 ranks in parts of 64: the busiest has 128 of 1,000
+awk -F= '$1 == "plan.text.seconds.tower" && $2 > 0 { n++ } END { exit n != 1 }' g.txt || fail "text head: $(grep plan.text g.txt)"
+plan --prompts=40 --prompt-tokens=10 --classes=1000 --config="$NPR_SOURCE/tests/data/tiny_clip_gelu.json" --record=h.txt
+near "$(value plan.text.seconds.tower g.txt)" "$(awk -v t="$(value plan.text.seconds.tower h.txt)" 'BEGIN { print 2 * t }')" 1e-6 "twice the prompts"
+plan --rows=1e8 --pool-rows=1e6 --method=probe --iterations=100 --evaluations=110 --record=i.txt
+near "$(value plan.solve.seconds.gradients i.txt)" "$(awk 'BEGIN { print 110 * 4 * 1e6 / 8 * 512000 / 1e11 }')" 1e-6 "gradients of the probe"
+near "$(value plan.solve.seconds.descent i.txt)" "$(awk 'BEGIN { print 100 * 512000 * 1e-8 }')" 1e-6 "descent of the probe"
+plan --rows=1e8 --pool-rows=1e6 --method=wise --epochs=5 --batch=1000 --latency=2 --network=12.5 --record=j.txt
+near "$(value plan.solve.seconds.gradients j.txt)" "$(awk 'BEGIN { print 5 * 4 * 1e6 / 8 * 512000 / 5e10 }')" 1e-6 "gradients of fine-tuning"
+near "$(value plan.solve.seconds.gradient_sums j.txt)" "$(awk 'BEGIN { print 5000 * (2 * 3 * 2e-6 + 16 * 512000 / 12.5e9) }')" 1e-6 "sums over ranks"
+plan --rows=1e8 --query-batch=100 --cached --record=k.txt
+plan --rows=1e8 --query-batch=100 --cached --resident=100 --record=l.txt
+# 5e-7 s a row are read, 2e-7 computed: ten passes against one, and nine that compute
+ratio "$(value plan.search.seconds.scan k.txt)" "$(value plan.search.seconds.scan l.txt)" 1.9 2.3 "parts in memory are not read again"
+near "$(value plan.search.memory_gib_per_rank l.txt)" "$(awk -v m="$(value plan.search.memory_gib_per_rank k.txt)" 'BEGIN { print m + 1e8 * (1024 + 32) / 2^30 }')" 0.01 "memory of all parts"
+plan --rows=8e6 --query-batch=100 --read=0.1 --record=k.txt
+plan --rows=8e6 --query-batch=100 --read=0.1 --resident=100 --record=l.txt
+ratio "$(value plan.search.seconds.scan k.txt)" "$(value plan.search.seconds.scan l.txt)" 9 10 "a slow file system read once instead of ten times"
+plan --rows=1e8 --pool-rows=1e6 --urls --images=9e5 --join --config="$NPR_SOURCE/tests/data/tiny_clip_gelu.json" --record=m.txt
+near "$(value plan.search.seconds.urls m.txt)" 2 1e-6 "URLs"
+ratio "$(value plan.extract.seconds.join m.txt)" "$(awk 'BEGIN { print 9e5 / 8 * 1e-5 }')" 1 1.2 "the join"
+
+# ---- --dry-run of a stage with a calibration: the same seconds as npr-plan's
+must 1 npr-search --index=index --head=head --mode=exact --k=40 --tile-rows=1024 --out=pool --dry-run --calibration=made.txt --record=dry.txt
+must 1 npr-plan --rows=6000 --dim=64 --queries=20 --k=40 --tile-rows=1024 --part-rows=2048 --calibration=made.txt --record=plan.txt
+near "$(value plan.seconds.scan dry.txt)" "$(value plan.search.seconds.scan plan.txt)" 1e-6 "seconds of a dry run"
+grep -q '^plan.model.scan=.*exact' dry.txt || fail "the model of a dry run: $(cat dry.txt)"
+for stage in "npr-ingest --emb=world/img_emb --meta=world/metadata --out=none" "npr-index --set=index --factory=IVF16,SQ8 --sample=3000" \
+    "npr-search --index=index --head=head --mode=caption --out=none" "npr-solve --head=head --pool=index --test=index --method=probe --out=none"; do
+    # shellcheck disable=SC2086 # words on purpose
+    must 2 $stage --dry-run --calibration=made.txt --record=dry.txt
+    awk -F= '$1 == "plan.seconds" && $2 > 0 { n++ } END { exit n != 1 }' dry.txt || fail "$stage: $(grep ^plan dry.txt)"
+    [ ! -e none ] || fail "$stage wrote something"
+done
 
 # ---- the issue's example, and what does not fit
 plan --rows=2.3e9 --dim=512 --nodes=32 --memory=256G --mode=IVF262144,PQ64 --time=24:00:00 --record=f.txt
@@ -89,4 +126,7 @@ expect 64 "wanted a size such as 256G" 1 npr-plan --rows=1e6 --memory=256X
 expect 64 "wanted a time such as" 1 npr-plan --rows=1e6 --time=1:2
 expect 64 "which model extracts" 1 npr-plan --images=1e6
 expect 64 "nothing to plan" 1 npr-plan
+expect 64 "what is joined to what" 1 npr-plan --rows=1e6 --join
+expect 65 "no record of npr-bench --what=calibrate" 2 npr-search --index=index --head=head --out=none --dry-run --calibration=plan.txt
+expect 64 "wanted some of machine" 1 npr-bench --what=calibrate --only=reading,speed
 done_with plan
