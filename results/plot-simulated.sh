@@ -37,7 +37,8 @@ set format y '%g'
 set key bottom left
 plot rows('weak', 'fattree', '100', 'npr') using 4:(100 * column(11) / column(10)) with linespoints lc 1 pt 7 title 'weak, fat tree, 100 Gb/s', \
     rows('weak', 'dragonfly', '400', 'npr') using 4:(100 * column(11) / column(10)) with linespoints lc 7 pt 5 title 'weak, dragonfly, 400 Gb/s', \
-    rows('strong', 'fattree', '100', 'npr') using 4:(100 * column(11) / column(10)) with linespoints lc 3 pt 6 title 'strong, 2.3e9 x 512, fat tree, 100 Gb/s', \
+    rows('strong', 'fattree', '100', 'npr') using 4:(100 * column(11) / column(10)) with linespoints lc 3 pt 6 title 'strong, 2.3e9 rows, fat tree, 100 Gb/s', \
     rows('strong', 'dragonfly', '400', 'npr') using 4:(100 * column(11) / column(10)) with linespoints lc 4 pt 8 title 'strong, dragonfly, 400 Gb/s', \
-    rows('strong', 'fattree', '100', 'npr') using 4:(100 * 2194.0 / column(4) / ceil(2194.0 / column(4))) with lines lc 0 dt 2 title 'strong: whole parts of 2^{20} rows allow'
+    rows('small', 'fattree', '100', 'npr') using 4:(100 * column(11) / column(10)) with linespoints lc 2 pt 5 title 'strong, parts of 2^{18}, fat tree, 100 Gb/s', \
+    rows('strong', 'fattree', '100', 'npr') using 4:(100 * 2194.0 / column(4) / ceil(2194.0 / column(4))) with lines lc 0 dt 2 title 'strong, parts of 2^{20}: allowed'
 END

@@ -4,7 +4,8 @@
 #   bash slurm/simulate.sh FOLDER [STUDIES [NETWORKS [RANKS...]]]
 #   STUDIES: merge,strong,small,weak,solve,counter,deal   NETWORKS: fattree100,dragonfly400,fattree400,dragonfly100   RANKS: 1 4 16 64 256 1024
 #
-# Lines that are there already are not made again. A line takes seconds up to 64 ranks; a whole search 20 to 60 s of one core on 256, a minute on 512.
+# Lines that are there already are not made again. A line takes seconds up to 64 ranks; a whole search a minute of one core on 512, almost
+# four (and 1.6 GB) on 1,024; about half of that is SMPI making a communicator.
 #
 #   merge   one merge of 1,000 lists of 1,000 hits; on fattree100 also two MPI operations up to 256 ranks; no time for computing. bound_s:
 #           the lists twice over one link (as an allreduce must send them) and a latency of 1 us on two links for each of 2 log2(ranks) messages
