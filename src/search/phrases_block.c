@@ -115,7 +115,6 @@ INLINE int look_up(const npr_phrase_keys *k, npr_block *b, uint32_t hash, size_t
     const npr_phrase_slot *slot =
         &k->slot[k->rank[hash >> k->shift] + (uint32_t)__builtin_popcountll(word & (bit - 1))];
     b->candidate[n] = (npr_candidate){at, slot->first & ~NPR_SLOT_MIXED};
-    __builtin_prefetch(&k->line[b->candidate[n].line]);
     int is_key = (slot->hash == hash) | (slot->first >= NPR_SLOT_MIXED);
     return n + (((word & bit) != 0) & is_key);
 }
@@ -129,6 +128,7 @@ INLINE int list_candidates(npr_block *b, int hits)
         n = look_up(&k, b, npr_pair_hash(b->hash[i - 1], b->hash[i]), b->start[i - 1], n);
         n = look_up(&k, b, b->hash[i], b->start[i], n);
     }
+    for (int c = 0; c < n; c++) __builtin_prefetch(&k.line[b->candidate[c].line]);
     return n;
 }
 
