@@ -120,6 +120,10 @@ npr_status npr_prompts_from_templates(const char *names, const char *templates, 
 npr_status npr_prompts_from_json(const char *names, const char *json, npr_prompts *p);
 void npr_prompts_free(npr_prompts *p);
 
+/* Classes that have the name of one before them, as one of ImageNet's two of "missile": *many of them, and of the
+ * first one its own place (*second) and that of the name before (*first); -1 without. */
+npr_status npr_prompts_same_names(const npr_prompts *p, int *many, int *first, int *second);
+
 /* ---- what it costs ------------------------------------------------------------------------------------ */
 
 /* Floating-point operations (a multiply-add is two) of one image, or one text of full length, through a tower

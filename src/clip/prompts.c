@@ -103,6 +103,38 @@ static npr_status read_names(const char *path, npr_prompts *p)
     return NPR_OK;
 }
 
+typedef struct named {
+    const char *name;
+    int class;
+} named;
+
+static int by_name(const void *va, const void *vb)
+{
+    const named *a = va, *b = vb;
+    int order = strcmp(a->name, b->name);
+    return order ? order : (a->class > b->class) - (a->class < b->class);
+}
+
+npr_status npr_prompts_same_names(const npr_prompts *p, int *many, int *first, int *second)
+{
+    named *list = npr_alloc((size_t)p->classes, sizeof *list, "class names");
+    *many = 0;
+    *first = *second = -1;
+    if (!list) return npr_last();
+    for (int c = 0; c < p->classes; c++) list[c] = (named){p->name[c], c};
+    qsort(list, (size_t)p->classes, sizeof *list, by_name);
+    for (int c = 1, of = 0; c < p->classes; c++) {
+        if (strcmp(list[c].name, list[of].name)) of = c;
+        if (of == c) continue;
+        ++*many;
+        if (*second >= 0 && *second < list[c].class) continue;
+        *first = list[of].class;
+        *second = list[c].class;
+    }
+    free(list);
+    return NPR_OK;
+}
+
 /* ---- templates ------------------------------------------------------------------------------------------
  */
 

@@ -137,6 +137,20 @@ static npr_status check_job(const npr_text_job *job)
     return NPR_OK;
 }
 
+/* Not refused: ImageNet's list is like that. Their rows of the head are equal, so the lower one gets all. */
+static npr_status warn_of_same_names(const stage *s)
+{
+    const npr_prompts *p = &s->prompts[0];
+    int many, first, second;
+    NPR_TRY(npr_prompts_same_names(p, &many, &first, &second));
+    if (many)
+        npr_warn(s->log,
+                 "%s: %d of %d classes have the name of another, such as classes %d and %d, both \"%.60s\": "
+                 "no prompt tells them apart",
+                 s->job->classes, many, p->classes, first, second, p->name[first]);
+    return NPR_OK;
+}
+
 static npr_status read_prompts(stage *s)
 {
     const npr_text_job *job = s->job;
@@ -145,6 +159,7 @@ static npr_status read_prompts(stage *s)
         NPR_TRY(npr_prompts_from_templates(job->classes, job->templates, &s->prompts[s->sets++]));
     if (job->prompts) NPR_TRY(npr_prompts_from_json(job->classes, job->prompts, &s->prompts[s->sets++]));
     s->classes = s->prompts[0].classes;
+    NPR_TRY(warn_of_same_names(s));
     int64_t parts = (s->classes + job->part_rows - 1) / job->part_rows;
     s->parts = (int)parts;
     return parts <= NPR_PARTS_MAX ? NPR_OK : npr_fail(NPR_EUSAGE, "too many parts: %lld", (long long)parts);

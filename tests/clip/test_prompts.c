@@ -31,6 +31,28 @@ static void write_file(const char *path, const char *bytes, size_t n)
         CHECK(p_.classes == 0 && !p_.name && !p_.text);                                                      \
     } while (0)
 
+static void check_same(const npr_prompts *p, int many, int first, int second)
+{
+    int n, a, b;
+    CHECK_OK(npr_prompts_same_names(p, &n, &a, &b));
+    CHECK_INT(n, many);
+    CHECK_INT(a, first);
+    CHECK_INT(b, second);
+}
+
+static void test_same_names(void)
+{
+    npr_prompts p;
+    FILES("zebra\ncrane\nmissile\ncrane\nmissile\ncrane\nCrane\nant\n", "{}");
+    CHECK_OK(npr_prompts_from_templates(names_path, other_path, &p));
+    check_same(&p, 3, 1, 3);
+    npr_prompts_free(&p);
+    FILES("crane\ncranes\tcrane\n", "{}");
+    CHECK_OK(npr_prompts_from_templates(names_path, other_path, &p));
+    check_same(&p, 0, -1, -1);
+    npr_prompts_free(&p);
+}
+
 static void test_templates(void)
 {
     npr_prompts p;
@@ -44,6 +66,7 @@ static void test_templates(void)
     CHECK_TEXT(p.text[0], "a photo of a great white shark.");
     CHECK_TEXT(p.text[4], "missile: missile {d} missile {");
     CHECK_TEXT(p.text[8], "missile"); /* ImageNet has two classes of this name */
+    check_same(&p, 1, 1, 2);
     npr_prompts_free(&p);
     npr_prompts_free(&p);
     CHECK_FAILS(npr_prompts_from_templates("/nowhere/names", other_path, &p), NPR_ENOINPUT, "/nowhere/names");
@@ -121,6 +144,7 @@ int main(void)
     snprintf(names_path, sizeof names_path, "%s/names.txt", test_folder());
     snprintf(other_path, sizeof other_path, "%s/names-other", test_folder());
     test_templates();
+    test_same_names();
     test_wrong_lines();
     test_too_many();
     test_json();

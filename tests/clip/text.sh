@@ -58,6 +58,12 @@ json.dump({n: ["x"] for n in names[:-1]}, open("few.json", "w"))
 PY
 in=(--model=model.safetensors --config=tiny.json --vocab=bpe.txt --classes=names.txt --part-rows=8)
 
+# two classes of one name are said, once
+printf '%s\n' cat king cat >same.txt
+must 2 npr-extract "${in[@]/names.txt/same.txt}" --templates=more.txt --out=same
+once 'same.txt: 1 of 3 classes have the name of another, such as classes 0 and 2, both "cat"' || fail "two classes called cat: $(cat err)"
+rm -r same
+
 for n in 1 2 3 5; do
     must "$n" npr-extract "${in[@]}" --templates=templates.txt --prompts=cupl.json --threads=$((1 + n % 2)) --out="both$n"
     facts out >"facts$n"
