@@ -79,8 +79,16 @@ zero_shot_cells() { # SECTION RECORD: own templates, and general ones beside the
 
 general_gain() { if has "$1" clip_templates; then echo gain.baseline.1; fi; }
 
+# primed_cells SECTION FILTER SUFFIX HOW: a pool's cells with each head
+primed_cells() {
+    local s=$1 f=$2
+    cell "$s" "priming$3" "" "$4" "$s/primed-$f" primed gain "$(general_gain "$s")"
+    ! has "$s" clip_templates || cell "$s" "priming, general templates$3" "" "$4" "$s/general-$f" primed gain
+    ! has "$s" prompts || cell "$s" "priming + CuPL$3" "" "$4" "$s/both-$f" primed gain
+}
+
 cells_table1() {
-    local s=$1 f method first how
+    local s=$1 f first
     ! is_shifted "$s" || return 0
     first=$(first_filter "$s")
     zero_shot_cells "$s" "$s/primed-$first"
@@ -88,13 +96,10 @@ cells_table1() {
         cell "$s" "zero-shot: CuPL" "" "" "$s/primed-$first" "baseline.$(if has "$s" clip_templates; then echo 2; else echo 1; fi)"
         cell "$s" "zero-shot: own templates + CuPL" "" "" "$s/both-$first" zero_shot
     fi
-    for f in $(filters "$s"); do
-        method='' how=$(main_filter_text "$s")
-        [ "$f" = "$first" ] || { method=", $(filter_text "$f")" && how=$(filter_text "$f"); }
-        cell "$s" "priming$method" "" "$how" "$s/primed-$f" primed gain "$(general_gain "$s")"
-        ! has "$s" clip_templates ||
-            cell "$s" "priming, general templates$method" "" "$how" "$s/general-$f" primed gain
-        ! has "$s" prompts || cell "$s" "priming + CuPL$method" "" "$how" "$s/both-$f" primed gain
+    primed_cells "$s" "$first" "" "$(main_filter_text "$s")"
+    for f in $(has "$s" pool || get "$s" filters argmax); do
+        # the one that was chosen stands among the others too: other data sets have chosen others
+        [ "$f" = "$first" ] && [ "$(filter_rule "$s")" != val ] || primed_cells "$s" "$f" ", $(filter_text "$f")" "$(filter_text "$f")"
     done
     cell "$s" "priming, without near-duplicates" "" "$(copies_text "$s")" "$s/clean" primed gain
 }

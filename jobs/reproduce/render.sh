@@ -73,7 +73,7 @@ render_text() {
 # grid_plots FILE: the kinds of text that are in it
 grid_plots() {
     local kind plots=()
-    declare -A look=([head]="using 1:2:3 with labels font 'sans,10'" [left]="using (-2.65):2:3 with labels left font 'sans,11'"
+    declare -A look=([head]="using 1:2:3 with labels font 'sans,10'" [left]="using (-3.15):2:3 with labels left font 'sans,11'"
         [ours]="using 1:2:3 with labels tc rgb '#103a5c'" [range]="using 1:2:3 with labels tc rgb '#103a5c' font 'sans,8'"
         [paper]="using 1:2:3 with labels tc rgb '#a33a2a' font 'sans,9'" [none]="using 1:2:3 with labels tc rgb '#999999' font 'sans,9'")
     for kind in "${!look[@]}"; do
@@ -110,7 +110,7 @@ render_table() {
             print columns, rows, "", "size" }' "$base.csv" >"$grid"
     local columns rows
     read -r columns rows < <(sed -n 's/^\(.*\)\t\(.*\)\t\tsize$/\1 \2/p' "$grid")
-    draw "${base}_table" $((340 + 105 * columns)) $((90 + 46 * (rows + 1))) <<END
+    draw "${base}_table" $((395 + 105 * columns)) $((90 + 46 * (rows + 1))) <<END
 set title "$(table_title "$(basename "$base")")\nours with its 95 % interval (or deviation of the draws); red: published (and ours minus published)"
 set lmargin 1
 set rmargin 1
@@ -120,11 +120,11 @@ unset border
 unset key
 unset xtics
 unset ytics
-set xrange [-2.7:$columns + 0.6]
+set xrange [-3.2:$columns + 0.6]
 set yrange [$rows + 0.6:-0.5]
 set datafile separator "\t"
 of(kind) = sprintf("< awk -F'\\\\t' '\$4 == \"%s\"' '$grid'", kind)
-do for [r=0:$rows] { set arrow from -2.7,r+0.5 to $columns+0.6,r+0.5 nohead lc rgb (r ? '#e4e4e4' : '#666666') }
+do for [r=0:$rows] { set arrow from -3.2,r+0.5 to $columns+0.6,r+0.5 nohead lc rgb (r ? '#e4e4e4' : '#666666') }
 plot $(grid_plots "$grid")
 END
     rm "$grid"
