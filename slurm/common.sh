@@ -40,6 +40,7 @@ npr_meaning() {
     74) echo "reading or writing failed, or the disk is full" ;;
     78) echo "environment or sets do not fit together" ;;
     2 | 12[67]) echo "the program could not be started: is NPR_BIN in site.sh right, and does npr_modules load its libraries?" ;;
+    233) echo "a node could not be reached when the step began" ;;
     137 | 143) echo "it was killed: too little memory, mostly (npr-plan, or run.peak_bytes_per_rank of an earlier record)" ;;
     *) echo "see the lines above" ;;
     esac
@@ -72,18 +73,20 @@ npr_readable() {
     while IFS= read -r line || [ -n "$line" ]; do
         case $line in
         "srun: launch/slurm: _step_signal: Terminating "* | "srun: launch/slurm: launch_p_step_launch: "*" aborted "*) ending=1 && continue ;;
-        "srun: Job step aborted: Waiting "* | "srun: got SIGCONT" | "srun: forcing job termination") continue ;;
+        "srun: Job step aborted: Waiting "* | "srun: got SIGCONT" | "srun: forcing job termination" | "srun: Force Terminated "*)
+            continue
+            ;;
         "srun: error: "*" Exited with exit code "[67][0-9]) continue ;;
         "srun: error: "*": task"*": "* | slurmstepd*" STEP "*" CANCELLED AT "*)
             if ((ending)) && [[ $line != *"DUE TO"* ]]; then continue; fi
             ;;
         -----------------------------------*)
             boxed=$((1 - boxed))
-            if ((!boxed)) && [[ $box != *"failed to TCP connect to a peer"* ]]; then
+            if ((!boxed)) && [[ $box != *"failed to TCP connect to a peer"* && $box != *"peer process has unexpectedly disconnected"* ]]; then
                 printf '%s\n' "$line" "$box$line" >&2
             elif ((!boxed && !warned)); then
                 warned=1
-                sed -n 's/^ *Message: *//p; s/^ *Error: */: /p' <<<"$box" | tr -d '\n' | sed 's/^/Open MPI: a peer is gone: /; s/$/\n/' >&2
+                sed -n 's/^ *Message: *//p; s/^ *Error: */: /p; s/^ *Peer host: *//p' <<<"$box" | tr -d '\n' | sed 's/^/Open MPI: a peer is gone: /; s/$/\n/' >&2
             fi
             box=
             continue
@@ -217,15 +220,16 @@ npr_stage() {
     [ -z "$holder" ] || npr_fail 73 "$name: its output is being written by job $holder; this job leaves it alone: wait for that one, or scancel it"
     npr_begin "$name: $2" "${SLURM_RESTART_COUNT:+, restart $SLURM_RESTART_COUNT}"
     npr_try "$@" || code=$?
-    # Right after a restart a node may still hold ports and files of the step before; that shows at once, and once.
-    if [[ $code =~ ^(1|137|143)$ ]] && [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ $((SECONDS - start)) -lt 30 ]; then
+    # Right after a restart a node may still hold ports and files of the step before; that shows at once, and once. 233: srun
+    # could not reach a node's slurmd.
+    if [[ $code == 233 || ($code =~ ^(1|137|143)$ && ${SLURM_RESTART_COUNT:-0} -gt 0) ]] && [ $((SECONDS - start)) -lt 30 ]; then
         npr_say "the step did not start; trying once more"
         sleep 5
         code=0
         npr_try "$@" || code=$?
     fi
     case $code in
-    137 | 139) npr_wait_for_node ;;
+    1 | 137 | 139 | 233) npr_wait_for_node ;;
     esac
     case $code in
     0) npr_say "$name is done after $((SECONDS - start)) s; its record is $NPR_WORK/records/$name.txt" ;;

@@ -25,7 +25,7 @@ echo "$(wc -l <"$NOTES");cluster"'
 printf "%s|" "$@" >>"$NOTES"
 echo >>"$NOTES"
 trap "exit 75" USR1
-for word in "$@"; do [[ $word != --record=* || $CODE != 0 ]] || echo run.ranks=1 >"${word#*=}"; done
+for word in "$@"; do [[ $word != --record=* || $CODE != 0 || -n ${LOST:-} ]] || echo run.ranks=1 >"${word#*=}"; done
 if [ "$CODE" = wait ]; then for _ in {1..100}; do sleep 0.1; done; fi
 exit "$CODE"'
 }
@@ -58,6 +58,46 @@ sed -i '/^NPR_CLIP_NAME=$/d' "$NPR_SLURM/site.sh"
 
 solve 65
 [ "$got" = 65 ] && grep -q "input is damaged" "$TMP/said" || fail "a stage that fails: $got $(cat "$TMP/said")"
+SLURM_JOB_NUM_NODES=1 LOST=1 solve 0 # srun that lost its step ends with 0 too
+[ "$got" = 137 ] && grep -q "ended without a record" "$TMP/said" || fail "a step without a record: $got $(cat "$TMP/said")"
+
+# what a step says, and what of it is left for people
+cat >"$TMP/raw" <<'END'
+12:00:00 npr-search: scan  50 %
+srun: error: node3: task 2: Killed
+srun: launch/slurm: _step_signal: Terminating StepId=7.0
+slurmstepd-node1: error: *** STEP 7.0 ON node1 CANCELLED AT 2026-11-26T08:09:30 ***
+--------------------------------------------------------------------------
+WARNING: Open MPI failed to TCP connect to a peer MPI process.  This
+should not happen.
+12:00:01 npr-search: a line amid the box
+
+  Local host: vm
+  Message:    connect() to 127.0.0.1:1039 failed
+  Error:      Operation now in progress (115)
+--------------------------------------------------------------------------
+--------------------------------------------------------------------------
+No network interfaces were found for out-of-band communications.
+--------------------------------------------------------------------------
+srun: Job step aborted: Waiting up to 5 seconds for job step to finish.
+srun: error: node1: task 0: Exited with exit code 75
+srun: error: node2: task 1: Killed
+slurmstepd-node1: error: *** STEP 7.0 ON node1 CANCELLED AT 2026-11-26T08:09:30 DUE TO TIME LIMIT ***
+not the end of a line
+END
+(set +u && source "$NPR_SLURM/common.sh" && npr_readable <"$TMP/raw") >"$TMP/out" 2>"$TMP/read"
+same "$TMP/read" - "the readable log" <<'END'
+12:00:00 npr-search: scan  50 %
+srun: error: node3: task 2: Killed
+12:00:01 npr-search: a line amid the box
+Open MPI: a peer is gone: connect() to 127.0.0.1:1039 failed: Operation now in progress (115)
+--------------------------------------------------------------------------
+No network interfaces were found for out-of-band communications.
+--------------------------------------------------------------------------
+slurmstepd-node1: error: *** STEP 7.0 ON node1 CANCELLED AT 2026-11-26T08:09:30 DUE TO TIME LIMIT ***
+not the end of a line
+END
+
 solve 75
 grep -q "requeue 17" "$NOTES" || fail "a stage that stopped early is not queued again: $(cat "$NOTES" "$TMP/said")"
 
@@ -77,6 +117,9 @@ bash "$NPR_SLURM/pipeline.sh" ingest search solve >"$TMP/jobs"
 grep -q -- '--dependency=afterok:2|.*solve\.sbatch' "$NOTES" || fail "the chain: $(cat "$NOTES")"
 grep -q -- '--dependency.*ingest\.sbatch' "$NOTES" && fail "the first stage waits for nothing: $(cat "$NOTES")"
 bash "$NPR_SLURM/pipeline.sh" nonsense >"$TMP/said" 2>&1 && fail "an unknown stage is taken"
+sed "/^NPR_TOWER=/d" "$NPR_SLURM/site.sh" >"$TMP/old" && cp "$TMP/old" "$NPR_SLURM/site.sh"
+bash "$NPR_SLURM/pipeline.sh" >"$TMP/said" 2>&1 && fail "a site.sh of before is taken"
+grep -q "site.sh does not set NPR_TOWER" "$TMP/said" || fail "a site.sh of before: $(cat "$TMP/said")"
 rm "$NPR_SLURM/site.sh"
 bash "$NPR_SLURM/pipeline.sh" >"$TMP/said" 2>&1 && fail "without site.sh it goes on"
 grep -q "copy slurm/site.sh.in" "$TMP/said" || fail "without site.sh: $(cat "$TMP/said")"
