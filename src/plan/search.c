@@ -160,7 +160,8 @@ static void faiss_seconds(const work *w, const npr_plan_search_memory *mem, npr_
                  "queries x centroids of every part / coarse");
     npr_plan_add(n, "codes", s->lists * probed * w->busiest * f->code_bytes / (m->code[f->code] * w->team),
                  "queries x bytes of the lists probed / code");
-    npr_plan_add(n, "candidates", s->lists * candidates(s) * m->merge_hit, "candidates x merge_hit");
+    if (w->c->ranks > 1) /* between ranks */
+        npr_plan_add(n, "candidates", s->lists * candidates(s) * m->merge_hit, "candidates x merge_hit");
     double chunks = part / CHUNK, named = rows_named(part, of_part / mem->batches);
     double touched = chunks * (1 - exp(-named / chunks));
     double pick =
