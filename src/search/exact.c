@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/score.h"
 #include "search/screen.h"
 
 struct npr_exact {
@@ -38,6 +37,7 @@ const npr_screen *npr_screen_at(int i)
         &npr_screen_block_bf16,
         &npr_screen_block_f32,
         &npr_screen_few_avx2,
+        &npr_screen_block_bytes,
         &npr_screen_block_avx2,
 #endif
         &npr_screen_gemm,
@@ -125,10 +125,7 @@ static void offer_gated(const scan *s, npr_sieve *v, uint32_t row, int32_t label
     for (int i = first_of_label(s->e, label); i < p->nq; i++) {
         int q = s->e->by_label[i];
         if (s->e->label[q] != label) return;
-        size_t dim = (size_t)p->dim;
-        double score = npr_score_dot(s->tile->emb + (size_t)row * dim, p->vector + (size_t)q * dim, p->dim);
-        float t = (float)ldexp(score, p->shift[q]);
-        npr_sieve_offer(v, q, row, t, fabsf(t) * 0x1p-22f + FLT_MIN); /* the rounding to t, and of t +- e */
+        npr_sieve_offer_exact(v, q, s->tile->emb, row);
     }
 }
 

@@ -30,9 +30,10 @@ typedef struct npr_packed {
     int *shift;          /* [nq] the screen has query x 2^shift */
     float *by_norm;      /* [padded] e = ||x|| by_norm + ||x - bf16(x)|| by_residual */
     float *by_residual;
-    uint32_t *values; /* the screen's */
-    int block_rows;   /* rows that npr_screen.scan takes at most; pack() may lower it */
-    size_t scratch;   /* bytes it needs per thread */
+    uint32_t *values;        /* the screen's */
+    int block_rows;          /* rows that npr_screen.scan takes at most; pack() may lower it */
+    size_t scratch;          /* bytes it needs per thread */
+    struct npr_packed *wide; /* the same queries for screen->wide, or NULL */
 } npr_packed;
 
 /* Candidates of one query: intervals that hold the exact (scaled) score. */
@@ -61,6 +62,7 @@ typedef struct npr_sieve {
     uint32_t *open;        /* [3 block_rows] rows collected for the screen */
     int opened;
     void *scratch;
+    int same_mean, skip, skipped; /* of screen_bytes.c: blocks */
     npr_status st;
 } npr_sieve;
 
@@ -73,6 +75,7 @@ struct npr_screen {
     /* Rows row[0 .. n) of emb with all queries; the next ones will be row[n .. n + ahead). */
     void (*scan)(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
                  int ahead);
+    const npr_screen *wide; /* one with narrower bounds, to which it may pass rows on; or NULL */
 };
 
 /* All screens, NULL after the last; the one for this many queries on this CPU. */
@@ -83,6 +86,7 @@ const npr_screen *npr_screen_choose(int nq);
 extern const npr_screen npr_screen_few_avx512, npr_screen_few_avx2;  /* screen_few.c */
 extern const npr_screen npr_screen_block_bf16, npr_screen_block_f32; /* screen_block.c */
 extern const npr_screen npr_screen_block_avx2;                       /* screen_avx2.c */
+extern const npr_screen npr_screen_block_bytes;                      /* screen_bytes.c */
 extern const npr_screen npr_screen_gemm;                             /* screen_gemm.c */
 
 /* ---- for screens ------------------------------------------------------------------------------------- */
@@ -107,6 +111,9 @@ static inline void npr_sieve_offer(npr_sieve *v, int q, uint32_t row, float t, f
 {
     if (t + e >= v->least[q] && fabsf(t) <= FLT_MAX) npr_sieve_push(v, q, row, t - e, t + e);
 }
+
+/* Offer a pair by its exact score. emb: the tile's. */
+void npr_sieve_offer_exact(npr_sieve *v, int q, const uint16_t *emb, uint32_t row);
 
 /* ---- for exact.c -------------------------------------------------------------------------------------- */
 

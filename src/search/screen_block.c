@@ -304,6 +304,7 @@ static int usable_bf16(void)
     return usable_f32() && __builtin_cpu_supports("avx512bf16");
 }
 
-const npr_screen npr_screen_block_f32 = {"block-f32", usable_f32, INT_MAX, LANES, pack_f32, scan_f32};
-const npr_screen npr_screen_block_bf16 = {"block-bf16", usable_bf16, INT_MAX, LANES, pack_bf16, scan_bf16};
+const npr_screen npr_screen_block_f32 = {"block-f32", usable_f32, INT_MAX, LANES, pack_f32, scan_f32, NULL};
+const npr_screen npr_screen_block_bf16 = {"block-bf16", usable_bf16, INT_MAX, LANES,
+                                          pack_bf16,    scan_bf16,   NULL};
 #endif

@@ -325,5 +325,5 @@ static int usable_avx2(void)
 
 const npr_screen npr_screen_few_avx512 = {"few-avx512", usable_avx512, MOST_AVX512, 1,
                                           pack,         scan_avx512,   NULL};
-const npr_screen npr_screen_few_avx2 = {"few-avx2", usable_avx2, MOST_AVX2, GROUP, pack, scan_avx2};
+const npr_screen npr_screen_few_avx2 = {"few-avx2", usable_avx2, MOST_AVX2, GROUP, pack, scan_avx2, NULL};
 #endif

@@ -16,6 +16,7 @@
 
 #include "base/linalg.h"
 #include "base/mem.h"
+#include "base/score.h"
 #include "search/screen.h"
 
 enum { LEAST_ROOM = 64 }; /* of a list of candidates */
@@ -71,6 +72,7 @@ npr_status npr_packed_make(const npr_screen *screen, const npr_queries *q, npr_p
     npr_status st = p->shift && p->by_norm && p->by_residual ? NPR_OK : npr_last();
     for (int j = 0; !st && j < p->nq; j++) st = find_shift(p, j);
     for (int j = p->nq; !st && j < p->padded; j++) p->by_norm[j] = p->by_residual[j] = 0;
+    if (!st && screen->wide) st = npr_packed_make(screen->wide, q, &p->wide);
     if (!st) st = screen->pack(p);
     if (st) {
         npr_packed_free(p);
@@ -83,6 +85,7 @@ npr_status npr_packed_make(const npr_screen *screen, const npr_queries *q, npr_p
 void npr_packed_free(npr_packed *p)
 {
     if (!p) return;
+    npr_packed_free(p->wide);
     free(p->shift);
     free(p->by_norm);
     free(p->by_residual);
@@ -216,4 +219,13 @@ void npr_sieve_push(npr_sieve *v, int q, uint32_t row, float low, float high)
     c->high[c->n] = high;
     c->row[c->n++] = row;
     v->held++;
+}
+
+void npr_sieve_offer_exact(npr_sieve *v, int q, const uint16_t *emb, uint32_t row)
+{
+    const npr_packed *p = v->p;
+    size_t dim = (size_t)p->dim;
+    double score = npr_score_dot(emb + (size_t)row * dim, p->vector + (size_t)q * dim, p->dim);
+    float t = (float)ldexp(score, p->shift[q]);
+    npr_sieve_offer(v, q, row, t, fabsf(t) * 0x1p-22f + FLT_MIN); /* the rounding to t, and of t +- e */
 }

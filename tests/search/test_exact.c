@@ -188,6 +188,70 @@ static void one_way(const problem *p, const npr_screen *s)
     search(p, s, 2, 4000);
 }
 
+/* One block with given bounds: what reaches its bound must be a candidate, whose interval holds the score.
+ * Each bound is the score of some row, so that there is always one that reaches it only just. */
+static void block_with_bounds(npr_rng *r, const problem *p, const npr_screen *screen, int highest, int skip)
+{
+    npr_packed *packed;
+    npr_sieve v;
+    int missing = 0, wrong = 0;
+    CHECK_OK(npr_packed_make(screen, &p->q, &packed));
+    CHECK_OK(npr_sieve_make(packed, (int)p->n, &v));
+    for (int64_t i = 0; i < p->n; i++) v.open[i] = (uint32_t)i;
+    for (int q = 0; q < p->nq; q++) {
+        const npr_hit *h = npr_topk_list(p->want, q);
+        int64_t i =
+            npr_rng_below(r, highest < npr_topk_count(p->want, q) ? highest : npr_topk_count(p->want, q));
+        v.least[q] = npr_float_below(ldexp(h[i].score, packed->shift[q]));
+    }
+    for (int64_t i = 0; i < p->n; i += packed->block_rows)
+        screen->scan(packed, &v, p->emb, v.open + i,
+                     (int)(p->n - i < packed->block_rows ? p->n - i : packed->block_rows), 0);
+    for (int q = 0; q < p->nq; q++)
+        for (int i = 0; i < npr_topk_count(p->want, q); i++) {
+            const npr_candidates *c = &v.list[q];
+            double score = ldexp(npr_topk_list(p->want, q)[i].score, packed->shift[q]);
+            size_t at = 0;
+            while (at < c->n && c->row[at] != npr_topk_list(p->want, q)[i].place - 1000) at++;
+            if (at == c->n)
+                missing += score >= (double)v.least[q];
+            else
+                wrong += !((double)c->low[at] <= score && score <= (double)c->high[at]);
+        }
+    if (missing || wrong)
+        fprintf(stderr, "%s: %lld x %d, %d queries\n", screen->name, (long long)p->n, p->dim, p->nq);
+    CHECK_INT(missing, 0);
+    CHECK_INT(wrong, 0);
+    if (screen->wide && skip >= 0) CHECK_INT(v.skip, skip);
+    npr_sieve_free(&v);
+    npr_packed_free(packed);
+}
+
+/* All screens; `skip`: the blocks that one with a wider relative leaves to it from now on, or -1. */
+static void bounds_of(npr_rng *r, const problem *p, int highest, int skip)
+{
+    for (int i = 0; npr_screen_at(i); i++)
+        if (npr_screen_at(i)->usable()) block_with_bounds(r, p, npr_screen_at(i), highest, skip);
+}
+
+static void bounds(npr_rng *r)
+{
+    static const int dims[] = {1, 5, 64, 100, 512, 777};
+    for (int kind = 0; kind < KINDS; kind++)
+        for (int d = 0; d < 6; d++) {
+            int n = 150, nq = 1 + (int)npr_rng_below(r, 40);
+            problem p = make_problem(r, kind, n, dims[d], nq, n, 0);
+            bounds_of(r, &p, n, 1); /* half of all pairs pass */
+            bounds_of(r, &p, 3, -1);
+            for (int j = 0; kind == PLAIN && j < nq * dims[d]; j++) p.q.vector[j] = npr_half_value(p.emb[j]);
+            npr_topk_free(p.want);
+            search_brutally(&p);
+            if (kind == PLAIN && dims[d] >= 512)
+                bounds_of(r, &p, 1, 0); /* a query's own row, hardly another */
+            free_problem(&p);
+        }
+}
+
 static void sizes(npr_rng *r)
 {
     static const int dims[] = {1, 7, 32, 100, 512, 768}, queries[] = {1, 4, 10, 17, 100, 300},
@@ -245,6 +309,7 @@ int main(void)
     refusals();
     npr_rng r = npr_rng_make(20, 0);
     sizes(&r);
+    bounds(&r);
     for (int kind = 0; kind < KINDS; kind++)
         for (int gated = 0; gated < 3; gated++) {
             problem p = make_problem(&r, kind, 700, 24, 35, 12, gated);
