@@ -20,6 +20,8 @@
 enum {
     REFINES = 14,                /* factors 1, 2, 4 .. 8192 */
     STEPS = 3,                   /* halvings between too few probes and enough */
+    FIRST = 4096,                /* candidates of a query that are tried first; */
+    MORE = 8,                    /* so many times more while the target is out of reach */
     CANDIDATES_BYTES = 512 << 20 /* of the lists of candidates, which bounds the factors */
 };
 
@@ -151,16 +153,31 @@ npr_status npr_search_scanned(const npr_comm *comm, const npr_set *index, const 
     return NPR_OK;
 }
 
-static npr_status tuning_make(tuning *t)
+/* Candidates of a query that the lists have memory for, and are of any use. */
+static int64_t candidates_bound(const tuning *t)
 {
     int64_t k = t->job->k, nq = t->by->nq > 0 ? t->by->nq : 1;
-    int64_t fit = CANDIDATES_BYTES / (NPR_PLAN_LIST * nq), rows = t->index->rows > 0 ? t->index->rows : 1;
-    if (fit < k) fit = k;
+    int64_t fit = CANDIDATES_BYTES / (NPR_PLAN_LIST * nq), rows = t->index->rows;
     if (fit > SEARCH_CANDIDATES_MAX) fit = SEARCH_CANDIDATES_MAX;
-    for (t->factors = 1; t->factors < REFINES && k << t->factors <= fit && k << (t->factors - 1) < rows;)
-        t->factors++;
-    t->most = npr_search_candidates(k, 1 << (t->factors - 1), rows);
-    t->found = npr_alloc((size_t)nq * REFINES, sizeof *t->found, "tuning");
+    if (fit > rows) fit = rows;
+    return fit > k ? fit : k;
+}
+
+/* Try the factors that `most` candidates allow. */
+static void set_factors(tuning *t, int64_t most)
+{
+    int64_t k = t->job->k;
+    for (t->factors = 1; t->factors < REFINES && k << t->factors <= most;) t->factors++;
+    if (t->factors < REFINES && most >= t->index->rows && k << (t->factors - 1) < most)
+        t->factors++; /* all rows */
+    t->most = npr_search_candidates(k, 1 << (t->factors - 1), t->index->rows);
+}
+
+static npr_status tuning_make(tuning *t)
+{
+    int64_t k = t->job->k, rows = t->index->rows > 0 ? t->index->rows : 1;
+    size_t nq = (size_t)t->by->nq;
+    t->found = npr_alloc(nq * REFINES, sizeof *t->found, "tuning");
     t->place = npr_alloc((size_t)(k < rows ? k : rows), sizeof *t->place, "tuning");
     return npr_agree(t->comm, t->found && t->place ? NPR_OK : npr_last(), "tuning");
 }
@@ -239,7 +256,12 @@ npr_status npr_search_tune(const npr_comm *comm, const npr_search_job *job, cons
     tuning t = {.comm = comm, .job = job, .index = in->index, .by = by, .truth = truth, .first = first};
     double lists = npr_plan_factory_read(in->index->index, in->index->dim).lists;
     npr_status st = tuning_make(&t);
-    if (!st) st = find(&t, lists > 1 ? (int)lists : 1, job->target_recall, best);
+    int64_t bound = candidates_bound(&t), most = FIRST < bound ? FIRST : bound;
+    for (best->reached = 0; !st && !best->reached; most = most * MORE < bound ? most * MORE : bound) {
+        set_factors(&t, most > job->k ? most : job->k);
+        st = find(&t, lists > 1 ? (int)lists : 1, job->target_recall, best);
+        if (most >= bound) break;
+    }
     tuning_free(&t);
     return st;
 }
