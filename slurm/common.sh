@@ -3,6 +3,11 @@
 # shellcheck shell=bash
 
 NPR_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+NPR_ASKED=0 # 1: asked to stop, which a script of several steps must look at before the next one
+# What Slurm's commands call this job. The last task of an array has the number of the whole array, which would mean all its tasks.
+NPR_JOB=${SLURM_JOB_ID:-}
+[ -z "${SLURM_ARRAY_JOB_ID:-}" ] || NPR_JOB=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+[ -z "$NPR_JOB" ] || trap 'NPR_ASKED=1' USR1 # a warning before the first step must not end a job's script
 
 # In a job's log as the programs' lines: the time of day, who speaks, and what.
 npr_say() {
@@ -63,8 +68,6 @@ npr_launch() {
     esac
 }
 
-NPR_ASKED=0 # 1: asked to stop, which a script of several steps must look at before the next one
-
 # npr_readable: what a step says, line by line, without what srun says of tasks whose program has said more (its exit code is known)
 # or that were ended because another had died, and with Open MPI's boxed warning of a lost peer in one line, once.
 npr_readable() {
@@ -109,12 +112,15 @@ npr_step() {
     local code=0 log reader
     export NPR_VERDICT=$NPR_WORK/records/stuck-$SLURM_JOB_ID.txt # the watchdog's
     rm -f "$NPR_VERDICT"
+    ((!NPR_ASKED)) || return 75
     exec {log}> >(npr_readable)
     reader=$!
     npr_launch "$NPR_BIN/$1" "${@:2}" 2>&"$log" {log}>&- &
     step=$!
     exec {log}>&-
     trap 'NPR_ASKED=1; npr_say "asked to stop: passing it on"; kill -USR1 "$step" 2>/dev/null' USR1 TERM
+    # asked while the step began: what is sent to a shell that is about to become the program is lost
+    ((!NPR_ASKED)) || { sleep 1 && kill -USR1 "$step" 2>/dev/null; } || true
     while :; do
         code=0
         wait "$step" || code=$?
@@ -136,38 +142,54 @@ npr_step() {
 # npr_holder ARGS...: a running job that writes the set of --out= or --set=. The programs hold a kernel lock on it; this
 # second look is for file systems whose locks do not reach other nodes (Lustre's localflock, some NFS). Prints its number.
 npr_holder() {
-    local arg lock job
+    local arg lock job states
     for arg in "$@"; do
         [[ $arg =~ ^--(out|set)=(.*) ]] || continue
         for lock in "${BASH_REMATCH[2]}"/.{work,index}/lock; do
             [ -r "$lock" ] || continue
             job=$(sed -n 's/.*, job \([0-9]*\)$/\1/p' "$lock")
             if [ -z "$job" ] || [ "$job" = "${SLURM_JOB_ID:-}" ]; then continue; fi
-            if [ "$(squeue -h -o %T -j "$job" 2>/dev/null)" = RUNNING ]; then echo "$job"; fi
+            states=$(squeue -h -o '%A %T' -j "$job" 2>/dev/null) || states='' # several lines: the number is also that of an array
+            ! grep -qx "$job RUNNING" <<<"$states" || echo "$job"
         done
     done
 }
 
-# npr_wait_for_node: a rank was killed. If every node of the job still answers, give back 0: it was not a node (memory,
-# mostly). Else wait: Slurm notices and queues the job again; if it does not, we do.
-npr_wait_for_node() {
+# npr_ask_nodes: does every node of the job still run something? 124: one does not answer
+npr_ask_nodes() {
     timeout 60 srun --overlap --quiet --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" \
-        --ntasks-per-node=1 --cpus-per-task=1 true 2>/dev/null && return
+        --ntasks-per-node=1 --cpus-per-task=1 true 2>/dev/null
+}
+
+# npr_wait_for_node: a rank was killed. If every node of the job still answers, give back 0: it was not a node (memory,
+# mostly). Else wait: Slurm notices and queues the job again; if it does not, we do. That srun fails may also be srun's own
+# doing, each time: if it fails still, and Slurm by then misses no node, it was not a node either.
+npr_wait_for_node() {
+    local code=0 states
+    npr_ask_nodes && return 0
     npr_say "a node does not answer: waiting for Slurm to queue this job again"
     sleep "$NPR_NODE_WAIT"
+    npr_ask_nodes || code=$?
+    if ((code != 0 && code != 124)) && states=$(sinfo -h -N -n "$SLURM_JOB_NODELIST" -o %T 2>/dev/null) &&
+        ! grep -qE '^(down|fail|unk|power|reboot)|\*$' <<<"$states"; then # a star: it does not answer Slurm
+        npr_say "srun --overlap ends with $code, but Slurm misses no node"
+        return 0
+    fi
     npr_requeue "Slurm still counts on it"
 }
 
 # npr_requeue WHY: does not return. A job that Slurm itself has ended (scancel, preemption, a lost node) is left to Slurm, which queues
 # it again or does not; only at the time limit we must.
 npr_requeue() {
-    local state
-    state=$(squeue -h -o '%T %r' -j "$SLURM_JOB_ID" 2>/dev/null)
+    local state again=${SLURM_RESTART_COUNT:-0}
+    state=$(squeue -h -o '%T %r' -j "$NPR_JOB" 2>/dev/null) || state='' # slurmctld may be busy
     if [[ $state == "COMPLETING "* && $state != *" TimeLimit" ]]; then
         npr_fail 75 "$1; Slurm ended this job (scancel, preemption, a lost node): if it does not run it again, submit it again to go on"
     fi
+    ((again < NPR_RESTARTS)) || npr_fail 75 "$1; this job was queued again $again times, and NPR_RESTARTS in site.sh allows no more:" \
+        "finished work is kept, submit it again to go on (with a longer NPR_TIME it needs fewer runs)"
     npr_say "$1; queueing the job again"
-    scontrol requeue "$SLURM_JOB_ID" || npr_fail 75 "cannot requeue: submit it again to go on"
+    scontrol requeue "$NPR_JOB" || npr_fail 75 "cannot requeue: submit it again to go on"
     sleep 600 # Slurm ends this script
     exit 75
 }
@@ -209,7 +231,8 @@ npr_begin() {
         "${SLURM_JOB_NUM_NODES:-?}" "${SLURM_JOB_NODELIST:-?}" "${2:-}" >&2
 }
 
-# npr_stage NAME PROGRAM ARGS...: run a stage of the pipeline and act on how it ended.
+# npr_stage NAME PROGRAM ARGS...: run a stage of the pipeline and act on how it ended. NPR_STOPPED, where it is set, is what to say of
+# a program that was stopped early and would begin anew: the job is then not queued again.
 npr_stage() {
     local name=$1 code=0 start=$SECONDS holder
     ((!NPR_ASKED)) || npr_requeue "asked to stop before $name, finished work is kept"
@@ -233,7 +256,10 @@ npr_stage() {
     esac
     case $code in
     0) npr_say "$name is done after $((SECONDS - start)) s; its record is $NPR_WORK/records/$name.txt" ;;
-    75) npr_requeue "$name stopped early, finished work is kept" ;;
+    75)
+        [ -z "${NPR_STOPPED:-}" ] || npr_fail 75 "$name stopped early; $NPR_STOPPED"
+        npr_requeue "$name stopped early, finished work is kept"
+        ;;
     *) npr_fail "$code" "$name failed with exit code $code: $(npr_meaning "$code"). What is finished is kept: submit it again when that" \
         "is mended; stages that wait for it will not run" ;;
     esac

@@ -12,11 +12,22 @@ write() { cat >"$1" && chmod +x "$1"; }
 # shellcheck disable=SC2016 # the scripts expand their variables themselves
 {
     write "$TMP/fake/srun" <<<'#!/bin/bash
+[[ $* != --overlap* ]] || exit "${ASK:-0}"
 while [[ $1 == --* ]]; do shift; done
 exec "$@"'
     write "$TMP/fake/scontrol" <<<'#!/bin/bash
 echo "$*" >>"$NOTES"
 kill "$PPID"'
+    write "$TMP/fake/squeue" <<<'#!/bin/bash
+[ -z "${QUEUE:-}" ] || exec printf "$QUEUE"
+echo "slurm_load_jobs error: Unable to contact slurm controller" >&2
+exit 1'
+    write "$TMP/fake/sinfo" <<<'#!/bin/bash
+printf "$NODES"'
+    write "$TMP/bin/npr-verify" <<<'#!/bin/bash
+printf "%s|" "$@" >>"$NOTES"
+[[ $* != *"$STOP"* ]] || exit 75
+for word in "$@"; do [[ $word != --record=* ]] || echo "run.slurm_job=$SLURM_JOB_ID" >"${word#*=}"; done'
     write "$TMP/fake/sbatch" <<<'#!/bin/bash
 printf "%s|" "$@" >>"$NOTES"
 echo >>"$NOTES"
@@ -109,6 +120,70 @@ kill -USR1 $!
 wait $! || true
 grep -q "asked to stop: passing it on" "$TMP/said" && grep -q "requeue 17" "$NOTES" ||
     fail "USR1 is not passed on: $(cat "$TMP/said" "$NOTES")"
+
+# a task of an array is not the whole array; too often is enough
+SLURM_ARRAY_JOB_ID=17 SLURM_ARRAY_TASK_ID=2 solve 75
+grep -qx "requeue 17_2" "$NOTES" || fail "a task of an array: $(cat "$NOTES" "$TMP/said")"
+SLURM_RESTART_COUNT=49 solve 75
+grep -qx "requeue 17" "$NOTES" || fail "49 restarts: $(cat "$NOTES" "$TMP/said")"
+SLURM_RESTART_COUNT=50 solve 75
+[ "$got" = 75 ] && ! grep -q requeue "$NOTES" && grep -q "NPR_RESTARTS in site.sh allows no more: finished work is kept" "$TMP/said" ||
+    fail "50 restarts: $got $(cat "$NOTES" "$TMP/said")"
+
+# shell CODE COMMANDS: in a script like those of reproduce.sbatch; output in $TMP/said, exit code in $got
+shell() {
+    : >"$NOTES"
+    got=0
+    CODE=$1 timeout 60 bash -euo pipefail -c "source '$NPR_SLURM/common.sh'; $2" >"$TMP/said" 2>&1 || got=$?
+}
+shell 0 'npr_requeue "asked"'
+grep -qx "requeue 17" "$NOTES" || fail "slurmctld is busy: $got $(cat "$TMP/said")"
+# shellcheck disable=SC2016 # the other shell expands them
+{
+    shell 0 'kill -USR1 $$; npr_stage early npr-solve'
+    grep -q "asked to stop before early" "$TMP/said" && grep -qx "requeue 17" "$NOTES" || fail "USR1 before a stage: $got $(cat "$TMP/said")"
+    shell 0 'npr_modules() { kill -USR1 $$; }; npr_stage early npr-solve'
+    grep -q "early stopped early" "$TMP/said" && [ "$(cat "$NOTES")" = "requeue 17" ] || fail "USR1 before a step: $got $(cat "$TMP/said")"
+}
+
+# a step that was killed: what srun says of the nodes counts only if Slurm misses one, or srun hangs
+echo NPR_NODE_WAIT=0 >>"$NPR_SLURM/site.sh"
+export SLURM_JOB_NUM_NODES=2 SLURM_JOB_NODELIST=node[1-2]
+ASK=1 NODES='allocated\nmixed\n' solve 139
+[ "$got" = 139 ] && ! grep -q requeue "$NOTES" && grep -q "Slurm misses no node" "$TMP/said" || fail "srun fails: $got $(cat "$TMP/said")"
+for state in 'down' 'allocated*'; do
+    ASK=1 NODES="mixed\n$state\n" solve 139
+    grep -qx "requeue 17" "$NOTES" || fail "a node is $state: $got $(cat "$TMP/said")"
+done
+ASK=124 NODES='mixed\n' solve 139
+grep -qx "requeue 17" "$NOTES" || fail "a node does not answer: $got $(cat "$TMP/said")"
+unset SLURM_JOB_NUM_NODES SLURM_JOB_NODELIST
+
+# another writer: 9 is also the number of an array, whose other tasks do not count
+mkdir -p "$TMP/a work/primed/.work"
+echo "host h, process 1, job 9" >"$TMP/a work/primed/.work/lock"
+QUEUE='8 RUNNING\n9 RUNNING\n' solve 0
+[ "$got" = 73 ] && grep -q "written by job 9;" "$TMP/said" || fail "a second writer: $got $(cat "$TMP/said")"
+QUEUE='8 RUNNING\n9 PENDING\n' solve 0
+[ "$got" = 0 ] || fail "a writer that does not run: $got $(cat "$TMP/said")"
+rm -r "$TMP/a work/primed"
+
+# verify keeps nothing of half a set: it is queued again only after a whole one, which is not checked again
+verify() {
+    : >"$NOTES"
+    got=0
+    STOP=$1 timeout 60 bash "$NPR_SLURM/stages/verify.sbatch" >"$TMP/said" 2>&1 || got=$?
+}
+mkdir "$TMP/a work/index" "$TMP/a work/head"
+touch "$TMP/a work/index/manifest.json" "$TMP/a work/head/manifest.json"
+verify /index
+[ "$got" = 75 ] && ! grep -q requeue "$NOTES" && grep -q "raise NPR_TIME or NPR_NODES" "$TMP/said" || fail "verify: $got $(cat "$TMP/said")"
+verify /head
+grep -q "requeue 17" "$NOTES" || fail "verify of a set: $got $(cat "$TMP/said")"
+SLURM_RESTART_COUNT=1 verify /head
+[ "$got" = 75 ] && ! grep -q "requeue\|/index" "$NOTES" && grep -q "verify-index: done before" "$TMP/said" || fail "verify again: $got $(cat "$TMP/said")"
+SLURM_RESTART_COUNT=1 SLURM_JOB_ID=18 verify nothing
+[ "$got" = 0 ] && grep -q "/index" "$NOTES" || fail "verify by another job: $got $(cat "$TMP/said")"
 
 : >"$NOTES"
 bash "$NPR_SLURM/pipeline.sh" ingest search solve >"$TMP/jobs"
