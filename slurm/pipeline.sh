@@ -7,12 +7,12 @@
 # Prints one line per job: stage and job number. Logs go to $NPR_WORK/logs, records to $NPR_WORK/records. Running it again
 # is safe: stages that are complete say so and end.
 set -euo pipefail
-# shellcheck source=slurm/common.sh
-source "$(dirname "$0")/common.sh"
-
 case ${1:-} in
 -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
 esac
+# shellcheck source=slurm/common.sh
+source "$(dirname "$0")/common.sh"
+
 stages=("$@")
 ((${#stages[@]})) || stages=("${NPR_STAGES[@]}")
 for stage in "${stages[@]}"; do

@@ -7,6 +7,9 @@
 # $NPR_WORK/reproduce unless given, --out a folder "results" in it. Shifted sets wait for their base, the tables for all. Prints a line
 # per job: data set and job number. A job that reaches its time limit goes on where it stopped; running this again does what is left.
 set -euo pipefail
+case ${1:-} in
+-h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
+esac
 # shellcheck source=slurm/common.sh
 source "$(dirname "$0")/common.sh"
 npr_die() { npr_fail "$@"; }

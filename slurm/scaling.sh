@@ -5,7 +5,7 @@
 #   bash slurm/scaling.sh strong|weak STAGE "1 2 4 ..." --here    run them now, mpirun, the numbers are ranks
 #   bash slurm/scaling.sh table FOLDER                      FOLDER/*.txt as a table (csv) on standard output
 #
-# STAGE: search or solve; inputs are the sets of site.sh. strong: the same index for all; weak: point n searches $NPR_WORK/scaling/index-n,
+# STAGE: search or (strong only) solve; inputs are the sets of site.sh. strong: the same index for all; weak: point n searches $NPR_WORK/scaling/index-n,
 # an index of n times the rows of index-1. Every point leaves the record of its program, $NPR_WORK/scaling/records/KIND-STAGE-N.txt: version, host,
 # ranks, seconds per phase (least, mean, most, slowest rank), bytes, digests of the result; what it wrote is removed. Prints a line per job:
 # nodes and job number. Of searches, `bash results/plot-scaling.sh $NPR_WORK/scaling/records` makes scaling.csv and pictures.
@@ -39,6 +39,8 @@ esac
 # shellcheck source=slurm/common.sh
 source "$here/common.sh"
 kind=$1 stage=${2:?which stage} points=${3:?numbers of nodes} launch=${4:-}
+[ "${*:4}" = "" ] || [ "${*:4}" = --here ] || npr_fail 64 "\"${*:4}\" is unknown (known: --here)"
+[ "$kind $stage" != "weak solve" ] || npr_fail 64 "solve has no weak scaling: its sets are the same for all points (known: weak search)"
 npr_make_work
 mkdir -p "$NPR_WORK/scaling/records"
 (($(wc -w <<<"$points"))) || npr_fail 64 "which numbers of nodes? say \"1 2 4\""

@@ -33,13 +33,18 @@ shift $(($# < 3 ? $# : 3))
 (($#)) || set -- 1 4 16 64 256 1024
 mkdir -p "$out"
 csv=$out/simulated.csv
+header=study,network,gbit,ranks,way,merge_s,bound_s,bcast_s,exposed_s,whole_s,ideal_s,sums_s,agree_s,draws_per_s,wait_s,longest_s
+[ -s "$csv" ] || echo "$header" >"$csv"
+[ "$(head -n 1 "$csv")" = "$header" ] || {
+    echo "simulate.sh: $csv has other columns, of another version: wanted \"$header\"; name another folder or remove it" >&2
+    exit 65
+}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 unset "${!OMPI_@}"
 simgrid_build "$ROOT" "$work"
 part=${PART_S:-0.2238}
 merge_ns=$(awk -v m="${MERGE_NS:-1}" 'BEGIN { print 100 * m }')
-[ -s "$csv" ] || echo "study,network,gbit,ranks,way,merge_s,bound_s,bcast_s,exposed_s,whole_s,ideal_s,sums_s,agree_s,draws_per_s,wait_s,longest_s" >"$csv"
 
 # line STUDY NETWORK GBIT RANKS WAY
 line() {

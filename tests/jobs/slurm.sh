@@ -24,6 +24,8 @@ echo "slurm_load_jobs error: Unable to contact slurm controller" >&2
 exit 1'
     write "$TMP/fake/sinfo" <<<'#!/bin/bash
 printf "$NODES"'
+    write "$TMP/fake/python3" <<<'#!/bin/bash
+printf "%s|" "$@" >>"$NOTES"'
     write "$TMP/bin/npr-verify" <<<'#!/bin/bash
 printf "%s|" "$@" >>"$NOTES"
 [[ $* != *"$STOP"* ]] || exit 75
@@ -185,6 +187,31 @@ SLURM_RESTART_COUNT=1 verify /head
 SLURM_RESTART_COUNT=1 SLURM_JOB_ID=18 verify nothing
 [ "$got" = 0 ] && grep -q "/index" "$NOTES" || fail "verify by another job: $got $(cat "$TMP/said")"
 
+# metadata: a folder with a space in its name
+mkdir "$TMP/the parquet"
+touch "$TMP/the parquet/"{a,b}.parquet
+: >"$NOTES"
+(
+    echo "NPR_PARQUET='$TMP/the parquet/*.parquet'" >>"$NPR_SLURM/site.sh"
+    SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_JOB_ID=17 bash "$NPR_SLURM/stages/metadata.sbatch" >"$TMP/said" 2>&1
+) || fail "metadata: $(cat "$TMP/said")"
+grep -qF "|$TMP/the parquet/b.parquet|" "$NOTES" || fail "metadata: $(cat "$NOTES" "$TMP/said")"
+
+# refused COMMAND...: with 64
+refused() {
+    got=0
+    bash "$@" >"$TMP/said" 2>&1 || got=$?
+    [ "$got" = 64 ] || fail "$got of $*: $(cat "$TMP/said")"
+}
+refused "$NPR_SLURM/scaling.sh" weak solve "1 2"
+refused "$NPR_SLURM/scaling.sh" strong solve "1 2" --her
+refused "$NPR_SLURM/scaling.sh" strong solve "1 2" --here more
+mkdir "$TMP/simulated"
+echo study,network,ranks >"$TMP/simulated/simulated.csv"
+got=0
+bash "$NPR_SOURCE/slurm/simulate.sh" "$TMP/simulated" merge fattree100 1 >"$TMP/said" 2>&1 || got=$?
+[ "$got" = 65 ] && grep -q "other columns" "$TMP/said" || fail "simulated.csv of before: $got $(cat "$TMP/said")"
+
 : >"$NOTES"
 bash "$NPR_SLURM/pipeline.sh" ingest search solve >"$TMP/jobs"
 [ "$(tr '\n' ' ' <"$TMP/jobs")" = "ingest 1 search 2 solve 3 " ] || fail "jobs: $(cat "$TMP/jobs")"
@@ -198,6 +225,10 @@ grep -q "site.sh does not set NPR_TOWER" "$TMP/said" || fail "a site.sh of befor
 rm "$NPR_SLURM/site.sh"
 bash "$NPR_SLURM/pipeline.sh" >"$TMP/said" 2>&1 && fail "without site.sh it goes on"
 grep -q "copy slurm/site.sh.in" "$TMP/said" || fail "without site.sh: $(cat "$TMP/said")"
+for script in pipeline reproduce scaling; do
+    bash "$NPR_SLURM/$script.sh" --help >"$TMP/said" 2>&1 && grep -q "^ *bash slurm/$script.sh" "$TMP/said" ||
+        fail "$script.sh --help without site.sh: $(cat "$TMP/said")"
+done
 
 if command -v shellcheck >/dev/null; then
     (cd "$NPR_SOURCE" && shellcheck -x slurm/*.sh slurm/*.sbatch slurm/stages/*.sbatch slurm/site.sh.in slurm/env/*.sh jobs/*.sh tests/run.sh) ||
