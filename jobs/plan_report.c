@@ -105,7 +105,7 @@ static void put_fit(const report *r, const npr_plan_cluster *c, const npr_plan_l
 {
     const npr_plan_needs *n = &r->stage->needs;
     const char *name = r->stage->name;
-    int fits = 1;
+    double fits = 1;
     if (limits->memory > 0 && node > limits->memory) {
         npr_warn(r->log,
                  "%s does not fit: a node needs %.1f GiB, %.1f GiB more than it has; fewer ranks per node, "
@@ -125,6 +125,9 @@ static void put_fit(const report *r, const npr_plan_cluster *c, const npr_plan_l
                  "%s takes %.0f s, %.0f s more than a job has: it will be queued again, %.0f jobs in all",
                  name, n->seconds, n->seconds - limits->seconds, ceil(n->seconds / limits->seconds));
         put(r, "jobs", ceil(n->seconds / limits->seconds));
+    } else if (limits->seconds > 0 && n->phases && isnan(n->seconds)) {
+        npr_warn(r->log, "%s: its time is not known, so that nothing is said of the limit", name);
+        if (fits > 0) fits = NAN;
     }
     if (limits->memory > 0 || limits->seconds > 0) put(r, "fits", fits);
     if (n->busy > 0 && n->busy < c->ranks)

@@ -32,7 +32,7 @@ static double train_bytes(const npr_plan_index_shape *s, const npr_plan_cluster 
 {
     const npr_plan_factory *f = &s->factory;
     double first = npr_plan_index_sample(s) * f->sample;
-    if (!f->spread) return first;
+    if (!f->spread || s->rows <= 0) return first;
     /* its rows with their numbers, in which list they are; all centroids and sums of some */
     double here =
         npr_plan_busiest(s->rows, s->part_rows, c->ranks) / s->rows * s->sample * (2 * s->dim + 16 + 12);
@@ -95,7 +95,7 @@ npr_plan_needs npr_plan_index(const npr_plan_index_shape *s, const npr_plan_clus
      */
     double fill = 4 * npr_plan_index_bytes(s, part);
     n.memory = f->known ? fmax(fill, train_bytes(s, c)) : NAN;
-    if (!m) return n;
+    if (!m || s->rows <= 0) return n;
     train_seconds(s, c, m, &n);
     double busiest = npr_plan_busiest(s->rows, s->part_rows, c->ranks);
     if (f->lists > 0)

@@ -119,6 +119,8 @@ static double trained_whole(const npr_plan_index_shape *s, const npr_plan_needs 
     double seconds = 0;
     for (int i = 0; i < n->phases; i++) {
         double whole = n->phase[i].seconds;
+        int trains = !strcmp(n->phase[i].name, "lists") || !strcmp(n->phase[i].name, "codes");
+        if (trains && isnan(whole)) return NAN;
         if (!strcmp(n->phase[i].name, "lists"))
             seconds = fmax(seconds, s->factory.spread ? whole / NPR_PLAN_LIST_ROUNDS : whole);
         if (!strcmp(n->phase[i].name, "codes"))

@@ -39,6 +39,7 @@ npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s)
     npr_plan_search_memory n = {0};
     double room = fmin(s->k, s->rows);
     n.batch = s->batch > 0 ? s->batch : floor(LISTS_BYTES / list_bytes(s));
+    if (s->mode == NPR_PLAN_FAISS) n.batch = ceil(fmax(n.batch, 1) / BLOCK) * BLOCK;
     n.batch = fmax(fmin(n.batch, s->lists), 1);
     n.batches = ceil(s->lists / n.batch);
     int caption = s->mode == NPR_PLAN_CAPTION;
@@ -160,8 +161,6 @@ static void faiss_seconds(const work *w, const npr_plan_search_memory *mem, npr_
                  "queries x centroids of every part / coarse");
     npr_plan_add(n, "codes", s->lists * probed * w->busiest * f->code_bytes / (m->code[f->code] * w->team),
                  "queries x bytes of the lists probed / code");
-    if (w->c->ranks > 1) /* between ranks */
-        npr_plan_add(n, "candidates", s->lists * candidates(s) * m->merge_hit, "candidates x merge_hit");
     double chunks = part / CHUNK, named = rows_named(part, of_part / mem->batches);
     double touched = chunks * (1 - exp(-named / chunks));
     double pick =
@@ -210,13 +209,15 @@ npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cl
     w.busiest = npr_plan_busiest(s->rows, s->part_rows, c->ranks);
     w.parts = ceil(parts / c->ranks);
     npr_plan_add(&n, "start", m->pool_start, "sets opened, journals, a pool without rows");
+    if (s->rows <= 0) return n;
     if (s->mode == NPR_PLAN_EXACT) exact_seconds(&w, &mem, &n);
     if (s->mode == NPR_PLAN_CAPTION) caption_seconds(&w, &mem, &n);
     if (s->mode == NPR_PLAN_FAISS) faiss_seconds(&w, &mem, &n);
-    if (c->ranks > 1)
-        npr_plan_add(&n, "merge",
-                     mem.batches * npr_plan_message(c, n.sent / mem.batches) + moved * m->merge_hit,
-                     "2 log2(ranks) alpha + bytes of the lists twice / bandwidth + hits x merge_hit");
+    if (c->ranks > 1) { /* of candidates, too */
+        double merges = mem.batches * (s->mode == NPR_PLAN_FAISS ? 2 : 1);
+        npr_plan_add(&n, "merge", merges * npr_plan_message(c, n.sent / merges) + moved * m->merge_hit,
+                     "per merge 2 log2(ranks) alpha + bytes of the lists twice / bandwidth + hits x merge_hit");
+    }
     pool_seconds(&w, &n);
     return n;
 }
