@@ -110,11 +110,11 @@ AVX2 static inline float most_of(__m256 v)
 AVX2 static inline __m256 load_floats(const uint16_t *row, int j, int dim)
 {
     uint16_t rest[LANES] = {0};
-    const uint16_t *from = row + j;
-    if (dim - j < LANES) {
-        if (dim > j) memcpy(rest, from, (size_t)(dim - j) * sizeof *rest);
-        from = rest;
-    }
+    const uint16_t *from = rest;
+    if (dim - j >= LANES)
+        from = row + j;
+    else if (dim > j)
+        memcpy(rest, row + j, (size_t)(dim - j) * sizeof *rest);
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
 }
 
@@ -186,10 +186,8 @@ static void convert_row(block *b, int i, const float *y, size_t width, const fac
 {
     uint8_t *out = b->x + (size_t)i * width;
     int finite = f->norm <= FLT_MAX;
-    if (finite)
-        b->residual[i] = round_row(y, width, f->unit, out) + f->norm * 0x1p-22f;
-    else
-        memset(out, 0, width);
+    b->residual[i] = finite ? round_row(y, width, f->unit, out) + f->norm * 0x1p-22f : 0;
+    if (!finite) memset(out, 0, width);
     b->unit[i] = finite ? f->unit : NAN;
     b->norm[i] = f->norm;
     b->along[i] = f->along;
@@ -373,7 +371,7 @@ AVX2 static void scan(const npr_packed *p, npr_sieve *v, const uint16_t *emb, co
     lay_out(p, v->scratch, &b);
     if (v->same_mean-- == 0) find_mean(p, v, emb, &b);
     convert_block(p, emb, &b);
-    __m256i t[ROWS * 2];
+    __m256i t[ROWS * 2] = {0};
     passed w = {0};
     for (int q0 = 0; q0 < p->padded; q0 += NPR_BYTES_PANEL) {
         const uint32_t *panel = p->values + (size_t)(q0 / NPR_BYTES_PANEL) * npr_bytes_panel(p);

@@ -1,4 +1,5 @@
 /* screen_bytes_pack.c - queries for the screen in bytes. See screen_bytes.h. */
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,12 +35,13 @@ static int round_query(const double *w, size_t dim, double unit, int *square, in
     return most;
 }
 
-/* The smallest scale, or nearly, with which integers stay within their bounds. */
+/* The smallest scale, or nearly, with which integers stay within their bounds; a normal number, since a
+ * smaller one might not grow. */
 static float find_unit(const double *w, size_t dim, int *square, int8_t *k)
 {
     double largest = 0;
     for (size_t j = 0; j < dim; j++) largest = fmax(largest, fabs(w[j]));
-    float unit = (float)(largest / MOST);
+    float unit = fmaxf((float)(largest / MOST), FLT_MIN);
     for (;;) {
         int most = round_query(w, dim, (double)unit, square, k);
         if (most <= MOST_NORM * MOST_NORM) return unit;

@@ -193,15 +193,19 @@ AVX2 static inline __attribute__((always_inline)) void add256(sums256 *s, const 
     }
 }
 
-/* A bound of the norms of all rows whose values' bits `any` has: no value is larger than what all bits that
- * any of them has make together. */
-AVX2 static float norm_of_bits(__m256i any, int dim)
+/* The larger of each pair of magnitudes: binary16 without its sign, moved up by a bit, grows with its value.
+ */
+AVX2 static inline __m256i largest256(__m256i most, __m256i bits)
 {
-    __m128i b = _mm_or_si128(_mm256_castsi256_si128(any), _mm256_extracti128_si256(any, 1));
-    b = _mm_or_si128(b, _mm_srli_si128(b, 8));
-    b = _mm_or_si128(b, _mm_srli_si128(b, 4));
-    b = _mm_or_si128(b, _mm_srli_si128(b, 2));
-    int most = _mm_extract_epi16(b, 0) & 0x7fff;
+    return _mm256_max_epu16(most, _mm256_slli_epi16(bits, 1));
+}
+
+/* A bound of the norms of all rows whose values went into largest256(). */
+AVX2 static float norm_of_largest(__m256i largest, int dim)
+{
+    __m128i b = _mm_max_epu16(_mm256_castsi256_si128(largest), _mm256_extracti128_si256(largest, 1));
+    int least = _mm_extract_epi16(_mm_minpos_epu16(_mm_xor_si128(b, _mm_set1_epi16(-1))), 0);
+    int most = (0xffff ^ least) >> 1;
     if (most >= 0x7c00) return INFINITY;
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(most))) * sqrtf((float)dim) * (1 + 0x1p-20f);
 }
@@ -248,7 +252,7 @@ AVX2 static inline __attribute__((always_inline)) void few256(const npr_packed *
     const float *q = (const float *)p->values + (size_t)q0 * stride;
     sums256 s;
     __m256 x[ROWS_AVX2];
-    __m256i any = _mm256_setzero_si256();
+    __m256i largest = _mm256_setzero_si256();
     for (int g = 0; g < nq; g++)
         for (int u = 0; u < ROWS_AVX2; u++) s.dot[g][u] = _mm256_setzero_ps();
     int j = 0;
@@ -260,7 +264,7 @@ AVX2 static inline __attribute__((always_inline)) void few256(const npr_packed *
             for (int u = 0; u < ROWS_AVX2; u++) {
                 const void *at = t->row[u] + k;
                 x[u] = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)at));
-                if (k % 16 == 0) any = _mm256_or_si256(any, _mm256_loadu_si256((const __m256i *)at));
+                if (k % 16 == 0) largest = largest256(largest, _mm256_loadu_si256((const __m256i *)at));
             }
             add256(&s, x, q, stride, nq, k);
         }
@@ -269,11 +273,11 @@ AVX2 static inline __attribute__((always_inline)) void few256(const npr_packed *
         for (int u = 0; u < ROWS_AVX2; u++) {
             __m128i bits = load8(t->row[u], j, p->dim);
             x[u] = _mm256_cvtph_ps(bits);
-            any = _mm256_or_si256(any, _mm256_castsi128_si256(bits));
+            largest = largest256(largest, _mm256_zextsi128_si256(bits));
         }
         add256(&s, x, q, stride, nq, j);
     }
-    if (q0 == 0) *norm = norm_of_bits(any, p->dim);
+    if (q0 == 0) *norm = norm_of_largest(largest, p->dim);
     sift256(v, t, q0, nq, &s, *norm);
 }
 

@@ -197,7 +197,8 @@ static void block_with_bounds(npr_rng *r, const problem *p, const npr_screen *sc
     int missing = 0, wrong = 0;
     CHECK_OK(npr_packed_make(screen, &p->q, &packed));
     CHECK_OK(npr_sieve_make(packed, (int)p->n, &v));
-    for (int64_t i = 0; i < p->n; i++) v.open[i] = (uint32_t)i;
+    uint32_t *row = calloc((size_t)p->n, sizeof *row); /* a sieve has room for a few blocks' only */
+    for (int64_t i = 0; i < p->n; i++) row[i] = (uint32_t)i;
     for (int q = 0; q < p->nq; q++) {
         const npr_hit *h = npr_topk_list(p->want, q);
         int64_t i =
@@ -205,7 +206,7 @@ static void block_with_bounds(npr_rng *r, const problem *p, const npr_screen *sc
         v.least[q] = npr_float_below(ldexp(h[i].score, packed->shift[q]));
     }
     for (int64_t i = 0; i < p->n; i += packed->block_rows)
-        screen->scan(packed, &v, p->emb, v.open + i,
+        screen->scan(packed, &v, p->emb, row + i,
                      (int)(p->n - i < packed->block_rows ? p->n - i : packed->block_rows), 0);
     for (int q = 0; q < p->nq; q++)
         for (int i = 0; i < npr_topk_count(p->want, q); i++) {
@@ -223,6 +224,7 @@ static void block_with_bounds(npr_rng *r, const problem *p, const npr_screen *sc
     CHECK_INT(missing, 0);
     CHECK_INT(wrong, 0);
     if (screen->wide && skip >= 0) CHECK_INT(v.skip, skip);
+    free(row);
     npr_sieve_free(&v);
     npr_packed_free(packed);
 }
@@ -250,6 +252,26 @@ static void bounds(npr_rng *r)
                 bounds_of(r, &p, 1, 0); /* a query's own row, hardly another */
             free_problem(&p);
         }
+}
+
+/* Rows so long that blocks are short; queries that differ by less than any normal number. */
+static void extreme_bounds(npr_rng *r)
+{
+    for (int dim = 4096; dim <= 65536; dim *= 16) {
+        problem p = make_problem(r, PLAIN, 18, dim, 13, 18, 0);
+        bounds_of(r, &p, 18, -1);
+        free_problem(&p);
+    }
+    problem p = make_problem(r, PLAIN, 60, 12, 12, 60, 0);
+    for (int q = 0; q < 12; q++)
+        for (int j = 0; j < 12; j++) {
+            int differs = j == 0 || j == 1 || j == 4 || j == 5 || j == 8;
+            p.q.vector[q * 12 + j] = j == 7 ? 1 : differs ? (q % 2 ? 127 * 0x1p-149f : -127 * 0x1p-149f) : 0;
+        }
+    npr_topk_free(p.want);
+    search_brutally(&p);
+    bounds_of(r, &p, 60, -1);
+    free_problem(&p);
 }
 
 static void sizes(npr_rng *r)
@@ -310,6 +332,7 @@ int main(void)
     npr_rng r = npr_rng_make(20, 0);
     sizes(&r);
     bounds(&r);
+    extreme_bounds(&r);
     for (int kind = 0; kind < KINDS; kind++)
         for (int gated = 0; gated < 3; gated++) {
             problem p = make_problem(&r, kind, 700, 24, 35, 12, gated);
