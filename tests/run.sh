@@ -28,8 +28,7 @@ suite() {
     echo "== $name: building" >&2
     npr_build "$folder" "$@"
     echo "== $name: testing" >&2
-    # more tests at a time than cores: starting and ending MPI jobs is mostly waiting
-    ctest --test-dir "$folder" -j "$(($(nproc) * 2))" --output-on-failure | tee "$folder/ctest.log" || code=$?
+    ctest --test-dir "$folder" -j "$(nproc)" --output-on-failure | tee "$folder/ctest.log" || code=$?
     summaries+=("$name: $(grep -E 'tests passed|No tests' "$folder/ctest.log" || echo "ctest ended with $code")")
     ((code == 0)) || failed=1
 }

@@ -215,8 +215,9 @@ npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cl
     if (s->mode == NPR_PLAN_FAISS) faiss_seconds(&w, &mem, &n);
     if (c->ranks > 1) { /* of candidates, too */
         double merges = mem.batches * (s->mode == NPR_PLAN_FAISS ? 2 : 1);
-        npr_plan_add(&n, "merge", merges * npr_plan_message(c, n.sent / merges) + moved * m->merge_hit,
-                     "per merge 2 log2(ranks) alpha + bytes of the lists twice / bandwidth + hits x merge_hit");
+        npr_plan_add(
+            &n, "merge", merges * npr_plan_message(c, n.sent / merges) + moved * m->merge_hit,
+            "per merge 2 log2(ranks) alpha + bytes of the lists twice / bandwidth + hits x merge_hit");
     }
     pool_seconds(&w, &n);
     return n;
