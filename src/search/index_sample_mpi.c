@@ -89,13 +89,13 @@ static npr_status choose_here(const npr_comm *comm, const npr_set *set, uint64_t
     return st;
 }
 
-/* How many of the sorted rows have a key of at most `most`. */
-static size_t count_upto(const chosen *c, uint64_t most)
+/* How many of the sorted rows are not after `last`. */
+static size_t count_upto(const chosen *c, keyed_row last)
 {
     size_t lo = 0, hi = c->n;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        if (c->row[mid].key <= most)
+        if (by_key(&c->row[mid], &last) <= 0)
             lo = mid + 1;
         else
             hi = mid;
@@ -103,21 +103,24 @@ static size_t count_upto(const chosen *c, uint64_t most)
     return lo;
 }
 
-/* The largest key of the `limit` rows with the smallest ones, of all ranks: halve the range of keys until it
- * is one key, a sum of 8 bytes each time. Collective. */
-static uint64_t find_last_key(const npr_comm *comm, const chosen *c, int64_t limit)
+/* The last of the `limit` first rows of all ranks: halve the range of keys until it is one key, then that of
+ * places, as rows of equal ids have equal keys; a sum of 8 bytes each time. Collective. */
+static keyed_row find_last(const npr_comm *comm, const chosen *c, int64_t limit)
 {
-    uint64_t lo = 0, hi = UINT64_MAX;
-    while (lo < hi) {
-        uint64_t mid = lo + (hi - lo) / 2;
-        int64_t n = (int64_t)count_upto(c, mid);
-        npr_sum_i64(comm, &n, 1);
-        if (n >= limit)
-            hi = mid;
-        else
-            lo = mid + 1;
+    uint64_t lo[2] = {0, 0}, hi[2] = {UINT64_MAX, INT64_MAX}; /* key, place */
+    for (int i = 0; i < 2; i++) {
+        while (lo[i] < hi[i]) {
+            uint64_t mid = lo[i] + (hi[i] - lo[i]) / 2;
+            keyed_row last = i ? (keyed_row){lo[0], (int64_t)mid} : (keyed_row){mid, INT64_MAX};
+            int64_t n = (int64_t)count_upto(c, last);
+            npr_sum_i64(comm, &n, 1);
+            if (n >= limit)
+                hi[i] = mid;
+            else
+                lo[i] = mid + 1;
+        }
     }
-    return lo;
+    return (keyed_row){lo[0], (int64_t)lo[1]};
 }
 
 /* ---- their vectors ------------------------------------------------------------------------------- */
@@ -183,13 +186,12 @@ static int by_key_of_record(const void *va, const void *vb)
 }
 
 /* The vectors of n records, in the order of their keys, as floats. */
-static npr_status unpack(char *records, size_t n, size_t size, int dim, int64_t limit, float **rows,
-                         int64_t *count)
+static npr_status unpack(char *records, size_t n, size_t size, int dim, float **rows, int64_t *count)
 {
     char **record = npr_alloc(n, sizeof *record, "the sample's order");
     uint16_t *emb = npr_alloc((size_t)dim, sizeof *emb, "a row");
-    *count = (int64_t)n < limit ? (int64_t)n : limit; /* rows of equal ids may have brought more */
-    *rows = npr_alloc_aligned((size_t)*count * (size_t)dim, sizeof **rows, "the sample");
+    *count = (int64_t)n;
+    *rows = npr_alloc_aligned(n * (size_t)dim, sizeof **rows, "the sample");
     npr_status st = record && emb && *rows ? NPR_OK : npr_last();
     if (!st) {
         for (size_t i = 0; i < n; i++) record[i] = records + i * size;
@@ -205,7 +207,7 @@ static npr_status unpack(char *records, size_t n, size_t size, int dim, int64_t 
 }
 
 /* Those of this rank's records that rank 0 is to have. */
-static npr_status copy_first(const message *m, uint64_t last_key, message *first)
+static npr_status copy_first(const message *m, keyed_row last, message *first)
 {
     first->record = m->record;
     first->bytes = npr_alloc(m->used, 1, "the sample's first rows");
@@ -213,7 +215,7 @@ static npr_status copy_first(const message *m, uint64_t last_key, message *first
     for (size_t at = 0; at < m->used; at += m->record) {
         keyed_row row;
         memcpy(&row, m->bytes + at, sizeof row);
-        if (row.key > last_key) continue;
+        if (by_key(&row, &last) > 0) continue;
         memcpy(first->bytes + first->used, m->bytes + at, m->record);
         first->used += m->record;
     }
@@ -221,18 +223,18 @@ static npr_status copy_first(const message *m, uint64_t last_key, message *first
 }
 
 /* Give rank 0 the first rows. Collective. */
-static npr_status send_first(const npr_comm *comm, const message *m, uint64_t last_key, int dim,
-                             int64_t limit, index_sample *sample)
+static npr_status send_first(const npr_comm *comm, const message *m, keyed_row last, int dim,
+                             index_sample *sample)
 {
     message first = {0};
     char *all = NULL;
     int64_t *offset = NULL;
-    npr_status st = npr_agree(comm, copy_first(m, last_key, &first), "sampling");
+    npr_status st = npr_agree(comm, copy_first(m, last, &first), "sampling");
     if (!st) st = npr_gather_bytes(comm, first.bytes, first.used, 0, &all, &offset);
     free(first.bytes);
     if (!st) {
         if (comm->rank == 0)
-            st = unpack(all, (size_t)offset[comm->size] / m->record, m->record, dim, limit, &sample->rows,
+            st = unpack(all, (size_t)offset[comm->size] / m->record, m->record, dim, &sample->rows,
                         &sample->n);
         st = npr_agree(comm, st, "sampling");
     }
@@ -265,10 +267,10 @@ npr_status index_sample_take(const npr_comm *comm, const npr_log *log, const npr
     npr_progress_end(comm, progress);
     st = npr_agree(comm, st, "sampling");
     if (!st) {
-        c.n = count_upto(&c, find_last_key(comm, &c, limit));
-        uint64_t last_key = find_last_key(comm, &c, first);
+        c.n = count_upto(&c, find_last(comm, &c, limit));
+        keyed_row last = find_last(comm, &c, first);
         st = npr_agree(comm, pick_here(set, &c, &m), "sampling");
-        if (!st) st = send_first(comm, &m, last_key, set->dim, first, sample);
+        if (!st) st = send_first(comm, &m, last, set->dim, sample);
         if (!st) keep_vectors(&m, set->dim, sample);
     }
     free(c.row);

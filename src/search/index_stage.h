@@ -10,9 +10,9 @@
 #include "search/faiss.h"
 #include "search/kmeans.h"
 
-/* The training sample: the `limit` rows of the whole set with the smallest hash of (id, seed), without those
- * that are not finite. Each rank keeps those of its own parts; the first ones, in the order of the hash, are
- * given to rank 0 too: the same vectors for any number of ranks. */
+/* The training sample: the `limit` rows of the whole set with the smallest hash of (id, seed), of equal ids
+ * those that stand first, without those that are not finite. Each rank keeps those of its own parts; the
+ * first ones, in the order of the hash, are given to rank 0 too: the same vectors for any number of ranks. */
 typedef struct index_sample {
     kmeans_rows here; /* this rank's */
     float *rows;      /* rank 0: [n][dim], the first ones */

@@ -137,6 +137,20 @@ for _ in range(10):
 assert np.abs(got - centre).max() < 1e-7, np.abs(got - centre).max()
 PY
 
+# ---- ids that repeat, as in a pool by class: rows of equal keys are cut by their place
+/usr/bin/python3 -c 'import numpy as np; x = np.random.default_rng(6).normal(size=(15, 48)); np.save("q.npy", x.astype(np.float16))'
+must 1 npr-ingest --kind=head --emb=q.npy --out=q --model=ViT-B-32 --normalize
+must 2 npr-search --index=plain --head=q --k=1000 --part-rows=4000 --out=pool
+cp -r pool again
+for seed in 1 2 3; do
+    ((seed == 1 || !SANITIZED)) || break
+    must 1 npr-index --set=pool --factory=IVF16,Flat --sample=2001 --seed=$seed
+    for n in 2 3; do
+        must $n npr-index --set=again --factory=IVF16,Flat --sample=2001 --seed=$seed
+        same pool again "repeated ids, seed $seed, $n ranks"
+    done
+done
+
 # ---- a set in this state belongs to that command
 rm -rf again
 cp -r plain again
