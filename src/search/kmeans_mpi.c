@@ -16,6 +16,7 @@ enum {
     BLOCK_BYTES = 64 << 20, /* of sums that are reduced together */
     LOWEST_BIT = 24,        /* binary16 values are multiples of 2^-24 */
     SUM_BITS = 62,
+    ASSIGN_ROWS = 4096, /* between two signs of life */
     KEEP_SECONDS = 60
 };
 
@@ -155,12 +156,25 @@ static npr_status fill_empty(kmeans *k, int *empty)
 
 /* ---- rounds -------------------------------------------------------------------------------------------- */
 
+/* The list of each of this rank's rows. A round can take minutes: each block of rows is progress. */
+static npr_status assign_rows(const kmeans *k, npr_progress *progress)
+{
+    kmeans_rows some = *k->rows;
+    for (int64_t at = 0; at < k->rows->n; at += ASSIGN_ROWS) {
+        some.n = k->rows->n - at < ASSIGN_ROWS ? k->rows->n - at : ASSIGN_ROWS;
+        some.emb = k->rows->emb + (size_t)at * (size_t)some.dim;
+        NPR_TRY(kmeans_assign(&some, k->centroid, k->lists, k->threads, k->list + at));
+        npr_progress_add(progress, some.n);
+        (void)npr_fault("index.block"); /* can be slowed down here */
+    }
+    return NPR_OK;
+}
+
 /* Collective. */
-static npr_status train_round(kmeans *k)
+static npr_status train_round(kmeans *k, npr_progress *progress)
 {
     int empty = 0;
-    npr_status st = kmeans_assign(k->rows, k->centroid, k->lists, k->threads, k->list);
-    NPR_TRY(npr_agree(k->comm, st, "training"));
+    NPR_TRY(npr_agree(k->comm, assign_rows(k, progress), "training"));
     sort_by_list(k);
     for (int l = 0; l < k->lists; l++) k->count[l] = k->first[l + 1] - k->first[l];
     npr_sum_i64(k->comm, k->count, (size_t)k->lists);
@@ -208,8 +222,7 @@ npr_status kmeans_train(const npr_comm *comm, const npr_log *log, const kmeans_r
         npr_progress *progress =
             npr_progress_start(comm, log, "training lists", "rows", all * (job->rounds - job->done));
         for (int done = job->done; !st && done < job->rounds; done++) {
-            st = train_round(&k);
-            npr_progress_add(progress, rows->n);
+            st = train_round(&k, progress);
             (void)npr_fault("index.round"); /* a stop can be asked for here */
             if (!st) st = keep(&k, job, done + 1, &last);
         }

@@ -51,6 +51,11 @@ freeze search pool search.part@0:2 0 scan
 freeze search pool pool.batch@1 1 pool
 freeze solve primed solve.tile@1 1 "class sums"
 
+# a long round of training is no standstill: the five blocks of rows of the last one take a second each
+/usr/bin/python3 -c 'import numpy as np; x = np.random.default_rng(1).normal(size=(17000, 8)); np.save("x.npy", x.astype(np.float16))'
+must 1 npr-ingest --kind=index --emb=x.npy --out=long --normalize
+NPR_FAULT=index.block@0:46=slow must 1 npr-index --set=long --factory=IVF8,SQ8 --sample=17000 --watchdog=2
+
 # a whole job that is suspended and continued is left alone
 rm -rf again
 NPR_FAULT=solve.tile@0=freeze ranks 3 npr-solve --head=head --pool=pool --test=test --alpha=0.5 --out=again --watchdog=2 &
