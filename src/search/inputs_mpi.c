@@ -279,9 +279,13 @@ static npr_status make_identity(const npr_search_job *job, npr_search_inputs *in
 {
     char names[NPR_DIGEST_HEX] = "-";
     if (in->names) npr_digest_block(in->names, strlen(in->names), names);
-    in->identity = npr_path("%sinput.index=%s\ninput.queries=%s\ninput.head=%s\ninput.names=%s\n",
-                            job->identity, in->index->digest, in->query_set ? in->query_set->digest : "-",
-                            in->head_set ? in->head_set->digest : "-", names);
+    /* Once each part proposed rows of its own: what such a run has begun is not to be finished by this one.
+     */
+    const char *candidates = strcmp(job->mode, "faiss") ? "" : "search.candidates=all-parts\n";
+    in->identity =
+        npr_path("%s%sinput.index=%s\ninput.queries=%s\ninput.head=%s\ninput.names=%s\n", job->identity,
+                 candidates, in->index->digest, in->query_set ? in->query_set->digest : "-",
+                 in->head_set ? in->head_set->digest : "-", names);
     return in->identity ? NPR_OK : npr_last();
 }
 

@@ -115,6 +115,12 @@ grep -q "^result.recall_" out && fail "--recall-queries=0 measures recall: $(gre
 
 # ---- killed while recall is measured, then other ranks
 NPR_FAULT=search.part@0:3=kill search ranks 1 hnsw again --refine=1 && fail "search.part@0:3 did not end the job"
+# begun by a version whose parts each proposed rows of their own: refused
+identity=$(find again -name identity)
+cp "$identity" identity
+sed -i '/^search.candidates=/d' "$identity"
+expect 73 'wanted "search.candidates=all-parts"' 2 npr-search --mode=faiss --index=hnsw --head=head --k=25 --out=again --refine=1
+mv identity "$identity"
 search must 3 hnsw again --refine=1
 grep -q "scanned by an earlier run" err || fail "after a kill all was scanned again"
 same pool-hnsw again "killed while recall is measured"
