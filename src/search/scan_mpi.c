@@ -234,7 +234,7 @@ static npr_status make_scanner(const npr_search_job *job, const npr_search_input
                           .tile_rows = job->tile_rows,
                           .cap_by = job->cap_by,
                           .seed = job->seed,
-                          .nprobe = job->nprobe,
+                          .nprobe = pass->nprobe,
                           .candidates = pass->candidates,
                           .resident = in->resident};
     o.queries = view;

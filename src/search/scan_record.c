@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-enum { FORMAT = 2 };
+enum { FORMAT = 3 };
 
 typedef struct candidate {
     float score;
@@ -52,6 +52,9 @@ npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr
                             .kind = pass->kind,
                             .list0 = pass->list0,
                             .list1 = pass->list1,
+                            .k = pass->k,
+                            .nprobe = pass->nprobe,
+                            .refine = pass->refine,
                             .part = part,
                             .non_finite = of_part->non_finite,
                             .rows = of_part->rows,
@@ -84,8 +87,9 @@ int npr_scan_record_read(const npr_search_pass *pass, int parts, const char *byt
     if (n < sizeof *head) return 0;
     memcpy(head, bytes, sizeof *head);
     if (head->format != FORMAT || head->kind != pass->kind || head->list0 != pass->list0 ||
-        head->list1 != pass->list1)
-        return 0; /* another pass, or batches of another size: scanned again */
+        head->list1 != pass->list1 || head->k != pass->k || head->nprobe != pass->nprobe ||
+        head->refine != pass->refine)
+        return 0; /* another pass, batches of another size, other candidates: scanned again */
     if (head->part < 0 || head->part >= parts || n < fixed) return 0;
     return (n - fixed) / each == (size_t)head->hits && (n - fixed) % each == 0;
 }

@@ -8,7 +8,7 @@
 /* A record: this head, the counts of the tally, hits per list, the hits. A candidate takes 8 bytes, FAISS's
  * score and its row; any other hit is a npr_hit. */
 typedef struct npr_scan_record {
-    int64_t format, kind, list0, list1, part;
+    int64_t format, kind, list0, list1, k, nprobe, refine, part;
     int64_t non_finite, rows, bytes, hits;
 } npr_scan_record;
 

@@ -147,11 +147,14 @@ static npr_status propose(search_run *r, const npr_search_pass *pass, npr_topk *
 /* Search with the lists [list0, list1), and take what is found into the whole. Collective. */
 static npr_status run_pass(search_run *r, int list0, int list1)
 {
-    npr_search_pass pass = {SEARCH_MAIN, list0, list1, r->job->mode, r->in.by, r->job->k, NULL};
+    int faiss = !strcmp(r->job->mode, "faiss");
+    int nprobe = faiss ? r->job->nprobe : 0, refine = faiss ? r->job->refine : 0;
+    npr_search_pass pass = {SEARCH_MAIN, list0,  list1,  r->job->mode, r->in.by,
+                            r->job->k,   nprobe, refine, NULL};
     npr_topk *lists = NULL, *candidates = NULL;
     npr_tally tally = {0}, proposed = {0};
     npr_status st = NPR_OK;
-    if (!strcmp(r->job->mode, "faiss")) st = propose(r, &pass, &candidates, &proposed);
+    if (faiss) st = propose(r, &pass, &candidates, &proposed);
     pass.candidates = candidates;
     if (!st)
         st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &lists, &tally, &r->times);
@@ -194,7 +197,7 @@ static npr_status find_truth(search_run *r, const npr_queries *tune)
     npr_search_times apart = {0};
     npr_status st = npr_agree(r->comm, npr_search_queries_join(&r->sample.queries, tune, &all), "recall");
     if (!st) {
-        npr_search_pass pass = {SEARCH_TRUTH, 0, all.nq, "exact", &all, r->job->k, NULL};
+        npr_search_pass pass = {SEARCH_TRUTH, 0, all.nq, "exact", &all, r->job->k, 0, 0, NULL};
         st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &r->truth, &tally, &apart);
     }
     if (!st) npr_record_time(r->comm, r->rec, "recall", apart.scan + apart.exposed);
@@ -241,7 +244,7 @@ static npr_status prepare_recall(search_run *r)
     if (!st) st = find_truth(r, &by);
     double start = npr_now();
     if (!st && tune) {
-        st = npr_search_tune(r->comm, r->job, &r->in, &by, r->truth, n, &r->tuned);
+        st = npr_search_tune_once(r->comm, r->log, r->job, &r->in, r->w, &by, r->truth, n, &r->tuned);
         if (!st) npr_record_time(r->comm, r->rec, "tune", npr_now() - start);
         if (!st) st = use_tuned(r);
     }

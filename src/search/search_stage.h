@@ -5,7 +5,7 @@
  *   scan_mpi.c     scan the parts, keep the journal (scan_record.c), merge the lists
  *   candidates.c   how many rows FAISS proposes
  *   recall.c       FAISS's answers measured against exact ones
- *   tune_mpi.c     the fewest probes that reach a target recall
+ *   tune_mpi.c     the fewest probes that reach a target recall (tuned_mpi.c: once for all runs)
  *   plan.c         which rows make the pool, in which order
  *   keep_mpi.c     the rows' own classes; the best rows of each class
  *   pool_mpi.c     fetch these rows from where they lie and write the pool's parts
@@ -47,6 +47,7 @@ typedef struct npr_search_pass {
     const char *mode; /* the scanner; "faiss" proposes candidates */
     const npr_queries *by;
     int k;                      /* hits kept of each list */
+    int nprobe, refine;         /* how candidates are proposed; 0 where there are none */
     const npr_topk *candidates; /* the rows to score, and no others; NULL: all */
 } npr_search_pass;
 
@@ -191,6 +192,12 @@ npr_status npr_search_tune_queries(const npr_comm *comm, const npr_log *log, con
  * by[i] are list `first` + i of truth. best->rows is kept. Collective. */
 npr_status npr_search_tune(const npr_comm *comm, const npr_search_job *job, const npr_search_inputs *in,
                            const npr_queries *by, const npr_topk *truth, int first, npr_search_tuned *best);
+
+/* The same, kept in the scratch folder of w, where the next run of the same search finds it: the parts of a
+ * pool that several runs write are of one choice. NPR_EDATA: what is kept is damaged. Collective. */
+npr_status npr_search_tune_once(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
+                                const npr_search_inputs *in, const npr_set_writer *w, const npr_queries *by,
+                                const npr_topk *truth, int first, npr_search_tuned *best);
 
 /* Share of the index's rows that so many probes compare for these queries; -1: not known. Collective. */
 npr_status npr_search_scanned(const npr_comm *comm, const npr_set *index, const npr_queries *by, int nprobe,

@@ -154,6 +154,21 @@ for t in fact:
     assert get(t, "recall_at_k") > float(t) - 0.1, t # other queries than those it was tuned by
 assert get("0.6", "tuned_nprobe") < get("0.9", "tuned_nprobe") < 16 and get("0.6", "scanned_share") < get("0.9", "scanned_share") < 1
 PY
+# killed when all candidates are known: the next run uses what was tuned, and no candidates of another choice
+NPR_FAULT=pool.batch@0=kill search ranks 2 sq again --target-recall=0.9 --recall-queries=10 && fail "pool.batch@0 did not end the job"
+kept=$(find again -name tuned)
+awk '{ $3 = 1; print }' "$kept" >tuned-other # nprobe
+read -r _ _ _ refine _ <"$kept"
+echo much >"$kept"
+expect 65 "not what was tuned by an earlier run" 2 npr-search --mode=faiss --index=sq --head=head --k=25 --out=again --target-recall=0.9 --recall-queries=10
+cp tuned-other "$kept"
+search must 3 sq again --target-recall=0.9 --recall-queries=10
+grep -q "what an earlier run has tuned is used" err || fail "tuned again: $(cat err)"
+search must 2 sq plain-tuned --nprobe=1 --refine="$refine" --recall-queries=0
+for file in plain-tuned/part-*.h5; do
+    same "$file" "again/${file##*/}" "a search that goes on with other probes"
+done
+rm -r again plain-tuned
 # too few queries: rows of the index, disturbed
 /usr/bin/python3 -c 'import numpy as np; np.save("few.npy", np.load("head.npy")[:4])'
 head -5 head.tsv >few.tsv
