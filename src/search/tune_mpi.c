@@ -145,8 +145,9 @@ npr_status npr_search_scanned(const npr_comm *comm, const npr_set *index, const 
 {
     npr_topk *best = NULL;
     int64_t scanned;
-    NPR_TRY(propose(comm, index, by, nprobe, 1, &best, &scanned));
+    npr_status st = propose(comm, index, by, nprobe, 1, &best, &scanned);
     npr_topk_free(best);
+    if (st) return st;
     double lists = npr_plan_factory_read(index->index, index->dim).lists;
     *share = index->rows && by->nq ? (double)scanned / by->nq / (double)index->rows : 0;
     if (!(lists > 0)) *share = strstr(index->index, "HNSW") ? -1 : 1; /* a graph does not tell */
@@ -232,6 +233,7 @@ static npr_status find(tuning *t, int lists, double target, npr_search_tuned *be
     tried r;
     int nprobe = 1, below = 0, enough;
     *best = (npr_search_tuned){.recall = -1, .rows = best->rows};
+    (void)npr_fault("search.tune"); /* a job can be killed here */
     for (;; nprobe = 2 * nprobe < lists ? 2 * nprobe : lists) {
         NPR_TRY(try_probes(t, nprobe, &r));
         enough = improve(t, &r, target, best);
@@ -257,9 +259,11 @@ npr_status npr_search_tune(const npr_comm *comm, const npr_search_job *job, cons
     double lists = npr_plan_factory_read(in->index->index, in->index->dim).lists;
     npr_status st = tuning_make(&t);
     int64_t bound = candidates_bound(&t), most = FIRST < bound ? FIRST : bound;
+    int before = 0;
     for (best->reached = 0; !st && !best->reached; most = most * MORE < bound ? most * MORE : bound) {
         set_factors(&t, most > job->k ? most : job->k);
-        st = find(&t, lists > 1 ? (int)lists : 1, job->target_recall, best);
+        if (t.factors > before) st = find(&t, lists > 1 ? (int)lists : 1, job->target_recall, best);
+        before = t.factors;
         if (most >= bound) break;
     }
     tuning_free(&t);

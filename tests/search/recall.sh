@@ -169,6 +169,10 @@ for file in plain-tuned/part-*.h5; do
     same "$file" "again/${file##*/}" "a search that goes on with other probes"
 done
 rm -r again plain-tuned
+# more hits than candidates are tried first: there is only one factor to try, and it is tried once
+NPR_FAULT=search.tune@0:2=kill must 2 npr-search --mode=faiss --index=hnsw --head=head --k=5000 --out=again --target-recall=1
+grep -qx 'result.tuned_reached=0' out || fail "the target is in reach, which shows nothing: $(grep tuned out)"
+rm -r again
 # too few queries: rows of the index, disturbed
 /usr/bin/python3 -c 'import numpy as np; np.save("few.npy", np.load("head.npy")[:4])'
 head -5 head.tsv >few.tsv
