@@ -15,22 +15,23 @@ case ${1:-} in
 -h | --help | "") sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
 esac
 root=$(cd "$(dirname "$0")/.." && pwd)
-bin=${NPR_BIN:-$root/build} ranks=${NPR_RANKS:-1} folder=$1 rows=${2:-200000} dim=${3:-512}
+bin=$(cd "${NPR_BIN:-$root/build}" && pwd) # whole: programs are run in another folder
+ranks=${NPR_RANKS:-1} folder=$1 rows=${2:-200000} dim=${3:-512}
 factory=${NPR_FORECAST_INDEX:-IVF256,PQ64np} sample=${NPR_FORECAST_SAMPLE:-20000} part=65536 queries=1000
 mkdir -p "$folder/npr-forecast-$rows-$dim-$ranks" # nobody else's files are touched, and other sizes have another place
 cd "$folder/npr-forecast-$rows-$dim-$ranks"
 
-# run PROGRAM ARGS...
+# run PROGRAM ARGS...: what it says is in run.log, and here if it fails
 run() {
     # shellcheck disable=SC2086 # words on purpose
-    ${NPR_RUN:-} mpirun -n "$ranks" "$bin/$1" --quiet "${@:2}"
+    ${NPR_RUN:-} mpirun -n "$ranks" "$bin/$1" --quiet "${@:2}" 2>run.log || { tail -n 20 run.log >&2 && return 1; }
 }
 value() { sed -n "s/^$1=//p" "$2"; }
 model=(--model="$root/jobs/minilaion/model.safetensors" --config="$root/jobs/minilaion/config.json")
 calibrate() { # BLOCK before|after RATES
     rm -f "node-$1-$2.txt"
     run npr-bench --what=calibrate --only="$3" --rows=50000 --dim="$dim" --repeats=3 --scratch=. "${model[1]}" \
-        --jpegs="painted/coined/test/*/0000.jpg" --record="node-$1-$2.txt" 2>/dev/null
+        --jpegs="painted/coined/test/*/0000.jpg" --record="node-$1-$2.txt"
 }
 
 # ---- forecast
@@ -61,7 +62,7 @@ stage() {
     local i name=$1 out=$2
     for i in 1 2 3; do
         rm -rf "$out"
-        run "${@:3}" --out="$out" --record="$name-$i.txt" 2>/dev/null
+        run "${@:3}" --out="$out" --record="$name-$i.txt"
         if awk -v t="$(value time.total.max "$name-$i.txt")" 'BEGIN { exit !(t > 10) }'; then break; fi
     done
     cp "$(for f in "$name"-[123].txt; do echo "$(value time.total.max "$f") $f"; done | sort -g | sed -n "$(((i + 1) / 2))s/.* //p")" "$name.txt"

@@ -129,4 +129,13 @@ expect 64 "nothing to plan" 1 npr-plan
 expect 64 "what is joined to what" 1 npr-plan --rows=1e6 --join
 expect 65 "no record of npr-bench --what=calibrate" 2 npr-search --index=index --head=head --out=none --dry-run --calibration=plan.txt
 expect 64 "wanted some of machine" 1 npr-bench --what=calibrate --only=reading,speed
+
+# ---- forecast.sh, given a build folder by a path from here: what a program that fails has said is told
+mkdir fake
+for program in "$BIN"/npr-*; do [ ! -x "$program" ] || ln -s "$(realpath "$program")" fake/; done
+rm fake/npr-bench
+printf '%s\n' '#!/bin/bash' 'echo "npr-bench: no room in ." >&2' 'exit 74' >fake/npr-bench
+chmod +x fake/npr-bench
+! NPR_BIN=fake timeout 100 bash "$NPR_SOURCE/jobs/forecast.sh" study 2000 64 >out 2>err || fail "forecast.sh went on after npr-bench had failed"
+grep -qx 'npr-bench: no room in .' err || fail "forecast.sh does not tell why npr-bench failed: $(tail -5 err)"
 done_with plan
