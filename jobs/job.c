@@ -26,8 +26,8 @@ static npr_opt *make_table(const npr_program *p, common_options *c)
         {"dry-run", NPR_OPT_FLAG, &c->dry_run, "",
          "check the inputs, print the plan (rows, bytes, memory per rank) and stop", 0, 0, 0, 0, 0},
         {"calibration", NPR_OPT_TEXT, &c->calibration, "FILE",
-         "a record of npr-bench --what=calibrate on such a node: --dry-run (and npr-plan) then\nforecasts "
-         "seconds, too",
+         "a record of npr-bench --what=calibrate on such a node: --dry-run of npr-ingest, npr-index,\n"
+         "npr-extract, npr-search and npr-solve, and npr-plan, then forecast seconds, too",
          0, 0, 0, 0, 0},
         {"record", NPR_OPT_TEXT, &c->record, "FILE", "write the record there instead of to standard output",
          0, 0, 0, 0, 0},

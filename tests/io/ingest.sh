@@ -24,6 +24,9 @@ same "$TMP/before" "$TMP/after" "a complete set is left alone"
 facts "$TMP/out" >"$TMP/facts"
 same "$TMP/facts1" "$TMP/facts" "record of a complete set"
 must 2 npr-verify --set="$TMP/s1"
+must 2 npr-verify --set="$TMP/s1" --dry-run
+same <(printf '%s\n' plan.parts=4 plan.rows=12000 "plan.bytes=$(cat "$TMP"/s1/part-*.h5 | wc -c)") <(grep -E '^(plan|result|check)\.' "$TMP/out") \
+    "what a dry run would read"
 must 2 npr-ingest --out="$TMP/none" "${in[@]}" --dry-run
 [ ! -e "$TMP/none" ] || fail "a dry run wrote something"
 grep -q '^result.rows_in=12000$' "$TMP/out" && grep -q '^plan.memory_per_rank=' "$TMP/out" || fail "dry run: $(cat "$TMP/out")"
