@@ -218,6 +218,10 @@ static npr_status run(const npr_comm *alone, bench *b)
     double seconds[FITS][REPEATS_MAX];
     if (b->job->repeats > REPEATS_MAX || b->job->classes < 2)
         return npr_fail(NPR_EUSAGE, "more than %d repeats, or fewer than two classes", REPEATS_MAX);
+    if (b->job->peer && b->job->classes < 3)
+        return npr_fail(NPR_EUSAGE,
+                        "--peer: wanted 3 classes or more, found %d: of two scikit-learn fits one row",
+                        b->job->classes);
     NPR_TRY(make_data(b));
     if (b->job->peer) NPR_TRY(start_peer(b));
     NPR_TRY(take_turns(alone, b, seconds));

@@ -37,6 +37,7 @@ must 1 "${probe[@]}" --peer="bash peer.sh"
 [ "$(grep -cE '^fit float(32|64) 0.00049975' asked.txt)" = 4 ] || fail "turns: $(cat asked.txt)"
 grep -qx bench.probe.peer_float64.seconds=50 out || fail "the peer's seconds: $(cat out)"
 expect 78 "ended or fell silent before it answered" 1 "${probe[@]}" --peer="echo ready; read -r x"
+expect 64 "--peer: wanted 3 classes or more, found 2" 1 npr-bench --what=probe --rows=100 --dim=16 --classes=2 --peer="bash peer.sh"
 if python=$(bash "$NPR_SOURCE/tests/oracles.sh" --print --sklearn 2>/dev/null); then
     must 1 "${probe[@]}" --peer="$python '$NPR_SOURCE/jobs/sklearn_peer.py'"
     for whose in ours peer_float32 peer_float64; do
