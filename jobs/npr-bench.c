@@ -53,8 +53,8 @@ static npr_opt options[] = {
     {"scratch", NPR_OPT_TEXT, &scratch, "FOLDER",
      "calibrate: on the file system that counts; emptied afterwards", 0, 0, 0, 0, 0},
     {"only", NPR_OPT_TEXT, &only, "A,B,...",
-     "calibrate: machine, messages, ingest, reading, exact, faiss, captions, sums,\ntraining, images, text: "
-     "these rates alone, for a part of npr-plan's stages",
+     "calibrate: machine, messages, ingest, reading, exact, faiss, captions, sums,\n"
+     "training, pictures, images, text: these rates alone, for a part of npr-plan's stages",
      0, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads, for both; calibrate: of each rank", 0, 0, 1, 4096, 0},
     {"repeats", NPR_OPT_INT, &repeats, "N", "runs of each, alternating; the median counts", 0, 0, 1, 99, 0},
