@@ -137,6 +137,19 @@ conf_check_paths() {
     done | sort -n
 }
 
+# conf_check_filters SECTION, or '' for what holds for all: filter_words (stages.sh) knows every name
+conf_check_filters() {
+    local key name known
+    for key in filters filter_choices filter; do
+        for name in ${conf[$1.$key]:-}; do
+            known='^(none|argmax|argmax[0-9]*\.?[0-9]+|top[1-9][0-9]*)$'
+            [ $key != filter ] || known="^(val|first)$|$known"
+            [[ $name =~ $known ]] ||
+                conf_bad 64 "$1.$key" "$key: wanted none, argmax, argmaxP or topN$([ $key != filter ] || echo ", val or first"), found \"$name\""
+        done
+    done
+}
+
 # conf_check: what the stages would otherwise stumble over hours later
 conf_check() {
     local s base wrong
@@ -152,7 +165,9 @@ conf_check() {
         sed "s|^\([0-9]*\) |${conf_file//|/\\|}: line \1: |" <<<"$wrong" >&2
         npr_die 66 "$(wc -l <<<"$wrong") of the paths in $conf_file are not there (above)"
     fi
+    conf_check_filters ''
     for s in "${conf_sections[@]}"; do
+        conf_check_filters "$s"
         conf_need "$s" test
         conf_need "$s" classes
         conf_need "$s" templates

@@ -196,14 +196,14 @@ filters() {
     done
 }
 
-# filter_words FILTER: options of npr-search, in the array `filter`. none; argmax; argmaxP: and softmax at least P; topN
+# filter_words FILTER: options of npr-search, in the array `filter`. none; argmax; argmaxP: and softmax at least P; topN. conf_check has
+# seen that it is one of these.
 filter_words() {
     case $1 in
     none) filter=() ;;
     argmax) filter=(--clip-filter) ;;
     argmax[0-9.]*) filter=(--clip-filter --clip-threshold="${1#argmax}") ;;
     top[0-9]*) filter=(--keep-per-class="${1#top}") ;;
-    *) conf_bad 64 "$(conf_where "$s" filters)" "filters: wanted none, argmax, argmaxP or topN, found \"$1\"" ;;
     esac
 }
 

@@ -220,6 +220,9 @@ wrong 64 "line 5: the variable NOWHERE of the environment is not set" 's|{WORLD}
 wrong 64 'line 25: base: wanted a data set of this file that has no base itself, found "none"' 's|^base.*|base = none|'
 wrong 64 'line 13: "seeds" stands in line 12 already' 's|^sizes.*|seeds = 4|'
 wrong 64 'line 15: [coined] has no "val"' '/^val =/s/.*/filter = val/'
+wrong 64 'line 10: filters: wanted none, argmax, argmaxP or topN, found "top"' 's|^filters.*|filters = none top|'
+wrong 64 'line 21: filter_choices: wanted none, argmax, argmaxP or topN, found "all"' 's|^near_copy.*|filter_choices = argmax0.5 all|'
+wrong 64 'line 21: filter: wanted none, argmax, argmaxP or topN, val or first, found "best"' 's|^near_copy.*|filter = best|'
 wrong 66 "line 8: index: no set is $TMP/world" 's|^id_field.*|index = world|'
 got=0
 DATA=/nowhere reproduce table1 --conf="$ROOT/jobs/reproduce/datasets.conf.in" --work="$TMP/w4" --out="$TMP/res4" || got=$?
