@@ -41,7 +41,7 @@ filter_notes() {
     echo
     for s in "${conf_sections[@]}"; do
         ! is_shifted "$s" || continue
-        echo "- $(paper_name "$s"): $(main_filter_text "$s")$([ "$(filter_rule "$s")" != val ] || echo " among $(filter_choices "$s" | sed 's/ /, /g')")"
+        echo "- $(paper_name "$s"): $(main_filter_text "$s")$([ "$(filter_rule "$s")" != val ] || [ -z "$(best_on_val "$s")" ] || echo " among $(filter_choices "$s" | sed 's/ /, /g')")"
     done
 }
 

@@ -167,11 +167,14 @@ filter_rule() { if has "$1" pool; then echo given; else get "$1" filter "$(if ha
 filter_choices() { get "$1" filter_choices "$(get "$1" filters argmax)"; }
 
 # best_on_val SECTION: of the choices the one with the best top-1 at any alpha of the grid; ties go to the one named first. Nothing
-# before they have been tried.
+# before all have been tried.
 best_on_val() {
     local f
     for f in $(filter_choices "$1"); do
-        sed -n "s/^result\.validation\.[0-9.]*=/$f /p" "$OUT/records/$1/choose-$f.txt" 2>/dev/null || true
+        [ -e "$OUT/records/$1/choose-$f.txt" ] || return 0
+    done
+    for f in $(filter_choices "$1"); do
+        sed -n "s/^result\.validation\.[0-9.]*=/$f /p" "$OUT/records/$1/choose-$f.txt"
     done | awk '$2 > best || best == "" { best = $2; name = $1 } END { if (name != "") print name }'
 }
 

@@ -173,6 +173,14 @@ reproduce table1 --tables --conf="$TMP/first.conf" --work="$TMP/w" --out="$TMP/r
 grep -q "^| priming (argmax filter; the paper's) | " "$TMP/res2/table1.md" && grep -q '^| priming; top 3 of each class (' "$TMP/res2/table1.md" ||
     fail "the first filter: $(grep '^| priming' "$TMP/res2/table1.md")"
 
+# some choices tried, not all: nothing is called chosen
+mkdir -p "$TMP/some"
+cp -r "$TMP/w/records" "$TMP/some/"
+rm "$TMP/some/records/coined/choose-top3.txt"
+reproduce table1 --tables --conf="$CONF" --work="$TMP/some" --out="$TMP/res2" || fail "some choices tried: $(tail -3 "$TMP/err")"
+grep -qx -- '- coined: argmax filter; the first of the list; not chosen yet' "$TMP/res2/table1.md" && ! grep -q 'chosen on validation' "$TMP/res2/table1.md" ||
+    fail "some choices tried: $(grep chosen "$TMP/res2/table1.md")"
+
 # an index of another tower: without its pictures it is refused; with them the pool has the same bytes
 must 2 npr-extract --kind=index --images="$WORLD/pictures" --id-field=id --model="$model/model.safetensors" --config="$model/config.json" \
     --model-name=other --out="$TMP/other"
