@@ -102,7 +102,8 @@ images() {
     step big "$s/$key" npr-extract --kind=test --images="$path" "${words[@]}" "${clip[@]}"
 }
 
-# set_of SECTION KEY: where the features of images lie
+# set_of SECTION KEY: where the features of images lie: with the section that `images` was asked for, or its base; what holds for all
+# is with each, since each has its own classes
 set_of() {
     local path
     path=$(get "$1" "$2")
@@ -110,6 +111,7 @@ set_of() {
         echo "$path"
     else
         path=$(conf_where "$1" "$2")
+        [[ $path != .* ]] || path=$1$path
         echo "$OUT/${path%.*}/$2"
     fi
 }

@@ -181,6 +181,11 @@ reproduce table1 --tables --conf="$CONF" --work="$TMP/some" --out="$TMP/res2" ||
 grep -qx -- '- coined: argmax filter; the first of the list; not chosen yet' "$TMP/res2/table1.md" && ! grep -q 'chosen on validation' "$TMP/res2/table1.md" ||
     fail "some choices tried: $(grep chosen "$TMP/res2/table1.md")"
 
+# what holds for all may name validation images and shots, too: the same sets of each data set
+{ grep -E '^(val|shots) = ' "$CONF" && grep -vE '^(val|shots) = ' "$CONF"; } >"$TMP/all.conf"
+reproduce all --conf="$TMP/all.conf" --work="$TMP/w" --out="$TMP/res2" || fail "val and shots for all: $(tail -3 "$TMP/err")"
+[ "$(steps)" = "0 $total" ] || fail "val and shots for all: $(steps), wanted 0 $total"
+
 # an index of another tower: without its pictures it is refused; with them the pool has the same bytes
 must 2 npr-extract --kind=index --images="$WORLD/pictures" --id-field=id --model="$model/model.safetensors" --config="$model/config.json" \
     --model-name=other --out="$TMP/other"
