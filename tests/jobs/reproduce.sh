@@ -264,7 +264,7 @@ cluster table1 --conf="$TMP/two.conf" --out="$TMP/res5"
 [ "$(tr '\n' ' ' <"$TMP/out")" = "coined 1 sketch 2 tables 3 " ] || fail "jobs: $(cat "$TMP/out" "$TMP/err")"
 grep -q -- '--job-name=npr-reproduce-sketch --dependency=afterok:1 ' "$NOTES" && grep -q -- '-tables --dependency=afterok:[12]:[12] .*--nodes=1' "$NOTES" ||
     fail "dependencies: $(cat "$NOTES")"
-[ "$(grep -c "^$TMP/bin/npr-" "$NOTES")" = 1 ] && grep -q "^$TMP/bin/npr-solve --record=$TMP/w/records/coined/primed-argmax.txt " "$NOTES" ||
+[ "$(grep -c "^$TMP/bin/npr-" "$NOTES")" = 1 ] && grep -q "^$TMP/bin/npr-solve --record=$TMP/w/records/coined/primed-argmax.txt.new " "$NOTES" ||
     fail "job steps: $(cat "$NOTES" "$NOTES.log")"
 same "$TMP/res3/table1.csv" "$TMP/res5/table1.csv" "table 1 made on a cluster"
 rm "$TMP/bin/npr-solve"
