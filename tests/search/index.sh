@@ -141,6 +141,7 @@ PY
 /usr/bin/python3 -c 'import numpy as np; x = np.random.default_rng(6).normal(size=(15, 48)); np.save("q.npy", x.astype(np.float16))'
 must 1 npr-ingest --kind=head --emb=q.npy --out=q --model=ViT-B-32 --normalize
 must 2 npr-search --index=plain --head=q --k=1000 --part-rows=4000 --out=pool
+rm -rf again
 cp -r pool again
 for seed in 1 2 3; do
     ((seed == 1 || !SANITIZED)) || break
