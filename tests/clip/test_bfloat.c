@@ -9,23 +9,12 @@
 
 enum { IMAGES = 2, TEXTS = 5, SIDE = 36, EMBED = 24, TINY_CONTEXT = 12 };
 
-static double distance(const float *a, const float *b, int n)
-{
-    double ab = 0, aa = 0, bb = 0;
-    for (int i = 0; i < n; i++) {
-        ab += (double)a[i] * (double)b[i];
-        aa += (double)a[i] * (double)a[i];
-        bb += (double)b[i] * (double)b[i];
-    }
-    return 1 - ab / sqrt(aa * bb);
-}
-
 /* Largest and mean distance of rows; it must not be nothing. */
 static void compare(const char *what, const float *a, const float *b, int rows, int n, double allowed)
 {
     double worst = 0, sum = 0;
     for (int i = 0; i < rows; i++) {
-        double d = distance(a + (size_t)i * (size_t)n, b + (size_t)i * (size_t)n, n);
+        double d = cosine_distance(a + (size_t)i * (size_t)n, b + (size_t)i * (size_t)n, n);
         worst = fmax(worst, d);
         sum += d;
     }

@@ -48,17 +48,6 @@ static void compare_block(void *context, int block, const float *x, int rows, in
     free(owned);
 }
 
-static double cosine_distance(const float *a, const float *b, int n)
-{
-    double ab = 0, aa = 0, bb = 0;
-    for (int i = 0; i < n; i++) {
-        ab += (double)a[i] * (double)b[i];
-        aa += (double)a[i] * (double)a[i];
-        bb += (double)b[i] * (double)b[i];
-    }
-    return 1 - ab / sqrt(aa * bb);
-}
-
 /* Allowed differences: of blocks, relative to the block's largest value; of features, as cosine distance. */
 typedef struct tolerance {
     double block, cosine;

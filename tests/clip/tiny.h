@@ -2,6 +2,8 @@
 #ifndef NPR_TESTS_TINY_H
 #define NPR_TESTS_TINY_H
 
+#include <math.h>
+
 #include "test.h"
 
 #include "clip/safetensors.h"
@@ -44,6 +46,18 @@ static inline const float *tiny_floats(const npr_tensors *t, const char *name, f
     }
     CHECK_OK(npr_tensor_floats(t, x, &values, owned));
     return values;
+}
+
+/* 1 - cosine of a [n] and b [n]. */
+static inline double cosine_distance(const float *a, const float *b, int n)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (int i = 0; i < n; i++) {
+        ab += (double)a[i] * (double)b[i];
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    return 1 - ab / sqrt(aa * bb);
 }
 
 #endif
