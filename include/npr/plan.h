@@ -180,7 +180,8 @@ typedef struct npr_plan_search_memory {
     double resident; /* parts kept from batch to batch, at most */
 } npr_plan_search_memory;
 
-enum { NPR_PLAN_POOL_ROW = 40, NPR_PLAN_HIT = 24 }; /* sizeof npr_plan_row, npr_hit: asserted in search */
+/* sizeof npr_plan_row, npr_hit; queries that FAISS answers together: asserted in search */
+enum { NPR_PLAN_POOL_ROW = 40, NPR_PLAN_HIT = 24, NPR_PLAN_FAISS_BLOCK = 32 };
 enum {
     NPR_PLAN_LIST = 3 * NPR_PLAN_HIT
 }; /* of a list per hit: lists grow to twice their k, copied once for merging */

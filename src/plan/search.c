@@ -11,7 +11,7 @@ enum { ROW_COLUMNS = 24, TEXT_ROW = 256, CHUNK = 1024 };
 
 /* Candidates of a block of queries, 32 of them at least (scan_faiss.c); bytes of one as it waits to be
  * scored. */
-static const double PAIRS_MAX = 1 << 22, BLOCK = 32, PAIR = 8;
+static const double PAIRS_MAX = 1 << 22, BLOCK = NPR_PLAN_FAISS_BLOCK, PAIR = 8;
 
 /* Candidates of a query, of all parts together. */
 static double candidates(const npr_plan_search_shape *s)

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "io/urls.h"
 #include "npr/plan.h"
+#include "search/faiss.h"
 #include "search/resident.h"
 #include "search/search_stage.h"
 
@@ -29,6 +30,7 @@ typedef struct search_run {
     npr_search_times times;
 } search_run;
 
+_Static_assert((int)NPR_FAISS_BLOCK == (int)NPR_PLAN_FAISS_BLOCK, "batches of npr/plan.h are blocks of FAISS's");
 _Static_assert(sizeof(npr_plan_row) == NPR_PLAN_POOL_ROW && sizeof(npr_hit) == NPR_PLAN_HIT,
                "npr/plan.h counts these bytes");
 
@@ -61,12 +63,10 @@ static npr_plan_search_shape shape_of(const search_run *r)
     return s;
 }
 
-/* FAISS answers blocks of queries: a batch is some of them. */
 static int batch_size(const search_run *r)
 {
     npr_plan_search_shape s = shape_of(r);
-    int batch = (int)npr_plan_search_parts(&s).batch;
-    return strcmp(r->job->mode, "faiss") ? batch : npr_search_faiss_batch(batch);
+    return (int)npr_plan_search_parts(&s).batch;
 }
 
 /* Bytes of parts that a rank keeps in memory at most: none for a single pass. */

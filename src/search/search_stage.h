@@ -161,10 +161,6 @@ typedef struct npr_search_sample {
 /* Both, one after the other, in memory of their own; names are left out. Local. */
 npr_status npr_search_queries_join(const npr_queries *a, const npr_queries *b, npr_queries *out);
 
-/* The least number of queries, at least `batch`, that FAISS answers as it would answer all together. Local.
- */
-int npr_search_faiss_batch(int batch);
-
 npr_status npr_search_sample_make(const npr_queries *from, int n, npr_search_sample *s);
 void npr_search_sample_free(npr_search_sample *s); /* also of a half-made one */
 

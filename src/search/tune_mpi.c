@@ -45,11 +45,6 @@ typedef struct tuning {
     npr_topk *best;        /* candidates */
 } tuning;
 
-int npr_search_faiss_batch(int batch)
-{
-    return (batch + NPR_FAISS_BLOCK - 1) / NPR_FAISS_BLOCK * NPR_FAISS_BLOCK;
-}
-
 /* ---- one number of probes ------------------------------------------------------------------------------ */
 
 /* The least factor with which candidate `at` of a part is fetched. */
