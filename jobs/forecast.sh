@@ -69,8 +69,8 @@ stage() {
 }
 
 # ---- worlds
-rm -rf ./*-[123].txt index head test pool-* primed probed features texthead npr-calibration
-run npr-minilaion --embeddings --out=world --rows="$rows" --dim="$dim" --classes=$queries --tests=5 >/dev/null
+rm -rf ./*-[123].txt index head test pool-* primed probed tuned features texthead npr-calibration
+run npr-minilaion --embeddings --out=world --rows="$rows" --dim="$dim" --classes=$queries --tests=20 >/dev/null
 run npr-minilaion --out=painted --rows=2000 --tests=2 --val=1 --shots=1 >/dev/null
 run npr-ingest --emb=world/text/head.npy --meta=world/text/head.tsv --kind=head --out=head --record=head.txt
 run npr-ingest --emb=world/test/test.npy --labels=world/test/test_labels.txt --kind=test --out=test --record=test.txt
@@ -83,14 +83,22 @@ calibrate ingest before ingest
 stage ingest index npr-ingest --emb=world/img_emb --meta=world/metadata --part-rows=$part
 calibrate ingest after ingest
 
-search=${messages}reading,exact,captions,sums,training
+search=${messages}reading,exact,captions
 calibrate search before "$search"
 stage exact pool-exact npr-search --index=index --head=head --mode=exact --k=100
 stage caption pool-caption npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --k=100
 stage filter pool-filter npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --clip-filter --k=100
-stage solve primed npr-solve --head=head --pool=pool-exact --test=test --alpha=0.5
-stage probe probed npr-solve --head=head --pool=pool-caption --test=test --method=probe --iterations=10
 calibrate search after "$search"
+
+calibrate solve before "${messages}reading,captions,sums"
+stage solve primed npr-solve --head=head --pool=pool-exact --test=test --alpha=0.5
+calibrate solve after "${messages}reading,captions,sums"
+
+trained=(npr-solve --head=head --pool=pool-caption --test=test)
+calibrate training before "${messages}reading,captions,sums,training"
+stage probe probed "${trained[@]}" --method=probe --iterations=10
+stage finetune tuned "${trained[@]}" --method=finetune --epochs=2
+calibrate training after "${messages}reading,captions,sums,training"
 
 calibrate index before "${messages}reading,exact,faiss,captions"
 run npr-index --set=index --factory="$factory" --sample="$sample" --record=index.txt
@@ -111,9 +119,10 @@ calibrate clip after captions,images,text
     planned search caption search --mode=caption --k=100 --matches="$(share caption.txt)" --pool-rows="$(value result.pool_rows caption.txt)"
     planned search filter search --mode=caption --clip-filter --k=100 --matches="$(share filter.txt)" --pool-rows="$(value result.pool_rows filter.txt)"
     planned index faiss search --mode="$factory" --k=10 --nprobe=16 --pool-rows="$(value result.pool_rows faiss.txt)"
-    planned search solve solve --k=100 --pool-rows="$(value result.pool_rows exact.txt)"
-    planned search probe solve --pool-rows="$(value result.training.rows probe.txt)" --method=probe --iterations="$(value result.training.iterations probe.txt)" \
+    planned solve solve solve --k=100 --pool-rows="$(value result.pool_rows exact.txt)"
+    planned training probe solve --pool-rows="$(value result.training.rows probe.txt)" --method=probe --iterations="$(value result.training.iterations probe.txt)" \
         --evaluations="$(value result.training.evaluations probe.txt)"
+    planned training finetune solve --pool-rows="$(value result.training.rows finetune.txt)" --method=finetune --epochs=2
     planned clip extract extract --images="$(value result.seen extract.txt)" "${model[1]}"
     compare text "$(dry_run before "${head[@]}")" "$(dry_run after "${head[@]}")" # who knows how many tokens a prompt has
 } | tee forecast.csv

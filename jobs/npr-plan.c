@@ -9,6 +9,7 @@
 
 static npr_plan_pipeline plan = {.dim = 512,
                                  .part_rows = 1 << 20,
+                                 .pool_part_rows = 1 << 20,
                                  .mode = "exact",
                                  .queries = 1000,
                                  .k = 1000,
@@ -56,6 +57,8 @@ static npr_opt options[] = {
      1e12, 0},
     {"pool-rows", NPR_OPT_REAL, &plan.pool_rows, "N", "of the pool; 0: queries x k, the most there can be", 0,
      0, 0, 1e13, 0},
+    {"pool-part-rows", NPR_OPT_REAL, &plan.pool_part_rows, "N", "--part-rows of npr-search", 0, 0, 1, 1048576,
+     0},
     {"classes", NPR_OPT_REAL, &plan.classes, "N", "of the head", 0, 0, 1, 1e9, 0},
     {"test", NPR_OPT_REAL, &plan.test, "N", "labelled rows to evaluate on", 0, 0, 0, 1e12, 0},
     {"prompts", NPR_OPT_REAL, &prompts, "N",

@@ -168,6 +168,7 @@ typedef struct npr_plan_search_shape {
     double tokens;            /* caption: bytes of a row's tokens */
     double matches;           /* caption: rows with a class name, of all */
     double pool_rows;         /* rows that are kept in the end; 0: lists x k */
+    double pool_part_rows;    /* of a part of the pool */
     double row_bytes;         /* of a row of the index, texts too; 0: from `file`, else dim alone */
     npr_plan_factory factory; /* FAISS: */
     double probes, refine, recall_queries;
@@ -242,7 +243,7 @@ typedef struct npr_plan_pipeline {
     double batch, tile_rows;
     double matches;                                /* caption: of all rows */
     int filter;                                    /* the CLIP filter */
-    double pool_rows;                              /* 0: queries x k */
+    double pool_rows, pool_part_rows;              /* 0: queries x k; of a part of the pool */
     double sample, probes, refine, recall_queries; /* of an index; sample 0: 64 a list, 65,536 at least */
     double classes, test;                          /* of the head; rows of the test set */
     double images, image_bytes, image_part_rows;   /* 0: no extraction; bytes of an image */

@@ -57,6 +57,7 @@ static npr_plan_needs search(const npr_plan_pipeline *p, const npr_plan_cluster 
                                .tokens = p->tokens,
                                .matches = p->matches,
                                .pool_rows = p->pool_rows,
+                               .pool_part_rows = p->pool_part_rows,
                                .row_bytes = 2 * p->dim + (p->text > 0 ? COLUMNS + 1.5 * p->text : 32),
                                .probes = p->probes,
                                .refine = p->refine};

@@ -179,7 +179,7 @@ static void pool_seconds(const work *w, npr_plan_needs *n)
 {
     const npr_plan_search_shape *s = w->s;
     double rows = s->pool_rows > 0 ? s->pool_rows : s->lists * fmin(s->k, s->rows),
-           parts = ceil(rows / s->part_rows);
+           parts = ceil(rows / s->pool_part_rows);
     double row = s->row_bytes > 0 ? s->row_bytes : s->file > 0 ? s->file / s->rows : 2 * s->dim + ROW_COLUMNS;
     double chunks = s->rows / CHUNK, touched = chunks * (1 - exp(-rows / chunks));
     double read = touched * CHUNK * row / w->c->ranks;
@@ -195,7 +195,7 @@ npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cl
 {
     npr_plan_search_memory mem = npr_plan_search_parts(s);
     double room = fmin(s->k, s->rows), parts = ceil(s->rows / s->part_rows), merged = s->lists * room;
-    npr_plan_needs n = {.files = fmax(ceil(merged / s->part_rows), 1),
+    npr_plan_needs n = {.files = fmax(ceil(merged / s->pool_part_rows), 1),
                         .read = bytes_read(s, mem.batches),
                         .busy = fmin(parts, c->ranks)};
     double pool = s->pool_rows > 0 ? s->pool_rows : merged;

@@ -30,7 +30,8 @@ typedef struct search_run {
     npr_search_times times;
 } search_run;
 
-_Static_assert((int)NPR_FAISS_BLOCK == (int)NPR_PLAN_FAISS_BLOCK, "batches of npr/plan.h are blocks of FAISS's");
+_Static_assert((int)NPR_FAISS_BLOCK == (int)NPR_PLAN_FAISS_BLOCK,
+               "batches of npr/plan.h are blocks of FAISS's");
 _Static_assert(sizeof(npr_plan_row) == NPR_PLAN_POOL_ROW && sizeof(npr_hit) == NPR_PLAN_HIT,
                "npr/plan.h counts these bytes");
 
@@ -42,6 +43,7 @@ static npr_plan_search_shape shape_of(const search_run *r)
     npr_plan_search_shape s = {.rows = (double)index->rows,
                                .dim = index->dim,
                                .part_rows = 1,
+                               .pool_part_rows = (double)r->job->part_rows,
                                .lists = r->in.lists,
                                .k = r->job->k,
                                .batch = (double)r->job->query_batch,

@@ -76,6 +76,11 @@ near "$(value plan.solve.seconds.descent i.txt)" "$(awk 'BEGIN { print 100 * 512
 plan --rows=1e8 --pool-rows=1e6 --method=wise --epochs=5 --batch=1000 --latency=2 --network=12.5 --record=j.txt
 near "$(value plan.solve.seconds.gradients j.txt)" "$(awk 'BEGIN { print 5 * 4 * 1e6 / 8 * 512000 / 5e10 }')" 1e-6 "gradients of fine-tuning"
 near "$(value plan.solve.seconds.gradient_sums j.txt)" "$(awk 'BEGIN { print 5000 * (2 * 3 * 2e-6 + 16 * 512000 / 12.5e9) }')" 1e-6 "sums over ranks"
+# parts of the pool are npr-search's own, not the index's: one is written by one of 8 ranks, eight by all
+plan --rows=1e8 --part-rows=65536 --pool-rows=1e6 --cached --record=k.txt
+plan --rows=1e8 --part-rows=65536 --pool-rows=1e6 --pool-part-rows=125000 --cached --record=l.txt
+near "$(awk -v a="$(value plan.search.seconds.pool k.txt)" -v b="$(value plan.search.seconds.pool l.txt)" 'BEGIN { print a - b }')" \
+    "$(awk 'BEGIN { print 1e6 * 1e-5 * (1 - 1 / 8) }')" 1e-6 "parts of the pool"
 plan --rows=1e8 --query-batch=100 --cached --record=k.txt
 plan --rows=1e8 --query-batch=100 --cached --resident=100 --record=l.txt
 # 5e-7 s a row are read, 2e-7 computed: ten passes against one, and nine that compute
