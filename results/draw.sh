@@ -1,4 +1,5 @@
-# draw.sh - a picture drawn by gnuplot twice: NAME.svg for the web, NAME.png for the rest. Sourced by the plot scripts beside it.
+# draw.sh - a picture drawn by gnuplot twice: NAME.svg for the web, NAME.png for the rest. Sourced by the plot scripts beside it
+# and by jobs/reproduce.
 # shellcheck shell=bash
 
 # need_gnuplot: or the script that sources this ends
@@ -6,13 +7,14 @@ need_gnuplot() {
     command -v gnuplot >/dev/null || { echo "$(basename "$0"): gnuplot is missing (bash slurm/env/debian.sh --plots)" >&2 && exit 78; }
 }
 
-# draw NAME WIDTH HEIGHT SVG-FONT PNG-FONT: gnuplot's commands are on standard input; the PNG is half as large again. Fonts in points.
+# draw NAME WIDTH HEIGHT FONT: gnuplot's commands are on standard input; the PNG is half as large again, its letters a quarter. Font in
+# points.
 draw() {
-    local name=$1 width=$2 height=$3 commands kind terminal font
+    local name=$1 width=$2 height=$3 font=$4 commands kind terminal
     commands=$(cat)
     for kind in svg png; do
-        terminal="svg size $width,$height dynamic background '#ffffff'" font=$4
-        [ "$kind" = svg ] || terminal="pngcairo size $((width * 3 / 2)),$((height * 3 / 2))" font=$5
+        terminal="svg size $width,$height dynamic background '#ffffff'"
+        [ "$kind" = svg ] || terminal="pngcairo size $((width * 3 / 2)),$((height * 3 / 2)) fontscale 1.25"
         gnuplot <<END
 set terminal $terminal font 'sans,$font'
 set output '$name.$kind'

@@ -37,7 +37,7 @@ fact() {
 [ "$(for r in "${records[@]}"; do echo "$(fact "$r" result.index_rows) $(fact "$r" result.index) $(fact "$r" option.k)"; done | sort -u | wc -l)" = 1 ] ||
     { echo "plot-recall.sh: the records differ in rows, index or k: one picture cannot show them" >&2 && exit 65; }
 title="$(fact "${records[0]}" result.index_rows) made-up rows, $(fact "${records[0]}" result.index), k = $(fact "${records[0]}" option.k)"
-draw recall 720 440 "${FONT_SIZE:-12}" "${FONT_SIZE:-15}" <<END
+draw recall 720 440 12 <<END
 set datafile separator ','
 set title "$title" noenhanced
 set xlabel 'recall\@k'

@@ -51,7 +51,7 @@ done | awk -F= '$1 ~ /^scaling\.(strong|weak)\.[0-9]+\./ {
 }' >scaling.csv
 limit() { sed -n "s/^calibration\.$1=//p" "$node"; }
 most=$(cut -d, -f2 scaling.csv | sort -n | tail -1)
-draw scaling 900 640 11 14 <<END
+draw scaling 900 640 11 <<END
 set datafile separator ','
 set multiplot layout 2,2 title "Search: $(sed -n 's/^run.cpu=//p' "${records[0]}")" noenhanced
 rows(kind) = "< grep '^".kind.",' scaling.csv"

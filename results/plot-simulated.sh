@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 # shellcheck source=results/draw.sh
 source ./draw.sh
 need_gnuplot
-draw simulated 1000 440 11 14 <<END
+draw simulated 1000 440 11 <<END
 set datafile separator ','
 set multiplot layout 1,2
 set xlabel 'nodes'

@@ -59,7 +59,7 @@ cpu=$(fact run.cpu)
 title="$rows x $dim binary16 rows, k = $k, $threads thread(s), $cpu"
 medians ours_ms_per_query faiss_ms_per_query ratio share_of_bandwidth share_of_sgemm differences >search.csv
 
-draw search 720 440 "${FONT_SIZE:-12}" "${FONT_SIZE:-15}" <<END
+draw search 720 440 12 <<END
 set datafile separator ','
 set title "Exact search: $title" noenhanced
 set xlabel 'queries per batch'

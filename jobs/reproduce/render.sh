@@ -2,23 +2,20 @@
 # (TABLE.png, .svg). Pictures need gnuplot. Sourced by reproduce.sh.
 # shellcheck shell=bash
 
-# draw NAME WIDTH HEIGHT: the gnuplot commands on standard input, twice
-draw() {
-    local name=$1 width=$2 height=$3 commands
-    commands=$(cat)
-    local terminal
-    for terminal in "svg size $width,$height dynamic background '#ffffff'" "pngcairo size $((width * 3 / 2)),$((height * 3 / 2)) fontscale 1.5"; do
-        gnuplot <<END || npr_die 74 "gnuplot could not draw $name"
-set terminal $terminal font 'sans,11' noenhanced
-set output '$name.$([ "${terminal%% *}" = svg ] && echo svg || echo png)'
-set linetype 1 lc rgb '#8a8a8a'
-set linetype 2 lc rgb '#3a3a3a'
-set linetype 3 lc rgb '#2b6c99'
-set linetype 4 lc rgb '#c0392b'
-set linetype 5 lc rgb '#7d3c98'
-$commands
-END
-    done
+# shellcheck source=results/draw.sh
+source "$REPRODUCE/../../results/draw.sh"
+
+# picture NAME WIDTH HEIGHT: gnuplot's commands are on standard input; names are not markup
+picture() {
+    {
+        echo "set termoption noenhanced"
+        local i=0 color
+        for color in 8a8a8a 3a3a3a 2b6c99 c0392b 7d3c98; do
+            i=$((i + 1))
+            echo "set linetype $i lc rgb '#$color'"
+        done
+        cat
+    } | draw "$@" 11 || npr_die 74 "gnuplot could not draw $1"
 }
 
 # Which lines of the csv are shown: top-1, among all classes and among the subset.
@@ -110,7 +107,7 @@ render_table() {
             print columns, rows, "", "size" }' "$base.csv" >"$grid"
     local columns rows
     read -r columns rows < <(sed -n 's/^\(.*\)\t\(.*\)\t\tsize$/\1 \2/p' "$grid")
-    draw "${base}_table" $((395 + 105 * columns)) $((90 + 46 * (rows + 1))) <<END
+    picture "${base}_table" $((395 + 105 * columns)) $((90 + 46 * (rows + 1))) <<END
 set title "$(table_title "$(basename "$base")")\nours with its 95 % interval (or deviation of the draws); red: published (and ours minus published)"
 set lmargin 1
 set rmargin 1
@@ -156,7 +153,7 @@ render_points() {
             plots+=("'$base.$i.published' using (\$1 + $i * step - 0.5):2 with points pt 4 ps 1.1 lc $i notitle")
         plots+=("keyentry with points pt 7 ps 0.7 lc $i title \"$m\"")
     done
-    draw "$base" $((200 + 95 * $(awk -F, 'NR > 1 && $5 == "top1" { s[$1 $4] = 1 } END { print length(s) }' "$base.csv"))) 480 <<END
+    picture "$base" $((200 + 95 * $(awk -F, 'NR > 1 && $5 == "top1" { s[$1 $4] = 1 } END { print length(s) }' "$base.csv"))) 480 <<END
 set title "$(table_title "$(basename "$base")")"
 set xtics ($sets) scale 0
 set xrange [-0.5:*]
@@ -205,7 +202,7 @@ plot $(IFS=, && echo "${plots[*]}")
 "
     done
     local across=$((${#sets[@]} < 3 ? ${#sets[@]} : 3))
-    draw "$base" $((460 * across)) $((60 + 430 * ((${#sets[@]} + across - 1) / across))) <<END
+    picture "$base" $((460 * across)) $((60 + 430 * ((${#sets[@]} + across - 1) / across))) <<END
 set multiplot layout $(((${#sets[@]} + across - 1) / across)),$across title "$(table_title "$(basename "$base")")\nbars: $bars"
 set xlabel "$label"
 set ylabel "top-1, per cent"
