@@ -19,13 +19,13 @@
  * bits for any number of ranks, threads and parts. */
 typedef struct npr_means {
     int classes, dim;
-    double *sum;     /* [classes][dim] */
+    double *sum;     /* [classes][dim] up to date when settled */
     int64_t *count;  /* [classes] rows */
     int64_t *weight; /* [classes] rows, each as often as its count says */
-    /* of a sum in the making; all 0 between calls */
-    int32_t *part;    /* [classes][stride] sums of the last few rows, in units of 2^-24 */
+    /* of a sum in the making; all 0 when settled */
+    int32_t *part;    /* [classes][stride] in sum's memory: sums of the last few rows, in units of 2^-24 */
     int16_t *high;    /* [classes][stride] what was carried from part, in units of 1 */
-    uint8_t *held;    /* [classes] rows in part */
+    uint8_t *held;    /* [classes] rows in part, each as often as its count says */
     uint8_t *carried; /* [classes] times part was carried */
     int stride;
 } npr_means;
@@ -43,7 +43,10 @@ npr_status npr_means_add(npr_means *m, const uint16_t *emb, const int32_t *label
 npr_status npr_means_add_counted(npr_means *m, const uint16_t *emb, const int32_t *label,
                                  const int32_t *count, int64_t n);
 
-/* Add all ranks' sums and counts, exactly. Refuses a class of a weight above 2^29. Collective. */
+/* Bring m->sum up to date after calls of npr_means_add(). npr_means_reduce() does it. Local. */
+void npr_means_settle(npr_means *m);
+
+/* Settle, and add all ranks' sums and counts, exactly. Refuses a class of a weight above 2^29. Collective. */
 npr_status npr_means_reduce(const npr_comm *comm, npr_means *m);
 
 /* Unit-norm mean of each class, out [classes][dim]; zero for a class without rows (or whose rows cancel). */

@@ -26,7 +26,7 @@ void *npr_alloc_aligned(size_t n, size_t size, const char *what)
     size_t bytes, align = CACHE_LINE;
     if (npr_fault("alloc") || __builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX - HUGE_PAGE)
         return no_memory(n, size, what);
-    if (bytes >= 4u * HUGE_PAGE) align = HUGE_PAGE;
+    if (bytes >= 2u * HUGE_PAGE) align = HUGE_PAGE;
     bytes = (bytes + align) / align * align;
     void *p = aligned_alloc(align, bytes);
     if (!p) return no_memory(n, size, what);

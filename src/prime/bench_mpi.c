@@ -18,6 +18,7 @@ typedef struct bench {
     const npr_bench_means_job *job;
     uint16_t *emb;    /* [rows][dim] */
     int32_t *label;   /* [rows] */
+    int32_t *count;   /* [rows] */
     npr_means *means; /* [threads] each thread's, as if it were a rank */
 } bench;
 
@@ -29,11 +30,13 @@ static npr_status make_data(bench *b)
     size_t rows = (size_t)job->rows, dim = (size_t)job->dim;
     b->emb = npr_alloc_aligned(rows * dim, sizeof *b->emb, "rows");
     b->label = npr_alloc(rows, sizeof *b->label, "labels");
-    if (!b->emb || !b->label) return npr_last();
+    b->count = npr_alloc(rows, sizeof *b->count, "counts");
+    if (!b->emb || !b->label || !b->count) return npr_last();
     unsigned usual = (unsigned)(15 - ilogb(sqrt(job->dim)) + 1); /* exponent of a binary16 */
     for (size_t i = 0; i < rows; i++) {
         npr_rng r = npr_rng_make(1, i);
         b->label[i] = (int32_t)npr_rng_below(&r, job->classes);
+        b->count[i] = 1 + (int32_t)(i % 10);
         for (size_t j = 0; j < dim; j += 4) {
             uint64_t bits = npr_rng_next(&r);
             for (size_t k = j; k < j + 4 && k < dim; k++, bits >>= 16) {
@@ -48,18 +51,24 @@ static npr_status make_data(bench *b)
     return NPR_OK;
 }
 
-/* Every thread sums its share of the rows. */
-static npr_status sum_once(bench *b)
+/* Every thread sums its share of the rows, in tiles as npr-solve reads them. */
+static npr_status sum_once(bench *b, const int32_t *count)
 {
+    enum { TILE = 16384 };
     const npr_bench_means_job *job = b->job;
     int failed = 0;
 #pragma omp parallel for num_threads(job->threads) schedule(static, 1)
     for (int t = 0; t < job->threads; t++) {
         int64_t from = job->rows * t / job->threads, to = job->rows * (t + 1) / job->threads;
-        if (npr_means_add(&b->means[t], b->emb + from * job->dim, b->label + from, to - from)) {
+        for (int64_t i = from; i < to; i += TILE) {
+            int64_t n = to - i < TILE ? to - i : TILE;
+            if (npr_means_add_counted(&b->means[t], b->emb + i * job->dim, b->label + i,
+                                      count ? count + i : NULL, n)) {
 #pragma omp atomic write
-            failed = 1;
+                failed = 1;
+            }
         }
+        npr_means_settle(&b->means[t]);
     }
     return failed ? npr_fail(NPR_EINTERNAL, "class sums failed") : NPR_OK;
 }
@@ -88,21 +97,22 @@ static int by_label(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Labels at random, as in a pool by row; and in order, as in a pool by class. */
+/* Labels at random, as in a pool by row, also with counts, as of a transductive pool; and in order, as in a
+ * pool by class. */
 static npr_status run(bench *b, npr_record *rec, const npr_log *log)
 {
-    static const char *const orders[] = {"random", "sorted"};
+    static const char *const orders[] = {"random", "counted", "sorted"};
     double ours[REPEATS_MAX], read[REPEATS_MAX];
     const char *kernel;
     size_t bytes = (size_t)b->job->rows * (size_t)b->job->dim * sizeof *b->emb;
     NPR_TRY(make_data(b));
     npr_sum_kernel_at(0, &kernel);
     npr_record_text(rec, "bench.means.kernel", kernel);
-    for (int k = 0; k < 2; k++) {
-        if (k) qsort(b->label, (size_t)b->job->rows, sizeof *b->label, by_label);
+    for (int k = 0; k < 3; k++) {
+        if (k == 2) qsort(b->label, (size_t)b->job->rows, sizeof *b->label, by_label);
         for (int i = 0; i < b->job->repeats; i++) {
             double start = npr_now();
-            NPR_TRY(sum_once(b));
+            NPR_TRY(sum_once(b, k == 1 ? b->count : NULL));
             ours[i] = npr_now() - start;
             read[i] = npr_measure_read(b->emb, bytes, b->job->threads);
         }
@@ -126,5 +136,6 @@ npr_status npr_bench_means(const npr_comm *comm, const npr_log *log, npr_record 
     free(b.means);
     free(b.emb);
     free(b.label);
+    free(b.count);
     return npr_agree(comm, st, "bench");
 }

@@ -38,21 +38,14 @@ static unsigned larger(unsigned a, unsigned b)
     return a > b ? a : b;
 }
 
-unsigned npr_sum_counted(npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
-                         int64_t n)
+static npr_status sum_portable(npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
+                               int64_t n, unsigned *most)
 {
-    unsigned most = 0;
+    *most = 0;
     for (int64_t i = 0; i < n; i++)
         if (label[i] >= 0)
-            most = larger(
-                most, add_columns(emb + i * m->dim, 0, m->dim, count ? count[i] : 1, sum_of(m, label[i])));
-    return most;
-}
-
-static npr_status sum_portable(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n,
-                               unsigned *most)
-{
-    *most = npr_sum_counted(m, emb, label, NULL, n);
+            *most = larger(
+                *most, add_columns(emb + i * m->dim, 0, m->dim, count ? count[i] : 1, sum_of(m, label[i])));
     return NPR_OK;
 }
 
@@ -126,9 +119,10 @@ __attribute__((target("avx512f,f16c"))) static unsigned add_class(const batch *b
     return larger(most, largest(worst));
 }
 
-static npr_status sum_avx512(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n,
-                             unsigned *most)
+static npr_status sum_avx512(npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
+                             int64_t n, unsigned *most)
 {
+    if (count) return sum_portable(m, emb, label, count, n, most);
     int32_t *start = npr_alloc((size_t)m->classes + 2, sizeof *start, "sorting rows by class");
     int32_t *order = npr_alloc(BATCH, sizeof *order, "sorting rows by class");
     npr_status st = start && order ? NPR_OK : npr_last();
@@ -152,14 +146,17 @@ static npr_status sum_avx512(npr_means *m, const uint16_t *emb, const int32_t *l
  * them, the first half and the second, are read side by side, a cache line of each in turn, and added to the
  * class they belong to. What is read and written beside each row must then be small. It is the class's sum of
  * at most HELD rows in 32-bit integers of 2^-24: a value is at most 2^24 of them, so 127 values stay below
- * 2^31. A binary16 is made one by four instructions without rounding: to a float (11 bits), times 2^24, to an
- * integer. When HELD rows are in, what is above 2^24 is carried to 16-bit integers, 1 KiB of 512 columns
- * where the doubles have 4 that no cache holds any more; what is left is worth a row. 255 carries of at most
- * 127 stay below 2^15. Then, and at the end, both are added to the doubles, exactly as well. */
+ * 2^31. A binary16 is made one by four instructions without rounding: to a float (11 bits), times 2^24 and
+ * times the row's count (6 bits), to an integer. Of the next row's sums one cache line of each two is asked
+ * for meanwhile; the other one comes with it.
+ * When HELD rows are in, what is above 2^24 is carried to 16-bit integers, 1 KiB of 512 columns where the
+ * doubles have 4 that no cache holds any more; what is left is worth a row. 255 carries of at most 127 stay
+ * below 2^15. Then, and when the sums are asked for, both are added to the doubles, exactly as well. */
 
 enum {
     LINE = 32,  /* values of a cache line */
-    HELD = 127, /* rows */
+    HELD = 127, /* rows, each as often as its count says */
+    TIMES = 63, /* the largest count that goes this way: two such rows of a class and what is left are HELD */
     CARRIES = 255,
     FETCH = 1024 /* bytes a stream is read ahead */
 };
@@ -200,25 +197,34 @@ __attribute__((target("avx2"))) static void carry(npr_means *m, int c)
     m->carried[c]++;
 }
 
-/* The integers of a class, with room for two rows more: the two at hand may be of the same class. */
-static int32_t *hold(npr_means *m, int c)
+/* The integers of a class, with room for `times` rows. */
+static int32_t *hold(npr_means *m, int c, int times)
 {
-    if (m->held[c] + 2 > HELD) {
+    if (m->held[c] + times > HELD) {
         if (m->carried[c] == CARRIES)
             release(m, c);
         else
             carry(m, c);
     }
-    m->held[c]++;
+    m->held[c] = (uint8_t)(m->held[c] + times);
     return m->part + (size_t)c * (size_t)m->stride;
 }
 
+/* A row to be taken, or none (times 0). */
+typedef struct taken {
+    const uint16_t *x;
+    int class, times;
+    const int32_t *next; /* sums of the row behind it, if they are others */
+} taken;
+
+/* A cache line of a row, scaled, and its place in the sums; `next` in those of the next row, NULL = not asked
+ * for. */
 __attribute__((target("avx2,f16c"), always_inline)) static inline __m256i
-add_line(const uint16_t *x, int32_t *part, __m256i worst)
+add_line(const uint16_t *x, __m256 scale, int32_t *part, const int32_t *next, __m256i worst)
 {
     const __m256i mask = _mm256_set1_epi16(0x7fff);
-    const __m256 scale = _mm256_set1_ps(0x1p24f);
     _mm_prefetch((const char *)x + FETCH, _MM_HINT_T0);
+    if (next) _mm_prefetch((const char *)next, _MM_HINT_T1);
 #pragma GCC unroll 4
     for (int u = 0; u < LINE; u += 8) {
         __m256 f = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(x + u)));
@@ -234,43 +240,78 @@ add_line(const uint16_t *x, int32_t *part, __m256i worst)
     return worst;
 }
 
-/* The row at x of class a and the one at y of class b; either may be of none (< 0). */
-__attribute__((target("avx2,f16c"))) static __m256i add_rows(npr_means *m, const uint16_t *x, int a,
-                                                             const uint16_t *y, int b, __m256i worst)
+__attribute__((target("avx2,f16c"))) static __m256i add_one(npr_means *m, const taken *a, __m256i worst)
 {
-    int end = m->dim / LINE * LINE;
-    if (a >= 0 && b >= 0) {
-        int32_t *p = hold(m, a), *q = hold(m, b);
-        for (int j = 0; j < end; j += LINE) {
-            worst = add_line(x + j, p + j, worst);
-            worst = add_line(y + j, q + j, worst);
-        }
-    } else if (a >= 0 || b >= 0) {
-        int32_t *p = hold(m, a >= 0 ? a : b);
-        const uint16_t *one = a >= 0 ? x : y;
-        for (int j = 0; j < end; j += LINE) worst = add_line(one + j, p + j, worst);
-    }
+    __m256 scale = _mm256_set1_ps(0x1p24f * (float)a->times);
+    int32_t *p = hold(m, a->class, a->times);
+    for (int j = 0; j < m->dim / LINE * LINE; j += LINE)
+        worst = add_line(a->x + j, scale, p + j, NULL, worst);
     return worst;
 }
 
-__attribute__((target("avx2,f16c"))) static npr_status
-sum_avx2(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n, unsigned *most)
+__attribute__((target("avx2,f16c"))) static __m256i add_two(npr_means *m, const taken *a, const taken *b,
+                                                            __m256i worst)
+{
+    __m256 scale = _mm256_set1_ps(0x1p24f * (float)a->times),
+           other = _mm256_set1_ps(0x1p24f * (float)b->times);
+    int same = a->class == b->class; /* then room for both is made at once, before either is added */
+    int32_t *p = hold(m, a->class, same ? a->times + b->times : a->times);
+    int32_t *q = same ? p : hold(m, b->class, b->times);
+    int end = m->dim / LINE * LINE;
+    if (a->next && b->next)
+        for (int j = 0; j < end; j += LINE) {
+            worst = add_line(a->x + j, scale, p + j, a->next + j, worst);
+            worst = add_line(b->x + j, other, q + j, b->next + j, worst);
+        }
+    else
+        for (int j = 0; j < end; j += LINE) {
+            worst = add_line(a->x + j, scale, p + j, NULL, worst);
+            worst = add_line(b->x + j, other, q + j, NULL, worst);
+        }
+    return worst;
+}
+
+/* Row i of those before `end`. */
+static inline taken take(const npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
+                         int64_t i, int64_t end)
+{
+    if (i >= end) return (taken){0};
+    int times = label[i] < 0 ? 0 : count ? count[i] : 1;
+    int next = i + 1 < end && label[i + 1] != label[i] ? label[i + 1] : -1;
+    return (taken){emb + i * m->dim, label[i], times > TIMES ? 0 : times,
+                   next < 0 ? NULL : m->part + (size_t)next * (size_t)m->stride};
+}
+
+/* What is left of the rows: those of a large count, and the columns behind the last whole line. */
+static unsigned add_rest(npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
+                         int64_t n)
+{
+    int end = m->dim / LINE * LINE;
+    unsigned most = 0;
+    if (end == m->dim && !count) return 0;
+    for (int64_t i = 0; i < n; i++) {
+        int times = label[i] < 0 ? 0 : count ? count[i] : 1;
+        if (times > TIMES || (times && end < m->dim))
+            most = larger(most, add_columns(emb + i * m->dim, times > TIMES ? 0 : end, m->dim, times,
+                                            sum_of(m, label[i])));
+    }
+    return most;
+}
+
+__attribute__((target("avx2,f16c"))) static npr_status sum_avx2(npr_means *m, const uint16_t *emb,
+                                                                const int32_t *label, const int32_t *count,
+                                                                int64_t n, unsigned *most)
 {
     __m256i worst = _mm256_setzero_si256();
     int64_t half = (n + 1) / 2;
-    int end = m->dim / LINE * LINE;
-    unsigned rest = 0;
     for (int64_t i = 0; i < half; i++) {
-        int64_t other = half + i < n ? half + i : i; /* an odd number: the last row is alone */
-        worst = add_rows(m, emb + i * m->dim, label[i], emb + other * m->dim, other > i ? label[other] : -1,
-                         worst);
+        taken a = take(m, emb, label, count, i, half), b = take(m, emb, label, count, half + i, n);
+        if (a.times && b.times)
+            worst = add_two(m, &a, &b, worst);
+        else if (a.times || b.times)
+            worst = add_one(m, a.times ? &a : &b, worst);
     }
-    for (int c = 0; c < m->classes; c++)
-        if (m->held[c]) release(m, c);
-    for (int64_t i = 0; i < n && end < m->dim; i++)
-        if (label[i] >= 0)
-            rest = larger(rest, add_columns(emb + i * m->dim, end, m->dim, 1, sum_of(m, label[i])));
-    *most = larger(rest,
+    *most = larger(add_rest(m, emb, label, count, n),
                    largest(_mm_max_epu16(_mm256_castsi256_si128(worst), _mm256_extracti128_si256(worst, 1))));
     return NPR_OK;
 }
@@ -285,4 +326,14 @@ npr_sum_kernel npr_sum_kernel_at(int i, const char **name)
 #endif
     if (i == 0) return *name = "portable", sum_portable;
     return NULL;
+}
+
+void npr_means_settle(npr_means *m)
+{
+#if defined(__x86_64__)
+    for (int c = 0; c < m->classes; c++)
+        if (m->held[c]) release(m, c); /* only its own kernel holds anything */
+#else
+    (void)m;
+#endif
 }

@@ -24,24 +24,22 @@ npr_status npr_means_make(int classes, int dim, npr_means *m)
 {
     assert(classes > 0 && dim > 0);
     *m = (npr_means){.classes = classes, .dim = dim};
-    size_t n = (size_t)classes * (size_t)dim;
-    m->sum = npr_alloc_aligned(n, sizeof *m->sum, "the class sums");
-    m->count = npr_alloc((size_t)classes, sizeof *m->count, "the class counts");
-    m->weight = npr_alloc((size_t)classes, sizeof *m->weight, "the class counts");
-    m->stride = (dim + 15) / 16 * 16 +
-                16; /* a line more: rows of 2^n values do not all start in the same cache sets */
-    size_t parts = (size_t)classes * (size_t)m->stride;
-    m->part = npr_alloc_aligned(parts, sizeof *m->part, "the class sums");
-    m->high = npr_alloc_aligned(parts, sizeof *m->high, "the class sums");
-    m->held = npr_alloc((size_t)classes, sizeof *m->held, "the class counts");
-    m->carried = npr_alloc((size_t)classes, sizeof *m->carried, "the class counts");
-    if (!m->sum || !m->count || !m->weight || !m->part || !m->high || !m->held || !m->carried) {
+    /* a line more: rows of 2^n values do not all start in the same cache sets */
+    m->stride = (dim + 15) / 16 * 16 + 16;
+    size_t k = (size_t)classes, parts = k * (size_t)m->stride, sums = (k * (size_t)dim + 7) / 8 * 8,
+           bytes = sums * sizeof *m->sum + parts * (sizeof *m->part + sizeof *m->high);
+    m->sum = npr_alloc_aligned(bytes, 1, "the class sums"); /* one block: large enough for huge pages */
+    m->count = npr_alloc(k, sizeof *m->count, "the class counts");
+    m->weight = npr_alloc(k, sizeof *m->weight, "the class counts");
+    m->held = npr_alloc(k, sizeof *m->held, "the class counts");
+    m->carried = npr_alloc(k, sizeof *m->carried, "the class counts");
+    if (!m->sum || !m->count || !m->weight || !m->held || !m->carried) {
         npr_means_free(m);
         return NPR_EINTERNAL;
     }
-    memset(m->sum, 0, n * sizeof *m->sum);
-    memset(m->part, 0, parts * sizeof *m->part);
-    memset(m->high, 0, parts * sizeof *m->high);
+    memset(m->sum, 0, bytes);
+    m->part = (int32_t *)(void *)(m->sum + sums);
+    m->high = (int16_t *)(void *)(m->part + parts);
     return NPR_OK;
 }
 
@@ -50,8 +48,6 @@ void npr_means_free(npr_means *m)
     free(m->sum);
     free(m->count);
     free(m->weight);
-    free(m->part);
-    free(m->high);
     free(m->held);
     free(m->carried);
     m->sum = NULL;
@@ -112,10 +108,7 @@ npr_status npr_means_add_counted(npr_means *m, const uint16_t *emb, const int32_
     unsigned most;
     NPR_TRY(check_labels(m, label, n));
     NPR_TRY(check_counts(label, count, n));
-    if (count)
-        most = npr_sum_counted(m, emb, label, count, n);
-    else
-        NPR_TRY(npr_sum_kernel_at(0, &name)(m, emb, label, n, &most));
+    NPR_TRY(npr_sum_kernel_at(0, &name)(m, emb, label, count, n, &most));
     for (int64_t i = 0; i < n; i++)
         if (label[i] >= 0) {
             m->count[label[i]]++;
@@ -130,6 +123,7 @@ void npr_means_unit(const npr_means *m, float *out)
         const double *s = m->sum + (size_t)c * (size_t)m->dim;
         float *o = out + (size_t)c * (size_t)m->dim;
         double squares = 0;
+        assert(!m->held[c]);
         for (int j = 0; j < m->dim; j++) squares += s[j] * s[j];
         double norm = sqrt(squares);
         for (int j = 0; j < m->dim; j++) o[j] = norm > 0 ? (float)(s[j] / norm) : 0;

@@ -6,14 +6,11 @@
 
 #include "npr/prime.h"
 
-/* Add n rows of m->dim values to m->sum; those labelled < 0 are skipped. *most: the largest magnitude met, as
- * the bits of a binary16; above 1 the sums are spoiled. */
-typedef npr_status (*npr_sum_kernel)(npr_means *m, const uint16_t *emb, const int32_t *label, int64_t n,
-                                     unsigned *most);
-
-/* The same in plain C with row i taken count[i] times (NULL: once). Returns the largest magnitude. */
-unsigned npr_sum_counted(npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
-                         int64_t n);
+/* Add n rows of m->dim values, row i count[i] times (NULL: once), to the sums of m, which npr_means_settle()
+ * brings up to date; those labelled < 0 are skipped. *most: the largest magnitude met, as the bits of a
+ * binary16; above 1 the sums are spoiled. */
+typedef npr_status (*npr_sum_kernel)(npr_means *m, const uint16_t *emb, const int32_t *label,
+                                     const int32_t *count, int64_t n, unsigned *most);
 
 /* Kernels this machine can run, best first: i = 0, 1, ... until NULL. All give the same bits. */
 npr_sum_kernel npr_sum_kernel_at(int i, const char **name);

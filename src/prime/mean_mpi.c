@@ -4,6 +4,7 @@
 
 npr_status npr_means_reduce(const npr_comm *comm, npr_means *m)
 {
+    npr_means_settle(m);
     npr_sum_i64(comm, m->count, (size_t)m->classes);
     npr_sum_i64(comm, m->weight, (size_t)m->classes);
     NPR_TRY(

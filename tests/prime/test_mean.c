@@ -52,6 +52,7 @@ static void test_sums_equal_integers(void)
     npr_means m;
     CHECK_OK(npr_means_make(CLASSES, DIM, &m));
     CHECK_OK(npr_means_add(&m, emb, label, ROWS));
+    npr_means_settle(&m);
     int wrong = 0;
     for (int i = 0; i < CLASSES * DIM; i++) wrong += (__int128)(m.sum[i] * 0x1p24) != want[i];
     CHECK_INT(wrong, 0);
@@ -68,12 +69,14 @@ static void test_any_cut_gives_the_same_bits(void)
     npr_means whole, cut;
     CHECK_OK(npr_means_make(CLASSES, DIM, &whole));
     CHECK_OK(npr_means_add(&whole, emb, label, ROWS));
+    npr_means_settle(&whole);
     for (size_t k = 0; k < sizeof cuts / sizeof *cuts; k++) {
         CHECK_OK(npr_means_make(CLASSES, DIM, &cut));
         for (int64_t at = (ROWS - 1) / cuts[k] * cuts[k]; at >= 0;
              at -= cuts[k]) /* backwards: another order too */
             CHECK_OK(
                 npr_means_add(&cut, emb + at * DIM, label + at, ROWS - at < cuts[k] ? ROWS - at : cuts[k]));
+        npr_means_settle(&cut);
         CHECK(memcmp(whole.sum, cut.sum, (size_t)CLASSES * DIM * sizeof *cut.sum) == 0);
         CHECK(memcmp(whole.count, cut.count, CLASSES * sizeof *cut.count) == 0);
         npr_means_free(&cut);
@@ -83,19 +86,26 @@ static void test_any_cut_gives_the_same_bits(void)
 
 /* Sums by one kernel from n rows of x, from sums that are j in column j. Returns the largest magnitude met.
  */
-static unsigned sums_by(npr_sum_kernel kernel, const uint16_t *x, const int32_t *l, int n, int classes,
-                        int dim, double *sum)
+static unsigned sums_counted(npr_sum_kernel kernel, const uint16_t *x, const int32_t *l, const int32_t *count,
+                             int n, int classes, int dim, double *sum)
 {
     npr_means m;
     unsigned most = 0;
     CHECK_OK(npr_means_make(classes, dim, &m));
     for (int c = 0; c < classes; c++)
         for (int j = 0; j < dim; j++) m.sum[c * dim + j] = j;
-    CHECK_OK(kernel(&m, x, l, n, &most));
+    CHECK_OK(kernel(&m, x, l, count, n, &most));
+    npr_means_settle(&m);
     memcpy(sum, m.sum, (size_t)classes * (size_t)dim * sizeof *sum);
     for (int c = 0; c < classes; c++) CHECK_INT(m.held[c], 0);
     npr_means_free(&m);
     return most;
+}
+
+static unsigned sums_by(npr_sum_kernel kernel, const uint16_t *x, const int32_t *l, int n, int classes,
+                        int dim, double *sum)
+{
+    return sums_counted(kernel, x, l, NULL, n, classes, dim, sum);
 }
 
 /* Each kernel on each width around its slices and on odd and even numbers of rows: same sums, same largest
@@ -262,6 +272,9 @@ static void test_counted_rows_are_repeated_rows(void)
     for (int i = 0; i < N; i++)
         for (int k = 0; k < count[i]; k++)
             CHECK_OK(npr_means_add(&plain, emb + (size_t)i * DIM, label + i, 1));
+    npr_means_settle(&counted);
+    npr_means_settle(&once);
+    npr_means_settle(&plain);
     CHECK(memcmp(counted.sum, plain.sum, CLASSES * DIM * sizeof *plain.sum) == 0);
     CHECK(memcmp(counted.sum, once.sum, CLASSES * DIM * sizeof *plain.sum) != 0);
     CHECK(memcmp(counted.weight, plain.weight, CLASSES * sizeof *plain.weight) == 0);
@@ -275,6 +288,41 @@ static void test_counted_rows_are_repeated_rows(void)
     CHECK_FAILS(npr_means_add_counted(&counted, emb, label, count, N), NPR_EDATA, "class 5 has");
     npr_means_free(&counted);
     free(count);
+}
+
+/* Rows of 1 and -1, each as often as no, one, or two of them fit into what is held, side by side in one class
+ * and in two: each kernel, against integers. */
+static void test_counts_fill_what_is_held(void)
+{
+    enum { N = 800, D = 40 };
+    static const int32_t times[] = {1, 2, 31, 62, 63, 64, 65, 126, 127, 128, 100000};
+    static uint16_t x[N * D];
+    int32_t l[N], count[N];
+    npr_rng r = npr_rng_make(4, 4);
+    const char *name;
+    npr_sum_kernel kernel;
+    for (int turn = 0; turn < 40; turn++) {
+        int64_t want[3 * D] = {0};
+        for (int i = 0; i < N; i++) {
+            int among = turn % 4 == 0 ? 5 : turn % 4 == 1 ? 8 : 11; /* few, around the limit, all */
+            count[i] = times[npr_rng_below(&r, (uint64_t)among)];
+            l[i] = (int32_t)npr_rng_below(&r, turn % 2 ? 2 : 4) - 1;
+            for (int j = 0; j < D; j++) {
+                int value = turn % 3 == 0 ? 1 : turn % 3 == 1 ? -1 : j % 2 ? 1 : -1;
+                x[i * D + j] = value > 0 ? 0x3c00 : 0xbc00;
+                if (l[i] >= 0) want[l[i] * D + j] += value * count[i];
+            }
+        }
+        for (int k = 0; (kernel = npr_sum_kernel_at(k, &name)); k++) {
+            double sum[3 * D];
+            int wrong = 0;
+            CHECK_INT(sums_counted(kernel, x, l, count, N, 3, D, sum), 0x3c00);
+            for (int c = 0; c < 3; c++)
+                for (int j = 0; j < D; j++) wrong += sum[c * D + j] - j != (double)want[c * D + j];
+            if (wrong) fprintf(stderr, "kernel %s, turn %d\n", name, turn);
+            CHECK_INT(wrong, 0);
+        }
+    }
 }
 
 /* Where the proof ends: below 2^29 every multiple of 2^-24 is a double, above it is not. */
@@ -311,6 +359,7 @@ int main(void)
     test_every_value();
     test_refusals();
     test_counted_rows_are_repeated_rows();
+    test_counts_fill_what_is_held();
     test_limit();
     test_unit_means();
     free(emb);

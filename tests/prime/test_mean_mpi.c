@@ -26,6 +26,7 @@ static void test_means(const npr_comm *c)
     CHECK_OK(npr_means_make(CLASSES, DIM, &all));
     CHECK_OK(npr_means_make(CLASSES, DIM, &mine));
     CHECK_OK(npr_means_add(&all, emb, label, ROWS));
+    npr_means_settle(&all);
     for (int i = 0; i < ROWS; i++)
         if ((int)(npr_mix64((uint64_t)i) % (uint64_t)takers) == c->rank)
             CHECK_OK(npr_means_add(&mine, emb + i * DIM, label + i, 1));
