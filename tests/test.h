@@ -92,7 +92,8 @@ static inline const char *test_folder(void)
 {
     static char path[64];
     if (!path[0]) {
-        snprintf(path, sizeof path, "/tmp/npr-test-XXXXXX");
+        const char *root = getenv("TMPDIR");
+        snprintf(path, sizeof path, "%s/npr-test-XXXXXX", root && strlen(root) < 40 ? root : "/tmp");
         if (!mkdtemp(path)) {
             perror(path);
             exit(1);

@@ -14,7 +14,7 @@ enum { DIM = 24, PARTS = 4, NQ = 40, K = 7, GROUPS = 12, ALL = 3705 };
 static const int64_t part_rows[PARTS] = {3000, 0, 5, 700}; /* fewer rows than lists; none at all */
 static npr_rows world[PARTS];                              /* what the parts hold */
 static npr_part_entry entry[PARTS];
-static char path[] = "/tmp/npr-test-XXXXXX/set";
+static char path[80];
 static npr_queries queries, head;
 
 /* ---- a small world --------------------------------------------------------------------------------- */
