@@ -1,5 +1,5 @@
-/* screen_bytes.h - what the two halves of the screen in bytes share: screen_bytes_pack.c makes queries into
- * bytes, screen_bytes.c rows, and multiplies them. See screen.h.
+/* screen_bytes.h - what the parts of the screen in bytes share: screen_bytes_pack.c makes queries into bytes,
+ * screen_bytes_rows.c rows, and screen_bytes.c multiplies them. See screen.h.
  *
  * Bytes are coarse, so both sides are first moved to the middle. mu: about the mean of the rows at hand; nu:
  * that of the queries; y = x - mu, w = q - nu. Any mu and nu are right, good ones leave short vectors:
@@ -69,8 +69,32 @@ static inline float *npr_bytes_nu(const npr_packed *p)
     return npr_bytes_units(p) + 2 * p->padded;
 }
 
+/* A block of rows, converted, in a thread's scratch. Arrays of rows have room for p->block_rows, and those
+ * behind the n-th up to a whole group of NPR_BYTES_ROWS are there for the kernel: nothing of them passes. */
+typedef struct npr_bytes_block {
+    const uint32_t *row; /* [n] numbers */
+    int n;
+    float *mu, *y[2];                 /* [width] */
+    float *mean;                      /* [1] a bound of ||mu|| */
+    float *norm, *residual;           /* [rows] N, r */
+    float *unit, *along;              /* [rows] s (NaN for a row that is not finite), y.nu */
+    float *most_norm, *most_residual; /* [rows / NPR_BYTES_ROWS] the largest of a group */
+    float *middle;                    /* [padded] mu.q, and the bound of what follows from it */
+    uint16_t *half;                   /* [width] mu */
+    uint8_t *x;                       /* [rows][width] i + 64 */
+} npr_bytes_block;
+
 /* Bytes of a thread's block, without what the screen of 16 bits wants behind it. */
 size_t npr_bytes_scratch(const npr_packed *p);
+
+/* Find b's arrays in the scratch. */
+void npr_bytes_lay_out(const npr_packed *p, void *scratch, npr_bytes_block *b);
+
+/* mu, and what follows from it: of some of the block's rows. It stays in the scratch. */
+void npr_bytes_find_mean(const npr_packed *p, const uint16_t *emb, npr_bytes_block *b);
+
+/* The block's rows. */
+void npr_bytes_convert(const npr_packed *p, const uint16_t *emb, npr_bytes_block *b);
 
 /* npr_screen.pack */
 npr_status npr_bytes_pack(npr_packed *p);

@@ -11,7 +11,7 @@
 enum {
     MOST = 127,              /* of an integer */
     MOST_NORM = 255,         /* of a sum's integers */
-    BLOCK_BYTES = 256 << 10, /* of converted rows */
+    BLOCK_BYTES = 128 << 10, /* of converted rows */
 };
 
 /* The sum that column j belongs to: two in a segment. */

@@ -116,7 +116,7 @@ void npr_candidates_free(npr_candidates *c)
 
 npr_status npr_sieve_make(const npr_packed *p, int k, npr_sieve *v)
 {
-    size_t nq = (size_t)p->nq, room = 2 * (size_t)k + 256;
+    size_t nq = (size_t)p->nq, room = (size_t)k + (size_t)k / 2 + 32;
     *v = (npr_sieve){.p = p, .k = k};
     if (nq && room > NPR_SIEVE_HELD / nq) room = NPR_SIEVE_HELD / nq;
     v->room = room < LEAST_ROOM ? LEAST_ROOM : room;

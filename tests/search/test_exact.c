@@ -27,6 +27,8 @@ enum {
     ZERO,       /* zero rows and queries: all scores tie */
     SPIKY, /* one value of +-2^n holds nearly all of a row's norm, of a query's too: the ends of integers'
               range */
+    WORST, /* bytes lose nearly half a unit of each value, all towards the query: what a bound by
+              Cauchy-Schwarz allows at most. Rows come as opposites, so their mean is 0 */
     KINDS
 };
 
@@ -52,6 +54,11 @@ static void make_row(npr_rng *r, int kind, int dim, uint16_t *row)
         row[npr_rng_below(r, dim) / 8] =
             npr_half_round((npr_rng_below(r, 2) ? 1 : -1) * ldexpf(1, (int)npr_rng_below(r, 5) - 2));
     }
+    if (kind == WORST) {
+        for (int j = 1; j < dim; j++)
+            row[j] = npr_half_round((j % 3 ? 1 : -1) * (0.498f - 0.002f * (float)npr_rng_below(r, 3)) / 256);
+        row[0] = npr_half_round(63 / 256.0f);
+    }
     if (kind == BROKEN && npr_rng_below(r, 3) == 0) {
         static const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e00, 0xffff};
         row[npr_rng_below(r, dim)] = bad[npr_rng_below(r, 4)];
@@ -65,6 +72,11 @@ static void make_query(npr_rng *r, int kind, int dim, float *q)
     if (kind == SPREAD) scale *= pow(10, 60 * npr_rng_uniform(r) - 30);
     for (int j = 0; j < dim; j++) q[j] = (float)(scale * npr_rng_normal(r));
     if (kind == ZERO && npr_rng_below(r, 2)) memset(q, 0, (size_t)dim * sizeof *q);
+    if (kind == WORST) {
+        float sign = npr_rng_below(r, 2) ? 1 : -1;
+        for (int j = 1; j < dim; j++) q[j] = j % 3 ? sign : -sign;
+        q[0] = 0;
+    }
     if (kind == SPIKY) {
         for (int j = 0; j < dim; j++) q[j] *= 0x1p-12f;
         float most = npr_rng_below(r, 2) ? 4 : 0x1.fffep1f; /* the second would round to 2^15 */
@@ -84,6 +96,7 @@ static void make_rows(npr_rng *r, int kind, problem *p)
         else
             make_row(r, kind, p->dim, row);
         if (kind == NEAR) row[npr_rng_below(r, p->dim)] ^= 1;
+        for (size_t j = 0; kind == WORST && i % 2 && j < dim; j++) row[j] = row[j - dim] ^ 0x8000;
     }
 }
 

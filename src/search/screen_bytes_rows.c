@@ -1,0 +1,206 @@
+/* screen_bytes_rows.c - rows for the screen in bytes. See screen_bytes.h. */
+#include <float.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "base/score.h"
+#include "search/screen_bytes.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+enum {
+    LANES = 8,
+    MOST = 63,       /* of a row's integer */
+    MOST_NORM = 125, /* of a sum's floats, of which rounding makes less than 128 */
+    SAMPLE = 32,     /* rows of which mu is the mean */
+};
+
+#define AVX2 __attribute__((target("avx2,fma,f16c")))
+
+size_t npr_bytes_scratch(const npr_packed *p)
+{
+    size_t width = npr_bytes_width(p), rows = (size_t)p->block_rows, groups = rows / NPR_BYTES_ROWS;
+    size_t floats = 4 * rows + 2 * groups + 3 * width + (size_t)p->padded + 1;
+    return (floats * sizeof(float) + 2 * width + rows * width + 63) / 64 * 64;
+}
+
+void npr_bytes_lay_out(const npr_packed *p, void *scratch, npr_bytes_block *b)
+{
+    size_t width = npr_bytes_width(p), rows = (size_t)p->block_rows, groups = rows / NPR_BYTES_ROWS;
+    b->x = scratch;
+    b->mu = (float *)(void *)(b->x + rows * width);
+    b->y[0] = b->mu + width;
+    b->y[1] = b->y[0] + width;
+    b->norm = b->y[1] + width;
+    b->residual = b->norm + rows;
+    b->unit = b->residual + rows;
+    b->along = b->unit + rows;
+    b->most_norm = b->along + rows;
+    b->most_residual = b->most_norm + groups;
+    b->middle = b->most_residual + groups;
+    b->mean = b->middle + p->padded;
+    b->half = (uint16_t *)(void *)(b->mean + 1);
+}
+
+/* mu: the mean of some rows, in binary16, so that y is 0 or no less than 2^-24. Values that are not finite
+ * count for nothing. */
+void npr_bytes_find_mean(const npr_packed *p, const uint16_t *emb, npr_bytes_block *b)
+{
+    size_t dim = (size_t)p->dim, width = npr_bytes_width(p);
+    int step = (b->n + SAMPLE - 1) / SAMPLE, rows = (b->n + step - 1) / step;
+    float *x = b->y[0], squares = 0;
+    memset(b->mu, 0, width * sizeof *b->mu);
+    for (int i = 0; i < b->n; i += step) {
+        npr_half_to_float(emb + (size_t)b->row[i] * dim, x, dim);
+        for (size_t j = 0; j < dim; j++) b->mu[j] += fabsf(x[j]) <= FLT_MAX ? x[j] : 0;
+    }
+    for (size_t j = 0; j < width; j++) b->mu[j] /= (float)rows;
+    npr_half_from_float(b->mu, b->half, width);
+    npr_half_to_float(b->half, b->mu, width);
+    for (size_t j = 0; j < width; j++) squares += b->mu[j] * b->mu[j];
+    float norm = npr_norm_above(squares, (int)width);
+    for (int q = 0; q < p->nq; q++) {
+        double score = npr_score_dot(b->half, p->vector + (size_t)q * dim, p->dim);
+        b->middle[q] = (float)ldexp(score, p->shift[q]) + norm * npr_bytes_by_mean(p)[q];
+    }
+    for (int q = p->nq; q < p->padded; q++) b->middle[q] = 0;
+    b->mean[0] = norm;
+}
+
+AVX2 static inline float sum_of(__m256 v)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+AVX2 static inline float most_of(__m256 v)
+{
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+/* Eight values from column j on, zeros behind the end. */
+AVX2 static inline __m256 load_floats(const uint16_t *row, int j, int dim)
+{
+    uint16_t rest[LANES] = {0};
+    const uint16_t *from = rest;
+    if (dim - j >= LANES)
+        from = row + j;
+    else if (dim > j)
+        memcpy(rest, row + j, (size_t)(dim - j) * sizeof *rest);
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
+}
+
+/* What is found of two rows while they are read. */
+typedef struct facts {
+    float norm, along, unit;
+} facts;
+
+/* y = x - mu of two rows, of the two halves of a block: see screen_few.c for two streams of memory. */
+AVX2 static void move(const npr_packed *p, const npr_bytes_block *b, const uint16_t *const *x, facts *f)
+{
+    const float *nu = npr_bytes_nu(p);
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 squares[2], along[2], most[2], sums[2];
+    for (int u = 0; u < 2; u++) squares[u] = along[u] = most[u] = sums[u] = _mm256_setzero_ps();
+    for (int from = 0; from < p->dim; from += NPR_BYTES_COLUMNS) {
+        __m256 s[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+        for (int j = from; j < from + NPR_BYTES_COLUMNS; j += LANES) {
+            __m256 mu = _mm256_loadu_ps(b->mu + j), n = _mm256_loadu_ps(nu + j);
+#pragma GCC unroll 2
+            for (int u = 0; u < 2; u++) {
+                __m256 y = _mm256_sub_ps(load_floats(x[u], j, p->dim), mu);
+                _mm256_storeu_ps(b->y[u] + j, y);
+                s[u] = _mm256_fmadd_ps(y, y, s[u]);
+                along[u] = _mm256_fmadd_ps(y, n, along[u]);
+                most[u] = _mm256_max_ps(most[u], _mm256_andnot_ps(sign, y));
+            }
+        }
+        for (int u = 0; u < 2; u++) { /* the two sums of a segment have columns 0 1 4 5 and 2 3 6 7 of 8 */
+            __m256 both = _mm256_add_ps(s[u], _mm256_permute2f128_ps(s[u], s[u], 1));
+            sums[u] = _mm256_max_ps(sums[u], _mm256_hadd_ps(both, both));
+            squares[u] = _mm256_add_ps(squares[u], s[u]);
+        }
+    }
+    for (int u = 0; u < 2; u++) {
+        float by_sum = sqrtf(most_of(sums[u])) / MOST_NORM, by_most = most_of(most[u]) / MOST;
+        f[u].norm = npr_norm_above(sum_of(squares[u]), p->dim);
+        f[u].along = sum_of(along[u]);
+        f[u].unit = fmaxf(by_sum, by_most);
+    }
+}
+
+/* y / unit as integers + 64; returns the norm of what rounding moves. */
+AVX2 static float round_row(const float *y, size_t width, float unit, uint8_t *out)
+{
+    const __m256 back = _mm256_set1_ps(unit), to = _mm256_set1_ps(unit > 0 ? 1 / unit : 0);
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7),
+                  middle = _mm256_set1_epi8(NPR_BYTES_MIDDLE);
+    __m256 r[4];
+    for (int u = 0; u < 4; u++) r[u] = _mm256_setzero_ps();
+    for (size_t j = 0; j < width; j += 4 * LANES) {
+        __m256i i[4];
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; u++) {
+            __m256 value = _mm256_loadu_ps(y + j + (size_t)u * LANES);
+            i[u] = _mm256_cvtps_epi32(_mm256_mul_ps(value, to));
+            value = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(i[u]), back, value);
+            r[u] = _mm256_fmadd_ps(value, value, r[u]);
+        }
+        __m256i all = _mm256_packs_epi16(_mm256_packs_epi32(i[0], i[1]), _mm256_packs_epi32(i[2], i[3]));
+        all = _mm256_add_epi8(_mm256_permutevar8x32_epi32(all, order), middle);
+        _mm256_storeu_si256((__m256i *)(void *)(out + j), all);
+    }
+    __m256 sum = _mm256_add_ps(_mm256_add_ps(r[0], r[1]), _mm256_add_ps(r[2], r[3]));
+    return npr_norm_above(sum_of(sum), (int)width);
+}
+
+static void convert_row(npr_bytes_block *b, int i, const float *y, size_t width, const facts *f)
+{
+    uint8_t *out = b->x + (size_t)i * width;
+    int finite = f->norm <= FLT_MAX;
+    b->residual[i] = finite ? round_row(y, width, f->unit, out) + f->norm * 0x1p-22f : 0;
+    if (!finite) memset(out, 0, width);
+    b->unit[i] = finite ? f->unit : NAN;
+    b->norm[i] = f->norm;
+    b->along[i] = f->along;
+}
+
+/* The largest norm and residual of each group, of rows that are finite. */
+static void find_most(npr_bytes_block *b, int groups)
+{
+    for (int g = 0; g < groups; g++) {
+        float norm = 0, residual = 0;
+        for (int i = g * NPR_BYTES_ROWS; i < (g + 1) * NPR_BYTES_ROWS; i++) {
+            if (isnan(b->unit[i])) continue;
+            norm = fmaxf(norm, b->norm[i]);
+            residual = fmaxf(residual, b->residual[i]);
+        }
+        b->most_norm[g] = norm;
+        b->most_residual[g] = residual;
+    }
+}
+
+void npr_bytes_convert(const npr_packed *p, const uint16_t *emb, npr_bytes_block *b)
+{
+    size_t width = npr_bytes_width(p), dim = (size_t)p->dim;
+    int half = (b->n + 1) / 2, groups = (b->n + NPR_BYTES_ROWS - 1) / NPR_BYTES_ROWS;
+    for (int i = 0; i < half; i++) {
+        int k = half + i < b->n ? half + i : i; /* an odd number: one row is done twice */
+        const uint16_t *x[2] = {emb + (size_t)b->row[i] * dim, emb + (size_t)b->row[k] * dim};
+        facts f[2];
+        move(p, b, x, f);
+        convert_row(b, i, b->y[0], width, &f[0]);
+        convert_row(b, k, b->y[1], width, &f[1]);
+    }
+    for (int i = b->n; i < groups * NPR_BYTES_ROWS; i++) {
+        memset(b->x + (size_t)i * width, 0, width);
+        b->norm[i] = b->residual[i] = b->along[i] = 0;
+        b->unit[i] = NAN;
+    }
+    find_most(b, groups);
+}
+#endif
