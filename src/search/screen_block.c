@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "base/mem.h"
 #include "search/screen.h"
 #include "search/screen_fetch.h"
@@ -296,7 +297,7 @@ static void scan_bf16(const npr_packed *p, npr_sieve *v, const uint16_t *emb, co
 static int usable_f32(void)
 {
     return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("f16c");
+           __builtin_cpu_supports("avx512vl") && npr_half_in_hardware();
 }
 
 static int usable_bf16(void)

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "base/mem.h"
 #include "search/screen.h"
 
@@ -319,12 +320,12 @@ AVX2 static void scan_avx2(const npr_packed *p, npr_sieve *v, const uint16_t *em
 static int usable_avx512(void)
 {
     return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("f16c");
+           __builtin_cpu_supports("avx512vl") && npr_half_in_hardware();
 }
 
 static int usable_avx2(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && npr_half_in_hardware();
 }
 
 const npr_screen npr_screen_few_avx512 = {"few-avx512", usable_avx512, MOST_AVX512, 1,
