@@ -5,6 +5,7 @@
 #   bash tests/nightly.sh captions                            10^7 made-up captions, their tokens compared with SQLite FTS5's
 #   bash tests/nightly.sh kill                                100 random kills over all stages, each resumed (tests/jobs/kill.sh)
 #   bash tests/nightly.sh slurm                               25 random kills of jobs on a real Slurm: each victim in each stage (tests/slurm/kill.sh)
+#   bash tests/nightly.sh cpu                                 the kernels for AVX-512 on an emulated CPU (tests/emulated_cpu.sh)
 #
 # What a target found interesting is kept in build/fuzz/corpus/NAME and used by the next night. An input that fails is
 # kept as build/fuzz/NAME-*: put it into tests/data/fuzz/NAME when what it found is repaired, and the suite replays it.
@@ -36,6 +37,10 @@ if [ "${names[*]}" = slurm ]; then
     npr_prepare --tests
     npr_build "$ROOT/build/test" -DCMAKE_BUILD_TYPE=Release
     NPR_BIN=$ROOT/build/test NPR_SOURCE=$ROOT NPR_KILLS=25 NPR_SEED=${seed/#0/$RANDOM} exec bash "$ROOT/tests/slurm/kill.sh"
+fi
+
+if [ "${names[*]}" = cpu ]; then
+    exec bash "$ROOT/tests/emulated_cpu.sh"
 fi
 
 if [ "${names[*]}" = captions ]; then

@@ -87,6 +87,15 @@ static inline const char *test_data(const char *name)
     return access(path, R_OK) == 0 ? path : NULL;
 }
 
+/* NPR_TEST_SHARE=N, where a CPU is emulated (tests/emulated_cpu.sh) and so thousands of times slower: a test
+ * that would take long takes one in N of its cases. Otherwise 1: all of them. */
+static inline int test_share(void)
+{
+    const char *share = getenv("NPR_TEST_SHARE");
+    int n = share ? atoi(share) : 1;
+    return n > 1 ? n : 1;
+}
+
 /* A fresh empty folder for this process, kept under the same name until exit. */
 static inline const char *test_folder(void)
 {

@@ -4,6 +4,7 @@
 #   bash slurm/env/debian.sh            install what is missing, build FAISS once; ends with the line FAISS_ROOT=...
 #   bash slurm/env/debian.sh --tests    the same, and what the tests compare with (numpy, h5py, sqlite3, ...)
 #   bash slurm/env/debian.sh --fuzz     the same, and what tests/nightly.sh builds with (clang)
+#   bash slurm/env/debian.sh --emulator  the same, and what tests/emulated_cpu.sh runs (Bochs)
 #   bash slurm/env/debian.sh --plots    the same, and what results/*.sh draw with (gnuplot)
 #   bash slurm/env/debian.sh --print    only print FAISS_ROOT=..., for: cmake -D "$(bash slurm/env/debian.sh --print)"
 #
@@ -17,6 +18,7 @@ PACKAGES=(build-essential dpkg-dev cmake ninja-build pkg-config git libopenmpi-d
   libarchive-dev libdnnl-dev)
 FUZZ_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev)
 PLOT_PACKAGES=(gnuplot-nox)
+EMULATOR_PACKAGES=(bochs bochs-term bochsbios vgabios isolinux syslinux-common genisoimage busybox-static)
 TEST_PACKAGES=(python3-numpy python3-h5py python3-pil python3-scipy sqlite3 xxhash shellcheck slurm-wlm munge procps libsimgrid-dev gnuplot-nox)
 VERSION=1.7.3
 
@@ -34,9 +36,10 @@ for arg in "$@"; do
   --print) print=1 ;;
   --tests) PACKAGES+=("${TEST_PACKAGES[@]}") ;;
   --fuzz) PACKAGES+=("${FUZZ_PACKAGES[@]}") ;;
+  --emulator) PACKAGES+=("${EMULATOR_PACKAGES[@]}") ;;
   --plots) PACKAGES+=("${PLOT_PACKAGES[@]}") ;;
   -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
-  *) die 64 "unknown option $arg (known: --tests, --fuzz, --plots, --print, --help)" ;;
+  *) die 64 "unknown option $arg (known: --tests, --fuzz, --plots, --emulator, --print, --help)" ;;
   esac
 done
 

@@ -146,11 +146,12 @@ static void bfloat16(void)
     const float *images = tiny_floats(&t, "images", &owned);
     CHECK_OK(npr_clip_config_read(tiny_path("tiny_clip_gelu.json"), &c));
     CHECK(npr_precision_available(NPR_FP32));
-    if (!npr_precision_available(NPR_BF16)) {
+    int available = npr_precision_available(NPR_BF16);
+    fprintf(stderr, "kernel bfloat16: %s\n", available ? "of the CPU" : "refused");
+    if (!available) {
         CHECK_FAILS(npr_clip_open(tiny_path("tiny_clip.safetensors"), &c, NPR_TOWER_IMAGE, NPR_BF16, &m[0]),
                     NPR_EENV, "bfloat16 needs");
         CHECK(m[0] == NULL);
-        fprintf(stderr, "bfloat16 cannot be tried here\n");
     } else {
         for (int i = 0; i < 2; i++) {
             npr_clip_work *w;
@@ -304,7 +305,7 @@ int main(int argc, char **argv)
         against_open_clip("quickgelu", NPR_DNN_FP32);
     }
     bfloat16();
-    company_does_not_matter();
+    if (test_share() == 1) company_does_not_matter();
     refused();
     return TEST_END();
 }

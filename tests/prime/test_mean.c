@@ -117,6 +117,8 @@ static void test_kernels_agree(void)
     static const int dims[] = {1, 7, 31, 32, 33, 63, 64, 65, 127, 128, 129, 160, 256, WIDEST};
     static const int32_t l[] = {3, 1, 1, -1, 0, 0, 1, 3, -1, 1, 1, 1, -1, -1, 3, 1, 0, 3, 3, 1, -1, 2, 2};
     static double want[K * WIDEST], sum[K * WIDEST];
+    const char *here;
+    for (int k = 0; npr_sum_kernel_at(k, &here); k++) fprintf(stderr, "kernel %s\n", here);
     for (size_t d = 0; d < sizeof dims / sizeof *dims; d++)
         for (int n = 1; n <= (int)(sizeof l / sizeof *l); n++) {
             const char *name;

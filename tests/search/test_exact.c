@@ -252,8 +252,10 @@ static void bounds_of(npr_rng *r, const problem *p, int highest, int skip)
 static void bounds(npr_rng *r)
 {
     static const int dims[] = {1, 5, 64, 100, 512, 777};
+    int turn = 0;
     for (int kind = 0; kind < KINDS; kind++)
         for (int d = 0; d < 6; d++) {
+            if (turn++ % test_share()) continue;
             int n = 150, nq = 1 + (int)npr_rng_below(r, 40);
             problem p = make_problem(r, kind, n, dims[d], nq, n, 0);
             bounds_of(r, &p, n, 1); /* half of all pairs pass */
@@ -270,7 +272,7 @@ static void bounds(npr_rng *r)
 /* Rows so long that blocks are short; queries that differ by less than any normal number. */
 static void extreme_bounds(npr_rng *r)
 {
-    for (int dim = 4096; dim <= 65536; dim *= 16) {
+    for (int dim = 4096; dim <= (test_share() > 1 ? 4096 : 65536); dim *= 16) {
         problem p = make_problem(r, PLAIN, 18, dim, 13, 18, 0);
         bounds_of(r, &p, 18, -1);
         free_problem(&p);
@@ -295,6 +297,7 @@ static void sizes(npr_rng *r)
     for (int d = 0; d < 6; d++)
         for (int q = 0; q < 6; q++)
             for (int k = 0; k < 3; k++, turn++) {
+                if (turn % test_share()) continue;
                 int64_t n =
                     turn % 9 == 8 ? 3 : 40 + npr_rng_below(r, dims[d] * queries[q] > 30000 ? 150 : 900);
                 problem p = make_problem(r, turn % KINDS, n, dims[d], queries[q], keeps[k],
@@ -342,6 +345,8 @@ static void refusals(void)
 int main(void)
 {
     refusals();
+    for (int i = 0; npr_screen_at(i); i++)
+        if (npr_screen_at(i)->usable()) fprintf(stderr, "screen %s\n", npr_screen_at(i)->name);
     npr_rng r = npr_rng_make(20, 0);
     sizes(&r);
     bounds(&r);
@@ -354,7 +359,7 @@ int main(void)
         }
     /* long enough for bounds to be raised many times */
     for (int kind = 0; kind < KINDS; kind++) {
-        problem p = make_problem(&r, kind, 6000, 40, 20, kind == PLAIN ? 1000 : 50, 0);
+        problem p = make_problem(&r, kind, 6000 / test_share(), 40, 20, kind == PLAIN ? 1000 : 50, 0);
         test_screens(one_way, &p);
         free_problem(&p);
     }

@@ -337,6 +337,8 @@ static void test_any_bytes(void)
 
 int main(void)
 {
+    const char *name;
+    for (int k = 0; npr_block_kernel_at(k, &name); k++) fprintf(stderr, "kernel %s\n", name);
     test_random();
     test_lengths();
     test_one_key();
