@@ -69,6 +69,9 @@ int64_t npr_h5_column_rows(const npr_h5_column *c);
 /* Read rows [row0, row0 + n); the last chunk touched is kept. The caller has checked the range. */
 npr_status npr_h5_read(npr_h5_column *c, int64_t row0, int64_t n, void *out);
 
+/* Read the rows of an ascending list of row numbers, each chunk once. The caller has checked the range. */
+npr_status npr_h5_pick(npr_h5_column *c, const int64_t *row, int64_t n, void *out);
+
 /* Digest of all rows as they are in the file. */
 npr_status npr_h5_digest(npr_h5_column *c, char hex[33]);
 

@@ -165,6 +165,19 @@ npr_status npr_h5_read(npr_h5_column *c, int64_t row0, int64_t n, void *out)
     return NPR_OK;
 }
 
+npr_status npr_h5_pick(npr_h5_column *c, const int64_t *row, int64_t n, void *out)
+{
+    char *to = out;
+    size_t bytes = c->row_bytes;
+    for (int64_t i = 0; i < n;) {
+        int64_t chunk = row[i] / c->shape.chunk, first = chunk * c->shape.chunk;
+        NPR_TRY(load_chunk(c, chunk));
+        for (; i < n && row[i] - first < c->shape.chunk; i++, to += bytes)
+            memcpy(to, c->buf + (size_t)(row[i] - first) * bytes, bytes);
+    }
+    return NPR_OK;
+}
+
 npr_status npr_h5_digest(npr_h5_column *c, char hex[33])
 {
     npr_digest *g = npr_digest_new();

@@ -164,21 +164,22 @@ int64_t npr_part_rows(const npr_part *p)
 
 /* ---- reading ---- */
 
-static npr_status append_text(npr_part *p, npr_column c, int64_t row0, int64_t n, npr_rows *r)
+/* Here and below: rows [row0, row0 + n) of a column to r's rows from `at` on. */
+static npr_status read_text(npr_part *p, npr_column c, int64_t row0, int64_t n, npr_rows *r, int64_t at)
 {
     npr_text *t = npr_column_text(r, c);
-    int64_t start = t->offset[r->n];
+    int64_t start = t->offset[at];
     NPR_TRY(read_texts(p, c, row0, n, &t->bytes, &t->cap, (size_t)start));
-    for (int64_t i = 1; i <= n; i++) t->offset[r->n + i] = start + p->offset[i];
+    for (int64_t i = 1; i <= n; i++) t->offset[at + i] = start + p->offset[i];
     return NPR_OK;
 }
 
 /* Containers are numbered anew: r may hold rows of several parts. */
-static npr_status renumber(npr_part *p, int64_t row0, int64_t n, npr_rows *r)
+static npr_status renumber(npr_part *p, int64_t row0, int64_t n, npr_rows *r, int64_t at)
 {
     int64_t last = -1, number = -1;
     for (int64_t i = 0; i < n; i++) {
-        int64_t *source = r->source + 3 * (r->n + i);
+        int64_t *source = r->source + 3 * (at + i);
         if (source[0] < -1 || source[0] >= p->names.n_container)
             return npr_fail(NPR_EDATA, "%s: row %lld names container %lld of %d", p->path,
                             (long long)(row0 + i), (long long)source[0], p->names.n_container);
@@ -189,23 +190,27 @@ static npr_status renumber(npr_part *p, int64_t row0, int64_t n, npr_rows *r)
     return NPR_OK;
 }
 
-static npr_status append_column(npr_part *p, npr_column c, int64_t row0, int64_t n, npr_rows *r)
+static npr_status read_column(npr_part *p, npr_column c, int64_t row0, int64_t n, npr_rows *r, int64_t at)
 {
-    if (npr_column_is_text(c)) return append_text(p, c, row0, n, r);
-    char *to = (char *)npr_column_data(r, c) + (size_t)r->n * npr_column_bytes(c, r->dim);
+    if (npr_column_is_text(c)) return read_text(p, c, row0, n, r, at);
+    char *to = (char *)npr_column_data(r, c) + (size_t)at * npr_column_bytes(c, r->dim);
     NPR_TRY(npr_h5_read(p->data[2 * c], row0, n, to));
-    return c == NPR_SOURCE ? renumber(p, row0, n, r) : NPR_OK;
+    return c == NPR_SOURCE ? renumber(p, row0, n, r, at) : NPR_OK;
+}
+
+static npr_status check_range(const npr_part *p, int64_t row0, int64_t n)
+{
+    if (row0 >= 0 && n >= 0 && row0 <= p->entry.rows - n) return NPR_OK;
+    return npr_fail(NPR_EDATA, "%s: %lld rows from row %lld wanted of %lld", p->path, (long long)n,
+                    (long long)row0, (long long)p->entry.rows);
 }
 
 /* Append rows [row0, row0 + n) to r, which has room. */
 static npr_status append_rows(npr_part *p, int64_t row0, int64_t n, npr_rows *r)
 {
-    npr_status st = NPR_OK;
-    if (row0 < 0 || n < 0 || row0 > p->entry.rows - n)
-        return npr_fail(NPR_EDATA, "%s: %lld rows from row %lld wanted of %lld", p->path, (long long)n,
-                        (long long)row0, (long long)p->entry.rows);
+    npr_status st = check_range(p, row0, n);
     for (int c = 0; c < NPR_COLUMNS && !st; c++)
-        if (r->columns & NPR_COL(c)) st = append_column(p, (npr_column)c, row0, n, r);
+        if (r->columns & NPR_COL(c)) st = read_column(p, (npr_column)c, row0, n, r, r->n);
     if (!st) r->n += n;
     npr_rows_drop(r);
     return st;
@@ -239,18 +244,34 @@ npr_status npr_part_read_more(npr_part *p, int64_t row0, int64_t n, npr_rows *r)
     return append_rows(p, row0, n, r);
 }
 
+/* A column of an ascending list of rows: values of one size row by row, others a run of neighbours at a time.
+ */
+static npr_status pick_column(npr_part *p, npr_column c, const int64_t *row, int64_t n, npr_rows *r)
+{
+    if (!npr_column_is_text(c) && c != NPR_SOURCE)
+        return npr_h5_pick(p->data[2 * c], row, n, npr_column_data(r, c));
+    for (int64_t i = 0, run; i < n; i += run) {
+        for (run = 1; i + run < n && row[i + run] == row[i] + run; run++) {
+        }
+        NPR_TRY(read_column(p, c, row[i], run, r, i));
+    }
+    return NPR_OK;
+}
+
 npr_status npr_part_pick(npr_part *p, const int64_t *row, int64_t n, npr_rows *r)
 {
     npr_rows_clear(r);
-    NPR_TRY(check_batch(p, r, n));
-    for (int64_t i = 0, run; i < n; i += run) {
-        if (i && row[i] < row[i - 1])
-            return npr_fail(NPR_EINTERNAL, "%s: rows to pick are not ascending", p->path);
-        for (run = 1; i + run < n && row[i + run] == row[i] + run; run++) {
-        }
-        NPR_TRY(append_rows(p, row[i], run, r));
+    npr_status st = check_batch(p, r, n);
+    for (int64_t i = 0; !st && i < n; i++) {
+        st = check_range(p, row[i], 1);
+        if (!st && i && row[i] < row[i - 1])
+            st = npr_fail(NPR_EINTERNAL, "%s: rows to pick are not ascending", p->path);
     }
-    return NPR_OK;
+    for (int c = 0; c < NPR_COLUMNS && !st; c++)
+        if (r->columns & NPR_COL(c)) st = pick_column(p, (npr_column)c, row, n, r);
+    if (!st) r->n = n;
+    npr_rows_drop(r);
+    return st;
 }
 
 npr_status npr_part_read_index(npr_part *p, char **bytes, size_t *n)
@@ -262,7 +283,7 @@ npr_status npr_part_read_index(npr_part *p, char **bytes, size_t *n)
     NPR_TRY(npr_h5_find(p->file, &npr_index_shape, -1, &c));
     char hex[NPR_DIGEST_HEX];
     *n = (size_t)npr_h5_column_rows(c);
-    *bytes = npr_alloc(*n, 1, "an index");
+    *bytes = npr_alloc_aligned(*n, 1, "an index");
     npr_status st = *bytes ? npr_h5_read(c, 0, (int64_t)*n, *bytes) : npr_last();
     npr_h5_column_free(c);
     if (!st) {
