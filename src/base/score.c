@@ -81,9 +81,15 @@ __attribute__((target("avx2,fma,f16c"))) static double dot_avx2(const uint16_t *
             a[2 * u + 1] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)),
                                            _mm256_cvtps_pd(_mm256_extractf128_ps(q, 1)), a[2 * u + 1]);
         }
-    double lane[LANES];
-    for (int u = 0; u < 8; u++) _mm256_storeu_pd(lane + 4 * u, a[u]);
-    return finish_lanes(lane, row + j, query + j, d - j);
+    if (j < d) {
+        double lane[LANES];
+        for (int u = 0; u < 8; u++) _mm256_storeu_pd(lane + 4 * u, a[u]);
+        return finish_lanes(lane, row + j, query + j, d - j);
+    }
+    for (int half = 4; half; half /= 2)
+        for (int u = 0; u < half; u++) a[u] = _mm256_add_pd(a[u], a[u + half]);
+    __m128d s2 = _mm_add_pd(_mm256_castpd256_pd128(a[0]), _mm256_extractf128_pd(a[0], 1));
+    return _mm_cvtsd_f64(_mm_add_sd(s2, _mm_unpackhi_pd(s2, s2)));
 }
 #endif
 
