@@ -64,10 +64,11 @@ npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr
     memcpy(*record + sizeof head, of_part->count, counts);
     for (int q = 0; q < nq; q++) {
         const npr_hit *hit = npr_topk_list(lists, q);
+        int of_list = npr_topk_count(lists, q);
         int64_t mine = 0;
-        for (int i = 0; i < npr_topk_count(lists, q); i++) {
+        NPR_TRY(npr_grow(record, cap, *n + (size_t)of_list * each, 1, "a journal record"));
+        for (int i = 0; i < of_list; i++) {
             if (npr_place_part(hit[i].place) != part) continue;
-            NPR_TRY(npr_grow(record, cap, *n + each, 1, "a journal record"));
             write_hit(*record + *n, pass->kind, &hit[i]);
             *n += each;
             mine++;

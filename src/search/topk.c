@@ -12,24 +12,37 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-enum { ROOM = 64 }; /* least room behind the k-th hit */
+enum {
+    ROOM = 64,  /* least room behind the k-th hit */
+    SHORT = 16, /* hits that are sorted by insertion */
+    MOVES = 4   /* a list is as good as sorted if insertion moves a hit so far in the mean */
+};
+
+/* Divide hit[from .. to] in two: what stands before some hit or equals it, and what it stands before or
+ * equals. The first end at *end, the second begin at *begin; a hit between the two is in its place. */
+static void divide(npr_hit *hit, int64_t from, int64_t to, int64_t *end, int64_t *begin)
+{
+    /* any element will do as pivot; a scattered choice leaves no order of input that is slow */
+    npr_hit pivot = hit[from + (int64_t)(npr_mix64((uint64_t)(from ^ to)) % (uint64_t)(to - from + 1))];
+    int64_t i = from, j = to;
+    while (i <= j) {
+        while (npr_hit_before(&hit[i], &pivot)) i++;
+        while (npr_hit_before(&pivot, &hit[j])) j--;
+        if (i > j) break;
+        npr_hit swap = hit[i];
+        hit[i++] = hit[j];
+        hit[j--] = swap;
+    }
+    *end = j;
+    *begin = i;
+}
 
 /* Put the k best of n hits first, in any order, the k-th itself at hit[k - 1]. */
 static void select_best(npr_hit *hit, int64_t n, int64_t k)
 {
-    int64_t from = 0, to = n - 1, at = k - 1;
+    int64_t from = 0, to = n - 1, at = k - 1, i, j;
     while (from < to) {
-        /* any element will do as pivot; a scattered choice leaves no order of input that is slow */
-        npr_hit pivot = hit[from + (int64_t)(npr_mix64((uint64_t)(from ^ to)) % (uint64_t)(to - from + 1))];
-        int64_t i = from, j = to;
-        while (i <= j) {
-            while (npr_hit_before(&hit[i], &pivot)) i++;
-            while (npr_hit_before(&pivot, &hit[j])) j--;
-            if (i > j) break;
-            npr_hit swap = hit[i];
-            hit[i++] = hit[j];
-            hit[j--] = swap;
-        }
+        divide(hit, from, to, &j, &i);
         if (at <= j)
             to = j;
         else if (at >= i)
@@ -39,10 +52,34 @@ static void select_best(npr_hit *hit, int64_t n, int64_t k)
     }
 }
 
-static int compare(const void *a, const void *b)
+/* Sort by insertion, unless that takes more than so many moves. 1: sorted. */
+static int insert(npr_hit *hit, int64_t n, int64_t moves)
 {
-    const npr_hit *x = a, *y = b;
-    return npr_hit_before(x, y) ? -1 : npr_hit_before(y, x);
+    for (int64_t i = 1; i < n; i++) {
+        int64_t j = i;
+        npr_hit h = hit[i];
+        for (; j > 0 && npr_hit_before(&h, &hit[j - 1]); j--) hit[j] = hit[j - 1];
+        hit[j] = h;
+        if ((moves -= i - j) < 0) return 0;
+    }
+    return 1;
+}
+
+static void sort_hits(npr_hit *hit, int64_t n)
+{
+    int64_t i, j;
+    while (n > SHORT) {
+        divide(hit, 0, n - 1, &j, &i);
+        if (j + 1 < n - i) { /* the longer one in this loop: so it never goes deep */
+            sort_hits(hit, j + 1);
+            hit += i;
+            n -= i;
+        } else {
+            sort_hits(hit + i, n - i);
+            n = j + 1;
+        }
+    }
+    insert(hit, n, (int64_t)SHORT * SHORT);
 }
 
 /* Cut the list to its k best; the k-th becomes the hit to beat. */
@@ -147,7 +184,8 @@ void npr_topk_sort_list(npr_topk *t, int q)
 {
     npr_hits *l = &t->list[q];
     cut(l, t->k);
-    if (l->n > 1) qsort(l->hit, (size_t)l->n, sizeof *l->hit, compare);
+    /* what FAISS finds in one part is sorted but for equal scores */
+    if (!insert(l->hit, l->n, MOVES * l->n)) sort_hits(l->hit, l->n);
 }
 
 void npr_topk_sort(npr_topk *t)
