@@ -181,8 +181,12 @@ typedef struct npr_plan_search_memory {
     double resident; /* parts kept from batch to batch, at most */
 } npr_plan_search_memory;
 
-/* sizeof npr_plan_row, npr_hit; queries that FAISS answers together: asserted in search */
-enum { NPR_PLAN_POOL_ROW = 40, NPR_PLAN_HIT = 24, NPR_PLAN_FAISS_BLOCK = 32 };
+/* sizeof npr_plan_row, npr_hit: asserted in search */
+enum { NPR_PLAN_POOL_ROW = 40, NPR_PLAN_HIT = 24 };
+
+/* Queries that FAISS answers together: the more, the fewer times a list is gone through; but a fifteenth of
+ * all (so that threads have some each), 64 to 256, and 64 where each brings more than 4,096 candidates. */
+int npr_plan_faiss_block(double queries, double candidates);
 enum {
     NPR_PLAN_LIST = 3 * NPR_PLAN_HIT
 }; /* of a list per hit: lists grow to twice their k, copied once for merging */

@@ -96,7 +96,7 @@ typedef struct npr_scan_options {
     const char *cap_by;     /* caption: which rows a full list keeps: by "hash" of the id, "similarity", or
                                "head": the score with the class's own row of the head */
     uint64_t seed;          /* caption: of that hash */
-    int nprobe;             /* faiss */
+    int nprobe, block;      /* faiss; queries that it answers together, 0: 64 */
     const npr_topk *candidates; /* rescore: the rows to score for each query; read while it is made */
 } npr_scan_options;
 
@@ -187,9 +187,9 @@ typedef struct npr_search_job {
     npr_filter_limits limits;
     int k, threads, nprobe, refine;
     npr_plan_dry_run *dry_run; /* plan only; NULL: work */
-    double target_recall; /* faiss: > 0: nprobe and refine are chosen to reach it */
-    int strict;           /* ... and a target that is out of reach is a failure */
-    int recall_queries;   /* faiss: queries whose recall@k is measured against exact; 0: none */
+    double target_recall;      /* faiss: > 0: nprobe and refine are chosen to reach it */
+    int strict;                /* ... and a target that is out of reach is a failure */
+    int recall_queries;        /* faiss: queries whose recall@k is measured against exact; 0: none */
     int64_t keep;     /* > 0: of each class only so many rows, the most similar to the class's own row of the
                          head, after all other filters */
     double min_score; /* exact, faiss: hits below are left out; -INFINITY: off */

@@ -9,9 +9,16 @@ static const double LISTS_BYTES = 1 << 30; /* of the lists of one batch, when th
 
 enum { ROW_COLUMNS = 24, TEXT_ROW = 256, CHUNK = 1024 };
 
-/* Candidates of a block of queries, 32 of them at least (scan_faiss.c); bytes of one as it waits to be
+/* Candidates of some blocks of queries, of one at least (scan_faiss.c); bytes of one as it waits to be
  * scored. */
-static const double PAIRS_MAX = 1 << 22, BLOCK = NPR_PLAN_FAISS_BLOCK, PAIR = 8;
+static const double PAIRS_MAX = 1 << 22, PAIR = 8;
+
+int npr_plan_faiss_block(double queries, double candidates)
+{
+    enum { LEAST = 64, MOST = 4, SHARE = 15, MANY = 4096 };
+    double blocks = floor(queries / (SHARE * LEAST));
+    return LEAST * (candidates > MANY ? 1 : (int)fmax(fmin(blocks, MOST), 1));
+}
 
 /* Candidates of a query, of all parts together. */
 static double candidates(const npr_plan_search_shape *s)
@@ -39,7 +46,8 @@ npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s)
     npr_plan_search_memory n = {0};
     double room = fmin(s->k, s->rows);
     n.batch = s->batch > 0 ? s->batch : floor(LISTS_BYTES / list_bytes(s));
-    if (s->mode == NPR_PLAN_FAISS) n.batch = ceil(fmax(n.batch, 1) / BLOCK) * BLOCK;
+    double block = npr_plan_faiss_block(s->lists, candidates(s));
+    if (s->mode == NPR_PLAN_FAISS) n.batch = ceil(fmax(n.batch, 1) / block) * block;
     n.batch = fmax(fmin(n.batch, s->lists), 1);
     n.batches = ceil(s->lists / n.batch);
     int caption = s->mode == NPR_PLAN_CAPTION;
@@ -55,7 +63,7 @@ npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s)
         npr_plan_index_shape x = {
             .rows = s->rows, .dim = s->dim, .part_rows = s->part_rows, .factory = s->factory};
         double part = fmin(s->part_rows, s->rows), of_part = fmin(candidates(s), part);
-        double pairs = fmin(fmax(PAIRS_MAX, BLOCK * of_part), n.batch * of_part);
+        double pairs = fmin(fmax(PAIRS_MAX, block * of_part), n.batch * of_part);
         n.index = 2 * npr_plan_index_bytes(&x, part) + 12 * pairs +
                   4 * part; /* as bytes and as FAISS's; its answers */
     }

@@ -136,7 +136,8 @@ static npr_status time_probes(const bench *b, npr_faiss *f, int probes, int k, d
     *seconds = INFINITY;
     for (int i = 0; i < b->job->repeats; i++) {
         double start = npr_now();
-        NPR_TRY(npr_faiss_search(f, b->all.vector, nq, k, b->job->threads, b->score, b->id, NULL));
+        NPR_TRY(npr_faiss_search(f, b->all.vector, nq, NPR_FAISS_BLOCK, k, b->job->threads, b->score, b->id,
+                                 NULL));
         *seconds = fmin(*seconds, npr_now() - start);
     }
     *seconds /= nq;

@@ -201,8 +201,14 @@ npr_status npr_faiss_set_probes(npr_faiss *f, int nprobe)
     return st;
 }
 
-npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t k, int threads, float *score,
-                            int64_t *id, int64_t *scanned)
+int npr_faiss_nests(const char *factory)
+{
+    return strstr(factory, "IVF") && !strstr(factory, "Refine") && !strstr(factory, "RFlat") &&
+           !strchr(factory, '+');
+}
+
+npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int block, int64_t k, int threads,
+                            float *score, int64_t *id, int64_t *scanned)
 {
     char text[512] = "";
     int failed = 0;
@@ -213,8 +219,8 @@ npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t 
     {
         omp_set_num_threads(1); /* for FAISS's loops inside this one */
 #pragma omp for schedule(dynamic)
-        for (int i = 0; i < nq; i += NPR_FAISS_BLOCK) {
-            int n = nq - i < NPR_FAISS_BLOCK ? nq - i : NPR_FAISS_BLOCK;
+        for (int i = 0; i < nq; i += block) {
+            int n = nq - i < block ? nq - i : block;
             if (!faiss_Index_search(f->index, n, q + (size_t)i * (size_t)f->dim, k, score + i * k,
                                     id + i * k))
                 continue;

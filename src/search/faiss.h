@@ -54,16 +54,21 @@ npr_status npr_faiss_add(npr_faiss *f, const float *rows, const int64_t *id, int
 /* How many lists a query looks into. Nothing happens to an index without lists. */
 npr_status npr_faiss_set_probes(npr_faiss *f, int nprobe);
 
-/* Queries that FAISS answers together, NPR_FAISS_BLOCK of them from the first on, each block on one thread:
- * an answer depends on the index and on the queries of its block, and nothing else. So callers cut batches of
- * queries at multiples of a block only. */
-enum { NPR_FAISS_BLOCK = 32 };
+/* Queries are answered together in blocks of so many from the first on (npr_plan_faiss_block()), each on one
+ * thread: an answer depends on the index and on the queries of its block, and nothing else. So callers cut
+ * batches of queries at multiples of a block only. */
+enum { NPR_FAISS_BLOCK = 64 }; /* the least */
 
 /* The k best rows of each query [nq][dim]: score and id are [nq][k], best first, id -1 where fewer were
  * found. scanned, unless NULL: adds the rows whose codes were compared in inverted lists; wants threads = 1,
  * as FAISS counts for the whole process. */
-npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int64_t k, int threads, float *score,
-                            int64_t *id, int64_t *scanned);
+npr_status npr_faiss_search(const npr_faiss *f, const float *q, int nq, int block, int64_t k, int threads,
+                            float *score, int64_t *id, int64_t *scanned);
+
+/* Do the answers of an index of this factory nest: is the answer of k rows the beginning of that of more, but
+ * for rows of equal scores? Not where k says how far a graph of rows is searched, or how many rows are
+ * refined. */
+int npr_faiss_nests(const char *factory);
 
 /* The index inside a part, trained and of the set's columns. */
 npr_status npr_faiss_of_part(const npr_set *set, int part, npr_faiss **out);

@@ -7,16 +7,24 @@
  */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "npr/search.h"
 #include "search/faiss.h"
+#include "search/topk.h"
 
-enum { PAIRS_MAX = 1 << 22 }; /* candidates of a block of queries: bounds memory, changes no result */
+enum {
+    PAIRS_MAX = 1 << 22, /* candidates asked for at a time: bounds memory, changes no result */
+    ASK_LEAST = 16,      /* rows of a part that are asked for more than are likely to be wanted */
+    WIDER = 4            /* how many times as many are asked for where that was too few */
+};
 
 typedef struct faiss_scanner {
     npr_scanner base; /* first: a scanner of ours is one of theirs */
     npr_scan_options o;
+    int64_t rows; /* of the parts asked so far */
+    double share; /* of the last part: rows that a block of queries wanted, by those expected; 0: not known */
 } faiss_scanner;
 
 /* One part being searched. */
@@ -28,8 +36,15 @@ typedef struct faiss_scan {
     npr_topk *into;
     npr_faiss *index;
     int64_t rows; /* of the part */
-    float *score; /* [pairs] as FAISS answers, query by query, best first */
-    int64_t *id;  /* [pairs] */
+    int64_t most; /* rows of the part that a list may take */
+    int64_t ask;  /* rows asked for now; */
+    int again;    /* not for the first time */
+    int64_t pairs;
+    float *score;  /* [pairs] as FAISS answers, query by query, best first */
+    int64_t *id;   /* [pairs] */
+    char *open;    /* [blocks of queries] 1: its answers are not in the lists yet */
+    int left;      /* of these */
+    double needed; /* sum over blocks: rows that the list of a query took, at most */
 } faiss_scan;
 
 static const char *file_of(const faiss_scan *c)
@@ -67,10 +82,10 @@ static npr_status open_index(faiss_scan *c, npr_tally *tally)
     return st;
 }
 
-/* What FAISS has found for one query. */
-static npr_status offer(const faiss_scan *c, int query, const float *score, const int64_t *id, int64_t n)
+/* What FAISS has found for one query; *taken: rows of it that reach the list's floor. */
+static npr_status offer(const faiss_scan *c, int query, const float *score, const int64_t *id, int64_t *taken)
 {
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < c->ask; i++) {
         if (id[i] < 0) continue; /* it has found fewer */
         if (id[i] >= c->rows)
             return npr_fail(NPR_EDATA, "%s/%s: the index names row %lld of %lld", c->set->path, file_of(c),
@@ -78,11 +93,37 @@ static npr_status offer(const faiss_scan *c, int query, const float *score, cons
         npr_hit hit = {.score = isnan(score[i]) ? -INFINITY : score[i], .place = npr_place(c->part, id[i])};
         if (hit.score < npr_topk_floor(c->into, query)) return NPR_OK; /* as are all behind it */
         NPR_TRY(npr_topk_push(c->into, query, hit));
+        ++*taken;
     }
     return NPR_OK;
 }
 
-static npr_status search_block(faiss_scan *c, int q0, int nq, int64_t per_query)
+/* May rows of the part that the answer of `ask` rows leaves out enter the query's list? */
+static int is_cut(const faiss_scan *c, int query, const int64_t *id, const float *score)
+{
+    if (c->ask == c->most || id[c->ask - 1] < 0) return 0;
+    return !((double)score[c->ask - 1] < npr_topk_floor(c->into, query));
+}
+
+/* Offer the answers to one block of queries, unless one of them is cut: then the block stays open. */
+static npr_status take_block(faiss_scan *c, int q0, int nq, const float *score, const int64_t *id)
+{
+    int64_t need = 0;
+    for (int i = 0; i < nq; i++)
+        if (is_cut(c, q0 + i, id + i * c->ask, score + i * c->ask)) return NPR_OK;
+    for (int i = 0; i < nq; i++) {
+        int64_t taken = 0;
+        NPR_TRY(offer(c, q0 + i, score + i * c->ask, id + i * c->ask, &taken));
+        if (taken > need) need = taken;
+    }
+    c->open[q0 / c->o->block] = 0;
+    c->left--;
+    c->needed += (double)need;
+    return NPR_OK;
+}
+
+/* Ask the index for queries q0 .. q0+nq-1, whole blocks. */
+static npr_status search_blocks(faiss_scan *c, int q0, int nq)
 {
     const npr_queries *q = c->o->queries;
     if (npr_stop_requested())
@@ -90,27 +131,66 @@ static npr_status search_block(faiss_scan *c, int q0, int nq, int64_t per_query)
                         "%s/%s: stopped on request; finished parts are kept, run the same command again",
                         c->set->path, file_of(c));
     const float *vector = q->vector + (size_t)q0 * (size_t)q->dim;
-    npr_status st = npr_faiss_search(c->index, vector, nq, per_query, c->o->threads, c->score, c->id,
-                                     c->o->threads == 1 ? &c->s->base.scanned : NULL);
+    int64_t *scanned = c->o->threads == 1 && !c->again ? &c->s->base.scanned : NULL;
+    npr_status st =
+        npr_faiss_search(c->index, vector, nq, c->o->block, c->ask, c->o->threads, c->score, c->id, scanned);
     if (st) return npr_context(st, "%s/%s", c->set->path, file_of(c));
-    for (int i = 0; i < nq; i++)
-        NPR_TRY(offer(c, q0 + i, c->score + i * per_query, c->id + i * per_query, per_query));
+    for (int i = 0; i < nq; i += c->o->block)
+        NPR_TRY(take_block(c, q0 + i, nq - i < c->o->block ? nq - i : c->o->block, c->score + i * c->ask,
+                           c->id + i * c->ask));
     return NPR_OK;
 }
 
-/* Ask the index for all queries, a block of them at a time. */
+/* Ask for all open blocks, as many neighbours together as there is room for. */
+static npr_status search_open(faiss_scan *c)
+{
+    int nq = c->o->queries->nq, blocks = (nq + c->o->block - 1) / c->o->block;
+    int64_t room = c->pairs / (c->ask * c->o->block);
+    for (int b = 0, end; b < blocks; b = end) {
+        for (end = b; end < blocks && c->open[end] && end - b < room;) end++;
+        int q0 = b * c->o->block, q1 = end < blocks ? end * c->o->block : nq;
+        if (end == b)
+            end++;
+        else
+            NPR_TRY(search_blocks(c, q0, q1 - q0));
+    }
+    return NPR_OK;
+}
+
+/* How many rows of the part are asked for at first: as many as are likely to stand in the lists of a block of
+ * queries, when parts are alike, or as unlike as the last one. */
+static int64_t first_ask(const faiss_scan *c, double even)
+{
+    const faiss_scanner *s = c->s;
+    if (s->rows == 0 || !npr_faiss_nests(c->set->index)) return c->most;
+    double likely = s->share > 0 ? even * s->share * 1.125 : even + 4 * sqrt(even);
+    return likely + ASK_LEAST < (double)c->most ? (int64_t)likely + ASK_LEAST : c->most;
+}
+
+/* Ask the index for all queries, then more rows for those to which it may have said too little. */
 static npr_status search_part(faiss_scan *c)
 {
-    int64_t held = npr_faiss_rows(c->index), per_query = c->o->k < held ? c->o->k : held;
-    if (per_query == 0) return NPR_OK;
-    int nq = c->o->queries->nq, block = (int)(PAIRS_MAX / per_query);
-    block = block > NPR_FAISS_BLOCK ? block / NPR_FAISS_BLOCK * NPR_FAISS_BLOCK : NPR_FAISS_BLOCK;
-    if (block > nq) block = nq;
-    c->score = npr_alloc_aligned((size_t)(block * per_query), sizeof *c->score, "candidates");
-    c->id = npr_alloc_aligned((size_t)(block * per_query), sizeof *c->id, "candidates");
-    if (!c->score || !c->id) return npr_last();
-    for (int q0 = 0; q0 < nq; q0 += block)
-        NPR_TRY(search_block(c, q0, nq - q0 < block ? nq - q0 : block, per_query));
+    int nq = c->o->queries->nq, blocks = (nq + c->o->block - 1) / c->o->block;
+    int64_t held = npr_faiss_rows(c->index);
+    c->most = c->o->k < held ? c->o->k : held;
+    if (c->most == 0 || nq == 0) return NPR_OK;
+    c->pairs = c->most * nq < PAIRS_MAX ? c->most * nq : PAIRS_MAX;
+    if (c->pairs < c->most * c->o->block) c->pairs = c->most * c->o->block;
+    c->score = npr_alloc_aligned((size_t)c->pairs, sizeof *c->score, "candidates");
+    c->id = npr_alloc_aligned((size_t)c->pairs, sizeof *c->id, "candidates");
+    c->open = npr_alloc((size_t)blocks, sizeof *c->open, "blocks of queries");
+    if (!c->score || !c->id || !c->open) return npr_last();
+    memset(c->open, 1, (size_t)blocks);
+    for (int q = 0; q < nq; q++) npr_topk_settle(c->into, q);
+    double even = (double)c->o->k * (double)c->rows / (double)(c->s->rows + c->rows);
+    c->ask = first_ask(c, even);
+    for (c->left = blocks; c->left;) {
+        NPR_TRY(search_open(c));
+        c->ask = c->ask < c->most / WIDER ? c->ask * WIDER : c->most;
+        c->again = 1;
+    }
+    if (c->s->rows) c->s->share = c->needed / blocks / even;
+    c->s->rows += c->rows;
     return NPR_OK;
 }
 
@@ -123,6 +203,7 @@ static npr_status scan_part(npr_scanner *self, const npr_set *set, int part, npr
     npr_faiss_free(c.index);
     free(c.score);
     free(c.id);
+    free(c.open);
     return st;
 }
 
@@ -138,6 +219,7 @@ npr_status npr_scanner_faiss(const npr_scan_options *o, npr_scanner **out)
     s->base =
         (npr_scanner){.name = "faiss", .lists = o->queries->nq, .part = scan_part, .free = scanner_free};
     s->o = *o;
+    if (!s->o.block) s->o.block = NPR_FAISS_BLOCK;
     *out = &s->base;
     return NPR_OK;
 }

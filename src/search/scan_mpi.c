@@ -235,6 +235,7 @@ static npr_status make_scanner(const npr_search_job *job, const npr_search_input
                           .cap_by = job->cap_by,
                           .seed = job->seed,
                           .nprobe = pass->nprobe,
+                          .block = npr_plan_faiss_block(pass->by ? pass->by->nq : 0, pass->k),
                           .candidates = pass->candidates,
                           .resident = in->resident};
     o.queries = view;

@@ -7,7 +7,6 @@
 #include "base/mem.h"
 #include "io/urls.h"
 #include "npr/plan.h"
-#include "search/faiss.h"
 #include "search/resident.h"
 #include "search/search_stage.h"
 
@@ -30,8 +29,6 @@ typedef struct search_run {
     npr_search_times times;
 } search_run;
 
-_Static_assert((int)NPR_FAISS_BLOCK == (int)NPR_PLAN_FAISS_BLOCK,
-               "batches of npr/plan.h are blocks of FAISS's");
 _Static_assert(sizeof(npr_plan_row) == NPR_PLAN_POOL_ROW && sizeof(npr_hit) == NPR_PLAN_HIT,
                "npr/plan.h counts these bytes");
 

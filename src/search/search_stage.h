@@ -55,8 +55,8 @@ typedef struct npr_search_pass {
  * proposes to the search. */
 enum { SEARCH_MAIN, SEARCH_TRUTH, SEARCH_CANDIDATES };
 
-/* Candidates of a query at most: FAISS answers 32 queries at a time, and each may bring so many. */
-enum { SEARCH_CANDIDATES_MAX = 1 << 20 };
+/* Candidates of a query at most: FAISS answers 64 queries at a time, and each may bring so many. */
+enum { SEARCH_CANDIDATES_MAX = 1 << 19 };
 
 /* Candidates of a query that k rows and this refine factor ask for, of all parts together. Local. */
 int64_t npr_search_candidates(int64_t k, int64_t refine, int64_t rows);

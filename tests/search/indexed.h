@@ -112,4 +112,31 @@ static void index_all(const npr_set *set, const char *factory)
     free(trained), free(sample);
 }
 
+/* ---- lists compared --------------------------------------------------------------------------------- */
+
+/* How many hits of `want` are not in the same place in `got`, scores to the bit. */
+static int differences(const npr_topk *want, const npr_topk *got)
+{
+    int wrong = 0;
+    for (int q = 0; q < npr_topk_queries(want); q++) {
+        int n = npr_topk_count(want, q), m = npr_topk_count(got, q);
+        wrong += n != m;
+        for (int i = 0; i < n && i < m; i++) {
+            const npr_hit *a = npr_topk_list(want, q) + i, *b = npr_topk_list(got, q) + i;
+            wrong += a->score != b->score || a->id != b->id || a->place != b->place;
+        }
+    }
+    return wrong;
+}
+
+static double recall(const npr_topk *want, const npr_topk *got)
+{
+    int found = 0, all = 0;
+    for (int q = 0; q < npr_topk_queries(want); q++)
+        for (int i = 0; i < npr_topk_count(want, q); i++, all++)
+            for (int j = 0; j < npr_topk_count(got, q); j++)
+                found += npr_topk_list(want, q)[i].place == npr_topk_list(got, q)[j].place;
+    return (double)found / all;
+}
+
 #endif

@@ -17,12 +17,12 @@ static void test_candidates(void)
 
 static void test_too_many(void)
 {
-    npr_search_job job = {.k = 100000, .refine = 10};
+    npr_search_job job = {.k = 50000, .refine = 10};
     CHECK_OK(npr_search_candidates_check(&job, 2300000000));
     job.refine = 11;
     CHECK_OK(npr_search_candidates_check(&job, SEARCH_CANDIDATES_MAX));
     CHECK_FAILS(npr_search_candidates_check(&job, SEARCH_CANDIDATES_MAX + 1), NPR_EUSAGE,
-                "--k=100000 with --refine=11 ranks 1048577 candidates of every query; 1048576 are the most");
+                "--k=50000 with --refine=11 ranks 524289 candidates of every query; 524288 are the most");
     job.target_recall = 0.9; /* --refine is not used */
     CHECK_OK(npr_search_candidates_check(&job, 2300000000));
     job.k = 2000000;

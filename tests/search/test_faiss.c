@@ -124,7 +124,7 @@ static void test_recall_of_kinds(void)
         size_t bytes = 0;
         npr_faiss *f = build(kind[i].factory, 2, &blob, &bytes);
         CHECK_OK(npr_faiss_set_probes(f, kind[i].nprobe));
-        CHECK_OK(npr_faiss_search(f, queries, NQ, kind[i].per_query, 2, score, got, NULL));
+        CHECK_OK(npr_faiss_search(f, queries, NQ, NPR_FAISS_BLOCK, kind[i].per_query, 2, score, got, NULL));
         double r = recall(want, got, kind[i].per_query);
         if (r < kind[i].least) fprintf(stderr, "%s: recall %.3f\n", kind[i].factory, r);
         CHECK(r >= kind[i].least);
@@ -150,12 +150,12 @@ static void test_threads_and_batches_change_nothing(void)
         npr_faiss *f1 = build(factory[i], 1, &blob1, &n1), *f3 = build(factory[i], 3, &blob3, &n3);
         CHECK(n1 == n3 && !memcmp(blob1, blob3, n1));
         CHECK_OK(npr_faiss_set_probes(f1, 3));
-        CHECK_OK(npr_faiss_search(f1, queries, NQ, 2 * K, 1, score, a, NULL));
+        CHECK_OK(npr_faiss_search(f1, queries, NQ, NPR_FAISS_BLOCK, 2 * K, 1, score, a, NULL));
         CHECK_OK(npr_faiss_set_probes(f3, 3));
         for (int q = 0; q < NQ; q += NPR_FAISS_BLOCK) { /* batches are cut between blocks */
             int n = NQ - q < NPR_FAISS_BLOCK ? NQ - q : NPR_FAISS_BLOCK;
-            CHECK_OK(
-                npr_faiss_search(f3, queries + q * DIM, n, 2 * K, 3, score + q * 2 * K, b + q * 2 * K, NULL));
+            CHECK_OK(npr_faiss_search(f3, queries + q * DIM, n, NPR_FAISS_BLOCK, 2 * K, 3, score + q * 2 * K,
+                                      b + q * 2 * K, NULL));
         }
         CHECK(!memcmp(a, b, NQ * 2 * K * sizeof *a));
         npr_faiss_free(f1);
@@ -177,11 +177,11 @@ static void test_missing_answers(void)
     float score[8];
     CHECK_OK(npr_faiss_train("Flat", DIM, NULL, 0, 1, &blob, &bytes));
     CHECK_OK(npr_faiss_load(blob, bytes, DIM, "empty", &f));
-    CHECK_OK(npr_faiss_search(f, queries, 2, 4, 2, score, id, NULL));
+    CHECK_OK(npr_faiss_search(f, queries, 2, NPR_FAISS_BLOCK, 4, 2, score, id, NULL));
     for (int i = 0; i < 8; i++) CHECK_INT(id[i], -1);
     CHECK_OK(npr_faiss_add(f, rows, &number, 0, 1));
     CHECK_OK(npr_faiss_add(f, rows, &number, 1, 1));
-    CHECK_OK(npr_faiss_search(f, queries, 2, 4, 2, score, id, NULL));
+    CHECK_OK(npr_faiss_search(f, queries, 2, NPR_FAISS_BLOCK, 4, 2, score, id, NULL));
     CHECK_INT(id[0], 41);
     CHECK_INT(id[1], -1);
     CHECK_INT(id[4], 41);
@@ -265,7 +265,7 @@ static int ends(const char *blob, size_t bytes, char *said, size_t size)
         npr_faiss_name("set", "part-00003.h5");
         npr_status st = npr_faiss_load(blob, bytes, DIM, "index", &f);
         if (!st) st = npr_faiss_set_probes(f, 25);
-        if (!st) st = npr_faiss_search(f, queries, NPR_FAISS_BLOCK, K, 1, score, id, NULL);
+        if (!st) st = npr_faiss_search(f, queries, NPR_FAISS_BLOCK, NPR_FAISS_BLOCK, K, 1, score, id, NULL);
         _exit(st ? 1 : 0);
     }
     close(pipes[1]);
