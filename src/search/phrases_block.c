@@ -108,25 +108,31 @@ INLINE int list_hits(npr_block *b)
     return hits;
 }
 
-/* Add a hash to the n candidates if it is a key; returns how many there are then. */
-INLINE int look_up(const npr_phrase_keys *k, npr_block *b, uint32_t hash, size_t at, int n)
+/* Add a hash to the n slots if its bit is set; returns how many there are then. */
+INLINE int list_slot(const npr_phrase_keys *k, npr_block *b, uint32_t hash, int first, int n)
 {
-    uint64_t word = k->bits[hash >> k->shift], bit = UINT64_C(1) << (hash % 64);
-    const npr_phrase_slot *slot =
-        &k->slot[k->rank[hash >> k->shift] + (uint32_t)__builtin_popcountll(word & (bit - 1))];
-    b->candidate[n] = (npr_candidate){at, slot->first & ~NPR_SLOT_MIXED};
-    int is_key = (slot->hash == hash) | (slot->first >= NPR_SLOT_MIXED);
-    return n + (((word & bit) != 0) & is_key);
+    uint64_t word = k->bits[hash >> k->shift], below = word & ((UINT64_C(1) << (hash % 64)) - 1);
+    b->key[n] = hash;
+    b->first[n] = (uint16_t)first;
+    b->slot[n] = k->rank[hash >> k->shift] + (uint32_t)__builtin_popcountll(below);
+    return n + (int)(word >> (hash % 64) & 1);
 }
 
+/* List the keys. All slots are found before one is looked at: no load waits behind a store whose place
+ * depends on an earlier load. */
 INLINE int list_candidates(npr_block *b, int hits)
 {
     const npr_phrase_keys k = *b->keys;
-    int n = 0;
+    int slots = 0, n = 0;
     for (int h = 0; h < hits; h++) {
         int i = b->hit[h];
-        n = look_up(&k, b, npr_pair_hash(b->hash[i - 1], b->hash[i]), b->start[i - 1], n);
-        n = look_up(&k, b, b->hash[i], b->start[i], n);
+        slots = list_slot(&k, b, npr_pair_hash(b->hash[i - 1], b->hash[i]), i - 1, slots);
+        slots = list_slot(&k, b, b->hash[i], i, slots);
+    }
+    for (int h = 0; h < slots; h++) {
+        const npr_phrase_slot slot = k.slot[b->slot[h]];
+        b->candidate[n] = (npr_candidate){b->start[b->first[h]], slot.first & ~NPR_SLOT_MIXED};
+        n += (slot.hash == b->key[h]) | (slot.first >= NPR_SLOT_MIXED);
     }
     for (int c = 0; c < n; c++) __builtin_prefetch(&k.line[b->candidate[c].line]);
     return n;

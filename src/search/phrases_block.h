@@ -31,6 +31,9 @@ typedef struct npr_block {
     size_t start[1 + NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE];
     uint32_t hash[1 + NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE];
     uint16_t hit[1 + NPR_BLOCK_TOKENS]; /* tokens that may be a key, or the second one of a key */
+    /* Of each bit that is set: the hash, its slot, and the first of its tokens. */
+    uint32_t key[1 + 2 * NPR_BLOCK_TOKENS], slot[1 + 2 * NPR_BLOCK_TOKENS];
+    uint16_t first[1 + 2 * NPR_BLOCK_TOKENS];
     npr_candidate candidate[1 + 2 * NPR_BLOCK_TOKENS];
 } npr_block;
 

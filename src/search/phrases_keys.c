@@ -11,8 +11,8 @@
 #include "search/phrases.h"
 
 /* 8 KiB of bits at least; up to a thousand phrases so much that one token in a hundred meets a bit of another
- * one. 10,000 phrases: 64 KiB, with their slots a third of a second-level cache of 512 KiB. */
-enum { MIN_LOG_WORDS = 10, BITS_A_KEY = 40 };
+ * one. 10,000 phrases: 32 KiB, which the first cache holds, and a token or pair in 26 meets a bit. */
+enum { MIN_LOG_WORDS = 10, BITS_A_KEY = 20 };
 
 /* A walk over the neighbours of a phrase. */
 typedef struct pair {
@@ -123,8 +123,7 @@ npr_status npr_phrases_make_keys(npr_phrases *p)
     for (; (uint64_t)words * 64 < (uint64_t)n * BITS_A_KEY && k->shift > 8; words *= 2) k->shift--;
     k->bits = npr_alloc(words, sizeof *k->bits, "keys of phrases");
     k->rank = npr_alloc(words, sizeof *k->rank, "keys of phrases");
-    k->slot = npr_alloc((size_t)n + 1, sizeof *k->slot,
-                        "keys of phrases"); /* the last one is read, but never met */
+    k->slot = npr_alloc(n, sizeof *k->slot, "keys of phrases");
     k->line = npr_alloc_aligned(n, sizeof *k->line, "keys of phrases");
     if (!k->bits || !k->rank || !k->slot || !k->line) return npr_last();
     NPR_TRY(count_pairs(p, &c));

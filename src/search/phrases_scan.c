@@ -106,31 +106,39 @@ static inline int64_t find_row(const scan *s, int64_t row, size_t at)
     return row;
 }
 
-static inline void add_class(npr_matches *m, int64_t row, int32_t label)
+/* Behind n matches; returns how many there are then. */
+static inline size_t add_class(npr_match *match, int64_t *last, size_t n, int64_t row, int32_t label)
 {
-    m->match[m->count] = (npr_match){row, label};
-    m->count += m->last[label] != row; /* a class counts once a row */
-    m->last[label] = row;
+    match[n] = (npr_match){row, label};
+    n += last[label] != row; /* a class counts once a row */
+    last[label] = row;
+    return n;
 }
 
 /* The classes of what has been found, each with its row. */
 static npr_status add_found(scan *s)
 {
     npr_matches *m = s->m;
-    int64_t row = s->row;
+    npr_match *match = m->match;
+    int64_t row = s->row, *last = m->last;
+    size_t n = m->count;
     for (int i = 0; i < s->n; i++) {
         const npr_phrase_line *line = s->found[i].line;
         int64_t from = (int64_t)(s->found[i].at - line->back);
         row = find_row(s, row, s->found[i].at);
         /* A phrase does not leave its row, but the column may be another one than npr-ingest writes. */
         if (from < s->offset[row] || from + (int64_t)line->bytes > s->offset[row + 1]) continue;
-        if (m->count + (size_t)line->owners > m->cap)
-            NPR_TRY(
-                npr_grow(&m->match, &m->cap, m->count + (size_t)line->owners, sizeof *m->match, "matches"));
-        add_class(m, row, line->label);
-        const int32_t *owner = &s->p->owner[s->p->phrase[line->phrase].owner];
-        for (int32_t o = 1; o < line->owners; o++) add_class(m, row, owner[o]);
+        if (n + (size_t)line->owners > m->cap) {
+            NPR_TRY(npr_grow(&m->match, &m->cap, n + (size_t)line->owners, sizeof *m->match, "matches"));
+            match = m->match;
+        }
+        n = add_class(match, last, n, row, line->label);
+        if (line->owners > 1) { /* few: the table of phrases is not read for the others */
+            const int32_t *owner = &s->p->owner[s->p->phrase[line->phrase].owner];
+            for (int32_t o = 1; o < line->owners; o++) n = add_class(match, last, n, row, owner[o]);
+        }
     }
+    m->count = n;
     s->row = row;
     return NPR_OK;
 }
