@@ -119,7 +119,8 @@ log: $work/bochs.log
 panic: action=fatal
 END
 
-# ---- run it. Debian's Bochs draws on a terminal, which script(1) makes, and has a debugger that waits to be told to go on.
+# ---- run it. Debian's Bochs has a debugger that waits to be told to go on, and draws on a terminal: the one that script(1) makes, or with the
+# debugger one of its own, whose name it says. Both must be read, or Bochs waits for that.
 go=""
 if [[ $("$bochs" --help 2>&1 || true) == *" -rc "* ]]; then
     echo continue >"$work/continue"
@@ -131,9 +132,16 @@ mkfifo "$work/keys"
 exec 8<>"$work/keys" # nothing is typed, and it does not end: then script would stop reading what Bochs draws
 TERM=linux timeout -k 5 $((minutes * 60)) script -qec "$bochs -q -f $work/bochsrc $go" /dev/null <&8 >"$work/screen.txt" 2>&1 &
 running=$!
-trap 'kill "$running" 2>/dev/null || true' EXIT
+reader=""
+trap 'kill "$running" $reader 2>/dev/null || true' EXIT
 told=0
 while kill -0 "$running" 2>/dev/null && ! grep -q '^npr-done' "$serial"; do
+    own=$(sed -n 's/.*connected to screen "\([^"]*\)".*/\1/p' "$work/screen.txt")
+    if [[ -z $reader && -n $own ]]; then
+        stty -F "$own" raw -echo
+        cat "$own" >/dev/null 2>&1 &
+        reader=$!
+    fi
     ! grep -q 'Kernel panic' "$serial" || break
     ends=$(grep -a '^npr-end' "$serial" || true)
     lines=$(grep -c . <<<"$ends" || true)
