@@ -4,14 +4,14 @@
 #   bash tests/emulated_cpu.sh [--cpu=MODEL] [--bochs=PROGRAM] [--display=NAME] [--minutes=N] [TEST...]
 #
 # Which kernel runs is asked of the CPU, so on one without AVX-512 the tests only see the others. Debian's Bochs knows AVX-512 (corei7_skylake_x;
-# `bochs --help cpu` lists more), boots Debian's cloud kernel in a minute or two, and runs the programs of build/test, some hundred times slower
-# than the machine: tests take a seventh of their cases (NPR_TEST_SHARE). Each must pass, and must have met the kernels it is there for. It ends with
+# `bochs --help cpu` lists more), boots Debian's cloud kernel in a minute or two, and runs the programs of build/test, hundreds of times slower
+# than the machine, so that all of it takes an hour or more: tests take a seventh of their cases (NPR_TEST_SHARE). Each must pass, and must have met the kernels it is there for. It ends with
 # a line per test. Nothing is installed into the running system but packages; all that is made lies in build/emulated_cpu.
 #
 #   --cpu=MODEL        what Bochs's configuration has as cpu: model= (corei7_skylake_x); more may follow: MODEL, add_features="..."
 #   --bochs=PROGRAM    another Bochs, with its own display (--display=nogui). Later ones know AVX512-BF16, but at least one of them, from before 3.1,
 #                      reads half of the numbers of VCVTNE2PS2BF16 from a wrong place: search_exact's block-bf16 then fails
-#   --minutes=N        60; who is not done by then has failed
+#   --minutes=N        180; who is not done by then has failed
 #   TEST...            of base_matmul base_score prime_mean clip_dnn clip_forward search_phrases search_exact: all
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
@@ -21,7 +21,7 @@ source "$ROOT/slurm/env/local.sh"
 cpu=corei7_skylake_x
 bochs="bochs-bin"
 display=term
-minutes=60
+minutes=180
 names=()
 for arg in "$@"; do
     case $arg in
