@@ -10,7 +10,6 @@
 
 #include "base/half.h"
 #include "search/screen_bytes.h"
-#include "search/screen_fetch.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -260,20 +259,18 @@ static void judge(npr_sieve *v, int64_t pairs, int64_t found)
     v->skip = v->skipped;
 }
 
-/* All panels with the block's rows; some of the next rows are fetched with every call of the kernel. */
+/* All panels with the block's rows. */
 AVX2 static void screen_block(const npr_packed *p, npr_sieve *v, const uint16_t *emb,
-                              const npr_bytes_block *b, int ahead)
+                              const npr_bytes_block *b)
 {
     size_t width = npr_bytes_width(p), words = npr_bytes_panel(p);
-    int steps = npr_bytes_steps(p), groups = (b->n + ROWS - 1) / ROWS, panels = p->padded / NPR_BYTES_PANEL;
-    npr_fetch next = npr_fetch_make(emb, b->row + b->n, ahead, p->dim, panels * groups);
+    int steps = npr_bytes_steps(p);
     __m256i t[ROWS][2];
     passed w = {0};
     for (int q = 0; q < p->padded; q += NPR_BYTES_PANEL) {
         const uint32_t *panel = p->values + (size_t)(q / NPR_BYTES_PANEL) * words;
         int halves = p->nq - q > LANES ? 2 : 1;
         for (int i = 0; i < b->n; i += ROWS) {
-            npr_fetch_step(&next);
             (halves == 2 ? multiply_panel : multiply_half)(b->x + (size_t)i * width, width, panel, steps, t);
             for (int h = 0; h < halves; h++) sift(v, b, i, q + h * LANES, t, h, &w);
             if (w.n > PASSED - ROWS * NPR_BYTES_PANEL) score(v, b, emb, &w);
@@ -286,6 +283,7 @@ AVX2 static void screen_block(const npr_packed *p, npr_sieve *v, const uint16_t 
 static void scan(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
                  int ahead)
 {
+    (void)ahead; /* as in screen_avx2.c */
     npr_bytes_block b = {.row = row, .n = n};
     if (v->least[0] <= -FLT_MAX || v->skip > 0) { /* no bound yet: all rows come through */
         v->skip -= v->skip > 0;
@@ -298,7 +296,7 @@ static void scan(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const u
         v->same_mean = SAME_MEAN;
     }
     npr_bytes_convert(p, emb, &b);
-    screen_block(p, v, emb, &b, ahead);
+    screen_block(p, v, emb, &b);
 }
 
 static int usable(void)
