@@ -2,6 +2,7 @@
 # The batch scripts, with programs and Slurm's commands replaced by scripts that note what they were told: exit codes,
 # the warning before the time limit, queueing again, the chain of jobs. (On a real Slurm: see slurm/README.md.)
 source "$(dirname "$0")/../lib.sh"
+((!SANITIZED)) || { echo "slurm: it tests scripts, with other scripts for programs" && exit 77; }
 mkdir -p "$TMP/clone" "$TMP/fake" "$TMP/bin"
 cp -r "${NPR_SOURCE:?}/slurm" "$TMP/clone/"
 {

@@ -38,6 +38,7 @@ index must indexed
 
 # freeze STAGE REFERENCE POINT RANK PHASE
 freeze() {
+    spare && return
     rm -rf again
     [ "$1" != index ] || cp -r index again
     NPR_FAULT="$3=freeze" hangs 12 "rank $4 \\(.*silent for .* last phase: $5" "$1" ranks again

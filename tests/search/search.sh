@@ -80,6 +80,7 @@ done
 
 # ---- the same rows however the index is cut into parts; FAISS's candidates are the best of all parts together
 for kind in filtered row similar best byhead rowbest faiss; do
+    spare && continue
     declare -n options=$kind
     other=("${options[@]/%=index/=index-other-parts}")
     must 5 npr-search "${other[@]/%=indexed/=indexed-other-parts}" --out=again # more ranks than parts

@@ -17,6 +17,10 @@ except ImportError as e:
     print(f"train: {e}")
     sys.exit(77)
 
+if os.environ.get("NPR_SANITIZED") == "1":
+    print("train: it tests a script of PyTorch's; npr-minilaion and npr-extract have sanitized tests of their own")
+    sys.exit(77)
+
 BIN = pathlib.Path(os.environ.get("NPR_BIN", "build/test"))
 HERE = pathlib.Path(os.environ.get("NPR_SOURCE", ".")) / "jobs/minilaion"
 sys.dont_write_bytecode = True
