@@ -126,7 +126,8 @@ if [[ $("$bochs" --help 2>&1 || true) == *" -rc "* ]]; then
     echo continue >"$work/continue"
     go="-rc $work/continue"
 fi
-: >"$serial"
+rm -f "$serial" "$work/screen.txt"
+touch "$serial" "$work/screen.txt"
 rm -f "$work/keys"
 mkfifo "$work/keys"
 exec 8<>"$work/keys" # nothing is typed, and it does not end: then script would stop reading what Bochs draws
