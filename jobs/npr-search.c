@@ -69,7 +69,7 @@ static npr_opt options[] = {
     {"refine", NPR_OPT_INT, &refine, "N",
      "faiss: candidates per row kept, of all parts together, to be filtered and\nscored exactly; k times "
      "this is "
-     "at most 2^20",
+     "at most 2^19",
      0, ALL, 1, 1 << 20, 0},
     {"target-recall", NPR_OPT_REAL, &search.target_recall, "R",
      "faiss: choose --nprobe and --refine (which are then not used) so that the share R\nof the exact "
