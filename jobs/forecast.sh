@@ -90,15 +90,15 @@ stage caption pool-caption npr-search --index=index --head=head --names=world/te
 stage filter pool-filter npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --clip-filter --k=100
 calibrate search after "$search"
 
-calibrate solve before "${messages}reading,captions,sums"
+calibrate solve before "${messages}reading,exact,captions,sums"
 stage solve primed npr-solve --head=head --pool=pool-exact --test=test --alpha=0.5
-calibrate solve after "${messages}reading,captions,sums"
+calibrate solve after "${messages}reading,exact,captions,sums"
 
 trained=(npr-solve --head=head --pool=pool-caption --test=test)
-calibrate training before "${messages}reading,captions,sums,training"
+calibrate training before "${messages}reading,exact,captions,sums,training"
 stage probe probed "${trained[@]}" --method=probe --iterations=10
 stage finetune tuned "${trained[@]}" --method=finetune --epochs=2
-calibrate training after "${messages}reading,captions,sums,training"
+calibrate training after "${messages}reading,exact,captions,sums,training"
 
 calibrate index before "${messages}reading,exact,faiss,captions"
 run npr-index --set=index --factory="$factory" --sample="$sample" --record=index.txt
@@ -126,3 +126,4 @@ calibrate clip after captions,images,text
     planned clip extract extract --images="$(value result.seen extract.txt)" "${model[1]}"
     compare text "$(dry_run before "${head[@]}")" "$(dry_run after "${head[@]}")" # who knows how many tokens a prompt has
 } | tee forecast.csv
+! grep -q unknown forecast.csv || { echo "forecast.sh: a rate that a stage needs was not calibrated" >&2 && exit 70; }

@@ -15,7 +15,7 @@ draw() {
     for kind in svg png; do
         terminal="svg size $width,$height dynamic background '#ffffff'"
         [ "$kind" = svg ] || terminal="pngcairo size $((width * 3 / 2)),$((height * 3 / 2)) fontscale 1.25"
-        gnuplot <<END
+        gnuplot <<END || return
 set terminal $terminal font 'sans,$font'
 set output '$name.$kind'
 $commands

@@ -19,10 +19,20 @@ for arg in "$@"; do
     esac
 done
 
+npr_prepare --tests
+
 # Tests write and sync thousands of small files; in memory they wait for no disk. Not where memory is short, or nothing may be run from there.
-room() { (($(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1) > 4 << 20)) && (($(awk '/^MemAvailable/ { print $2 }' /proc/meminfo) > 8 << 20)); }
+room() {
+    [ -d /dev/shm ] || return
+    (($(df --output=avail -k /dev/shm | tail -n 1) > 4 << 20)) && (($(awk '/^MemAvailable/ { print $2 }' /proc/meminfo) > 8 << 20)) &&
+        (($(grep -hsx '[0-9]*' /sys/fs/cgroup/memory.max || echo $((1 << 62))) > 8 << 30)) # of a container; "max" or none: no limit
+}
 if [ -z "${TMPDIR:-}" ] && room; then
-    memory=$(mktemp -d /dev/shm/npr-XXXXXX)
+    for old in /dev/shm/npr-[0-9]*-*; do # of a run that was killed
+        process=${old#*/npr-}
+        [ ! -d "$old" ] || [ -e "/proc/${process%%-*}" ] || rm -rf "$old"
+    done
+    memory=$(mktemp -d "/dev/shm/npr-$$-XXXXXX")
     trap 'rm -rf "$memory"' EXIT
     install -m 755 /dev/stdin "$memory/try" <<<'#!/bin/bash'
     ! "$memory/try" 2>/dev/null || export TMPDIR=$memory
@@ -43,7 +53,6 @@ suite() {
     ((code == 0)) || failed=1
 }
 
-npr_prepare --tests
 suite test -DCMAKE_BUILD_TYPE=Release -DNPR_WERROR=ON
 ((quick)) || suite sanitize -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g" -DNPR_WERROR=ON -DNPR_SANITIZE=ON
 

@@ -49,7 +49,8 @@ void npr_means_settle(npr_means *m);
 /* Settle, and add all ranks' sums and counts, exactly. Refuses a class of a weight above 2^29. Collective. */
 npr_status npr_means_reduce(const npr_comm *comm, npr_means *m);
 
-/* Unit-norm mean of each class, out [classes][dim]; zero for a class without rows (or whose rows cancel). */
+/* Unit-norm mean of each class of sums that are settled, out [classes][dim]; zero for a class without rows
+ * (or whose rows cancel). */
 void npr_means_unit(const npr_means *m, float *out);
 
 /* ---- heads ------------------------------------------------------------------------------------------- */
