@@ -146,6 +146,7 @@ static npr_status search_open(faiss_scan *c)
 {
     int nq = c->o->queries->nq, blocks = (nq + c->o->block - 1) / c->o->block;
     int64_t room = c->pairs / (c->ask * c->o->block);
+    if (room == 0) room = 1; /* all queries are less than a block */
     for (int b = 0, end; b < blocks; b = end) {
         for (end = b; end < blocks && c->open[end] && end - b < room;) end++;
         int q0 = b * c->o->block, q1 = end < blocks ? end * c->o->block : nq;
@@ -175,7 +176,8 @@ static npr_status search_part(faiss_scan *c)
     c->most = c->o->k < held ? c->o->k : held;
     if (c->most == 0 || nq == 0) return NPR_OK;
     c->pairs = c->most * nq < PAIRS_MAX ? c->most * nq : PAIRS_MAX;
-    if (c->pairs < c->most * c->o->block) c->pairs = c->most * c->o->block;
+    int together = nq < c->o->block ? nq : c->o->block;
+    if (c->pairs < c->most * together) c->pairs = c->most * together;
     c->score = npr_alloc_aligned((size_t)c->pairs, sizeof *c->score, "candidates");
     c->id = npr_alloc_aligned((size_t)c->pairs, sizeof *c->id, "candidates");
     c->open = npr_alloc((size_t)blocks, sizeof *c->open, "blocks of queries");

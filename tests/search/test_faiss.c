@@ -16,7 +16,7 @@ const char *__lsan_default_suppressions(void)
     return "leak:faiss::read_index\n";
 }
 
-enum { DIM = 32, ROWS = 4000, NQ = 50, K = 10, GROUPS = 25 };
+enum { DIM = 32, ROWS = 4000, NQ = 150, K = 10, GROUPS = 25 };
 
 static float *rows, *queries;
 static int64_t ids[ROWS];
