@@ -7,15 +7,16 @@
 #include "base/rng.h"
 #include "io/part.h"
 #include "npr/search.h"
+#include "search/faiss.h"
 #include "test.h"
 
-enum { DIM = 24, PARTS = 4, NQ = 40, K = 7, GROUPS = 12, ALL = 3705 };
+enum { DIM = 24, PARTS = 4, GROUPS = 12, ALL = 3705 };
 
 static const int64_t part_rows[PARTS] = {3000, 0, 5, 700}; /* fewer rows than lists; none at all */
 static npr_rows world[PARTS];                              /* what the parts hold */
 static npr_part_entry entry[PARTS];
 static char path[80];
-static npr_queries queries, head;
+static npr_queries queries;
 
 /* ---- a small world --------------------------------------------------------------------------------- */
 
@@ -112,7 +113,42 @@ static void index_all(const npr_set *set, const char *factory)
     free(trained), free(sample);
 }
 
-/* ---- lists compared --------------------------------------------------------------------------------- */
+/* ---- what FAISS says, and lists compared ------------------------------------------------------------- */
+
+static npr_tally make_tally(int lists)
+{
+    return (npr_tally){.lists = lists,
+                       .count = npr_alloc((size_t)lists * NPR_TALLY_FIELDS, sizeof(int64_t), "tally")};
+}
+
+/* All that FAISS says of a part to `queries`, and no lists of ours: to[q] has room for ALL hits, n[q] of them
+ * so far. Returns the rows whose codes it compared. */
+static int64_t everything_of(const npr_set *set, int part, int nprobe, npr_hit (*to)[ALL], int *n)
+{
+    npr_faiss *index = NULL;
+    int64_t rows = part_rows[part], pairs = queries.nq * rows, scanned = 0;
+    float *score = npr_alloc((size_t)pairs, sizeof *score, "scores");
+    int64_t *id = npr_alloc((size_t)pairs, sizeof *id, "rows");
+    CHECK_OK(npr_faiss_of_part(set, part, &index));
+    CHECK_OK(npr_faiss_set_probes(index, nprobe));
+    if (rows)
+        CHECK_OK(npr_faiss_search(index, queries.vector, queries.nq, NPR_FAISS_BLOCK, rows, 1, score, id,
+                                  &scanned));
+    for (int64_t i = 0; i < pairs; i++)
+        if (id[i] >= 0)
+            to[i / rows][n[i / rows]++] = (npr_hit){.score = score[i], .place = npr_place(part, id[i])};
+    npr_faiss_free(index);
+    free(score);
+    free(id);
+    return scanned;
+}
+
+static int by_score_and_place(const void *va, const void *vb)
+{
+    const npr_hit *a = va, *b = vb;
+    if (a->score != b->score) return a->score > b->score ? -1 : 1;
+    return (a->place > b->place) - (a->place < b->place);
+}
 
 /* How many hits of `want` are not in the same place in `got`, scores to the bit. */
 static int differences(const npr_topk *want, const npr_topk *got)
@@ -127,16 +163,6 @@ static int differences(const npr_topk *want, const npr_topk *got)
         }
     }
     return wrong;
-}
-
-static double recall(const npr_topk *want, const npr_topk *got)
-{
-    int found = 0, all = 0;
-    for (int q = 0; q < npr_topk_queries(want); q++)
-        for (int i = 0; i < npr_topk_count(want, q); i++, all++)
-            for (int j = 0; j < npr_topk_count(got, q); j++)
-                found += npr_topk_list(want, q)[i].place == npr_topk_list(got, q)[j].place;
-    return (double)found / all;
 }
 
 #endif

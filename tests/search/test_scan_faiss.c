@@ -6,8 +6,11 @@
 
 #include "base/file.h"
 #include "base/score.h"
-#include "search/faiss.h"
 #include "indexed.h"
+
+enum { NQ = 40, K = 7 };
+
+static npr_queries head;
 
 /* ---- the search and its reference ------------------------------------------------------------------ */
 
@@ -19,12 +22,6 @@ static npr_scan_options options(const npr_queries *q, int nprobe)
                               .tile_rows = 256,
                               .nprobe = nprobe,
                               .limits = {.min_similarity = -INFINITY, .max_nsfw = NPR_NSFW_LIKELY}};
-}
-
-static npr_tally make_tally(int lists)
-{
-    return (npr_tally){.lists = lists,
-                       .count = npr_alloc((size_t)lists * NPR_TALLY_FIELDS, sizeof(int64_t), "tally")};
 }
 
 /* The scanner's hits in all parts, the last one first, or from the first on. */
@@ -108,6 +105,16 @@ static npr_topk *brute_force(const npr_scan_options *o, npr_tally *tally)
     return t;
 }
 
+static double recall(const npr_topk *want, const npr_topk *got)
+{
+    int found = 0, all = 0;
+    for (int q = 0; q < npr_topk_queries(want); q++)
+        for (int i = 0; i < npr_topk_count(want, q); i++, all++)
+            for (int j = 0; j < npr_topk_count(got, q); j++)
+                found += npr_topk_list(want, q)[i].place == npr_topk_list(got, q)[j].place;
+    return (double)found / all;
+}
+
 /* With everything asked for, an index finds exactly what brute force finds, and counts the same. */
 static void check_exact(const npr_set *set, const npr_scan_options *o)
 {
@@ -177,32 +184,6 @@ static void test_lists_and_candidates_cost_recall(void)
     }
     CHECK(last > 0.97);
     npr_topk_free(want);
-}
-
-/* All that FAISS says of a part, and no lists of ours: to[q] has room for ALL hits, n[q] of them so far. */
-static void everything_of(const npr_set *set, int part, int nprobe, npr_hit (*to)[ALL], int *n)
-{
-    npr_faiss *index = NULL;
-    int64_t rows = part_rows[part], pairs = NQ * rows;
-    float *score = npr_alloc((size_t)pairs, sizeof *score, "scores");
-    int64_t *id = npr_alloc((size_t)pairs, sizeof *id, "rows");
-    CHECK_OK(npr_faiss_of_part(set, part, &index));
-    CHECK_OK(npr_faiss_set_probes(index, nprobe));
-    if (rows)
-        CHECK_OK(npr_faiss_search(index, queries.vector, NQ, NPR_FAISS_BLOCK, rows, 1, score, id, NULL));
-    for (int64_t i = 0; i < pairs; i++)
-        if (id[i] >= 0)
-            to[i / rows][n[i / rows]++] = (npr_hit){.score = score[i], .place = npr_place(part, id[i])};
-    npr_faiss_free(index);
-    free(score);
-    free(id);
-}
-
-static int by_score_and_place(const void *va, const void *vb)
-{
-    const npr_hit *a = va, *b = vb;
-    if (a->score != b->score) return a->score > b->score ? -1 : 1;
-    return (a->place > b->place) - (a->place < b->place);
 }
 
 /* The candidates are the best of all parts together, in whatever order parts are asked. */
