@@ -20,6 +20,7 @@
 #include "base/half.h"
 #include "base/mem.h"
 #include "search/screen.h"
+#include "search/screen_sum.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -116,13 +117,6 @@ static npr_status pack(npr_packed *p)
 
 /* ---- rows --------------------------------------------------------------------------------------------- */
 
-AVX2 static float sum_of(__m256 v)
-{
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
 /* 16 values from column j on, zeros behind the end. */
 AVX2 static inline void load_floats(const uint16_t *row, int j, int dim, __m256 *a, __m256 *b)
 {
@@ -150,8 +144,8 @@ AVX2 static void norms_of(const uint16_t *x, const uint16_t *y, int dim, float n
         sy = _mm256_fmadd_ps(a, a, sy);
         ty = _mm256_fmadd_ps(b, b, ty);
     }
-    norm[0] = npr_norm_above(sum_of(_mm256_add_ps(sx, tx)), dim);
-    norm[1] = npr_norm_above(sum_of(_mm256_add_ps(sy, ty)), dim);
+    norm[0] = npr_norm_above(npr_sum_of_lanes(_mm256_add_ps(sx, tx)), dim);
+    norm[1] = npr_norm_above(npr_sum_of_lanes(_mm256_add_ps(sy, ty)), dim);
 }
 
 /* A row times 2^e as integers; returns how far rounding moves it. The differences are exact in floats: a
@@ -173,7 +167,7 @@ AVX2 static float convert(const uint16_t *row, int dim, int e, uint32_t *out)
             _mm256_permute4x64_epi64(_mm256_packs_epi32(ia, ib), 0xd8); /* packed by halves: 0 2 1 3 */
         _mm256_storeu_si256((__m256i *)(void *)(out + j / 2), both);
     }
-    return npr_norm_above(sum_of(_mm256_add_ps(ra, rb)), dim) * power_of_two(-e);
+    return npr_norm_above(npr_sum_of_lanes(_mm256_add_ps(ra, rb)), dim) * power_of_two(-e);
 }
 
 /* A block of rows, converted. */

@@ -10,6 +10,7 @@
 
 #include "base/half.h"
 #include "search/screen_bytes.h"
+#include "search/screen_sum.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -140,18 +141,14 @@ AVX2 static float score_in_floats(const uint16_t *row, const float *query, int d
             __m256 x = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + j + u * LANES)));
             s[u] = _mm256_fmadd_ps(x, _mm256_loadu_ps(query + j + u * LANES), s[u]);
         }
-    __m256 all = _mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3]));
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
-    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    float sum = _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+    float sum = npr_sum_of_lanes(_mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3])));
     for (; j < dim; j++) sum += npr_half_value(row[j]) * query[j];
     return sum;
 }
 
 /* Queries of a usual size as they are: nothing overflows, and what is lost below the least normal float is as
- * small as in screen.h when the result is scaled. The bound of 16 bits holds, and is wide enough, as is ||y||
- * +
- * ||mu|| for the row's norm. */
+ * small as in screen.h when the result is scaled. The bound of 16 bits holds, and is wide enough, as is
+ * ||y|| + ||mu|| for the row's norm. */
 static void offer(npr_sieve *v, const npr_bytes_block *b, int q, const uint16_t *emb, int i)
 {
     const npr_packed *p = v->p;

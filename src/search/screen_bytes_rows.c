@@ -5,6 +5,7 @@
 #include "base/half.h"
 #include "base/score.h"
 #include "search/screen_bytes.h"
+#include "search/screen_sum.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -68,13 +69,6 @@ void npr_bytes_find_mean(const npr_packed *p, const uint16_t *emb, npr_bytes_blo
     b->mean[0] = norm;
 }
 
-AVX2 static inline float sum_of(__m256 v)
-{
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
 AVX2 static inline float most_of(__m256 v)
 {
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -127,8 +121,8 @@ AVX2 static void move(const npr_packed *p, const npr_bytes_block *b, const uint1
     }
     for (int u = 0; u < 2; u++) {
         float by_sum = sqrtf(most_of(sums[u])) / MOST_NORM, by_most = most_of(most[u]) / MOST;
-        f[u].norm = npr_norm_above(sum_of(squares[u]), p->dim);
-        f[u].along = sum_of(along[u]);
+        f[u].norm = npr_norm_above(npr_sum_of_lanes(squares[u]), p->dim);
+        f[u].along = npr_sum_of_lanes(along[u]);
         f[u].unit = fmaxf(by_sum, by_most);
     }
 }
@@ -155,7 +149,7 @@ AVX2 static float round_row(const float *y, size_t width, float unit, uint8_t *o
         _mm256_storeu_si256((__m256i *)(void *)(out + j), all);
     }
     __m256 sum = _mm256_add_ps(_mm256_add_ps(r[0], r[1]), _mm256_add_ps(r[2], r[3]));
-    return npr_norm_above(sum_of(sum), (int)width);
+    return npr_norm_above(npr_sum_of_lanes(sum), (int)width);
 }
 
 static void convert_row(npr_bytes_block *b, int i, const float *y, size_t width, const facts *f)
