@@ -38,14 +38,21 @@ static unsigned larger(unsigned a, unsigned b)
     return a > b ? a : b;
 }
 
+/* How often row i is taken: not at all without a class. */
+static int times_of(const int32_t *label, const int32_t *count, int64_t i)
+{
+    return label[i] < 0 ? 0 : count ? count[i] : 1;
+}
+
 static npr_status sum_portable(npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
                                int64_t n, unsigned *most)
 {
     *most = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (label[i] >= 0)
-            *most = larger(
-                *most, add_columns(emb + i * m->dim, 0, m->dim, count ? count[i] : 1, sum_of(m, label[i])));
+    for (int64_t i = 0; i < n; i++) {
+        int times = times_of(label, count, i);
+        if (times)
+            *most = larger(*most, add_columns(emb + i * m->dim, 0, m->dim, times, sum_of(m, label[i])));
+    }
     return NPR_OK;
 }
 
@@ -276,7 +283,7 @@ static inline taken take(const npr_means *m, const uint16_t *emb, const int32_t 
                          int64_t i, int64_t end)
 {
     if (i >= end) return (taken){0};
-    int times = label[i] < 0 ? 0 : count ? count[i] : 1;
+    int times = times_of(label, count, i);
     int next = i + 1 < end && label[i + 1] != label[i] ? label[i + 1] : -1;
     return (taken){emb + i * m->dim, label[i], times > TIMES ? 0 : times,
                    next < 0 ? NULL : m->part + (size_t)next * (size_t)m->stride};
@@ -290,7 +297,7 @@ static unsigned add_rest(npr_means *m, const uint16_t *emb, const int32_t *label
     unsigned most = 0;
     if (end == m->dim && !count) return 0;
     for (int64_t i = 0; i < n; i++) {
-        int times = label[i] < 0 ? 0 : count ? count[i] : 1;
+        int times = times_of(label, count, i);
         if (times > TIMES || (times && end < m->dim))
             most = larger(most, add_columns(emb + i * m->dim, times > TIMES ? 0 : end, m->dim, times,
                                             sum_of(m, label[i])));
