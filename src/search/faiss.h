@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "npr/plan.h"
 #include "npr/set.h"
 #include "npr/status.h"
 
@@ -57,7 +58,7 @@ npr_status npr_faiss_set_probes(npr_faiss *f, int nprobe);
 /* Queries are answered together in blocks of so many from the first on (npr_plan_faiss_block()), each on one
  * thread: an answer depends on the index and on the queries of its block, and nothing else. So callers cut
  * batches of queries at multiples of a block only. */
-enum { NPR_FAISS_BLOCK = 64 }; /* the least */
+enum { NPR_FAISS_BLOCK = NPR_PLAN_FAISS_BLOCK }; /* the least */
 
 /* The k best rows of each query [nq][dim]: score and id are [nq][k], best first, id -1 where fewer were
  * found. scanned, unless NULL: adds the rows whose codes were compared in inverted lists; wants threads = 1,
