@@ -150,7 +150,7 @@ PY
 
 # ---- killed or stopped on the way, then another number of ranks
 killed() { # FAULT RANKS RANKS-AFTERWARDS
-    [[ $1 == *=fail ]] || ! spare || return 0 # what is killed leaves nothing for a sanitizer to see
+    ! spare_kill "$1" || return 0
     NPR_FAULT=$1 ranks "$2" npr-extract --images=photos "${cut[@]}" --out=killed && fail "$1: ended with 0"
     [ ! -e killed/manifest.json ] || fail "$1: a manifest too early"
     must "$3" npr-extract --images=photos "${cut[@]}" --threads=2 --out=killed

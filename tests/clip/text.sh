@@ -106,7 +106,7 @@ for name, want in (("templates", A), ("cupl", B), ("both1", (A + B) / 2)):
 PY
 
 killed() { # FAULT RANKS RANKS-AFTERWARDS
-    [[ $1 == *=fail ]] || ! spare || return 0 # what is killed leaves nothing for a sanitizer to see
+    ! spare_kill "$1" || return 0
     NPR_FAULT=$1 ranks "$2" npr-extract "${in[@]}" --templates=templates.txt --prompts=cupl.json --out=killed && fail "$1: ended with 0"
     [ ! -e killed/manifest.json ] || fail "$1: a manifest too early"
     must "$3" npr-extract "${in[@]}" --templates=templates.txt --prompts=cupl.json --out=killed

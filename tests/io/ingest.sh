@@ -33,7 +33,7 @@ grep -q '^result.rows_in=12000$' "$TMP/out" && grep -q '^plan.memory_per_rank=' 
 
 # ---- killed or stopped on the way, then another number of ranks
 killed() { # FAULT RANKS RANKS-AFTERWARDS
-    [[ $1 == *=fail ]] || ! spare || return 0 # what is killed leaves nothing for a sanitizer to see
+    ! spare_kill "$1" || return 0
     NPR_FAULT=$1 ranks "$2" npr-ingest --out="$TMP/killed" "${in[@]}" && fail "$1: ended with 0"
     [ ! -e "$TMP/killed/manifest.json" ] || fail "$1: a manifest too early"
     must "$3" npr-ingest --out="$TMP/killed" "${in[@]}"

@@ -37,7 +37,7 @@ index must 2 indexed
 # try STAGE REFERENCE FAULT RANKS-BEFORE RANKS-AFTER: kill, look at what is left, run again, compare
 try() {
     local stage=$1 reference=$2 fault=$3 before=$4 after=$5 code=0
-    [[ $fault == *=fail ]] || ! spare || return 0 # what is killed leaves nothing for a sanitizer to see
+    ! spare_kill "$fault" || return 0
     rm -rf again
     [ "$stage" != index ] || cp -r index again
     NPR_FAULT=$fault "$stage" ranks "$before" again || code=$?
