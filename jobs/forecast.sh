@@ -28,9 +28,9 @@ run() {
 }
 value() { sed -n "s/^$1=//p" "$2"; }
 model=(--model="$root/jobs/minilaion/model.safetensors" --config="$root/jobs/minilaion/config.json")
-calibrate() { # BLOCK before|after RATES
+calibrate() { # BLOCK before|after
     rm -f "node-$1-$2.txt"
-    run npr-bench --what=calibrate --only="$3" --rows=50000 --dim="$dim" --repeats=3 --scratch=. "${model[1]}" \
+    run npr-bench --what=calibrate --only="${rates[$1]}" --rows=50000 --dim="$dim" --repeats=3 --scratch=. "${model[1]}" \
         --jpegs="painted/coined/test/*/0000.jpg" --record="node-$1-$2.txt"
 }
 
@@ -79,37 +79,38 @@ tokens=$(cat world/metadata/*.tsv | awk -F'\t' 'FNR > 1 && NR < 20000 { n += len
 
 # ---- measured, between two calibrations
 messages=$([ "$ranks" = 1 ] || echo messages,)
-calibrate ingest before ingest
+declare -A rates=([ingest]=ingest [search]="${messages}reading,exact,captions" [solve]="${messages}reading,exact,captions,sums"
+    [training]="${messages}reading,exact,captions,sums,training" [index]="${messages}reading,exact,faiss,captions" [clip]="captions,images,text")
+calibrate ingest before
 stage ingest index npr-ingest --emb=world/img_emb --meta=world/metadata --part-rows=$part
-calibrate ingest after ingest
+calibrate ingest after
 
-search=${messages}reading,exact,captions
-calibrate search before "$search"
+calibrate search before
 stage exact pool-exact npr-search --index=index --head=head --mode=exact --k=100
 stage caption pool-caption npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --k=100
 stage filter pool-filter npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --clip-filter --k=100
-calibrate search after "$search"
+calibrate search after
 
-calibrate solve before "${messages}reading,exact,captions,sums"
+calibrate solve before
 stage solve primed npr-solve --head=head --pool=pool-exact --test=test --alpha=0.5
-calibrate solve after "${messages}reading,exact,captions,sums"
+calibrate solve after
 
 trained=(npr-solve --head=head --pool=pool-caption --test=test)
-calibrate training before "${messages}reading,exact,captions,sums,training"
+calibrate training before
 stage probe probed "${trained[@]}" --method=probe --iterations=10
 stage finetune tuned "${trained[@]}" --method=finetune --epochs=2
-calibrate training after "${messages}reading,exact,captions,sums,training"
+calibrate training after
 
-calibrate index before "${messages}reading,exact,faiss,captions"
+calibrate index before
 run npr-index --set=index --factory="$factory" --sample="$sample" --record=index.txt
 stage faiss pool-faiss npr-search --index=index --head=head --mode=faiss --nprobe=16 --k=10 --recall-queries=0
-calibrate index after "${messages}reading,exact,faiss,captions"
+calibrate index after
 
-calibrate clip before captions,images,text
+calibrate clip before
 stage extract features npr-extract --images="painted/pictures/*.tar" --kind=features "${model[@]}" --part-rows=500
 head=(npr-extract --classes=world/text/classes.txt --templates=painted/templates.txt --vocab="$root/jobs/minilaion/vocab.txt.gz" "${model[@]}")
 stage text texthead "${head[@]}"
-calibrate clip after captions,images,text
+calibrate clip after
 
 {
     echo "ranks,stage,forecast_before_s,forecast_after_s,measured_s,ratio"
