@@ -6,7 +6,7 @@
 # Installs what is missing, builds into build/, paints a world of pictures and captions (SYNTHETIC, see npr-minilaion
 # --help), turns it into features with the small CLIP in jobs/minilaion, recalls priming pools by caption, filters them,
 # primes the text heads of two families of classes and says what that does on four test sets, beside what else one can
-# do. What it made stays in build/quickstart: world, sets, records, logs, table.tsv, plot.png, sheet.png. Running it
+# do. What it made stays in build/quickstart: world, sets, records, logs, table.tsv, plot.png, plot.svg, sheet.png. Running it
 # again only does what is not done. Environment: RANKS of the long stages (4); OUT, where to work; WORLD_OPTIONS, more options
 # of npr-minilaion; MODEL, a folder with the CLIP of that world (model.safetensors, config.json, vocab.txt.gz); BUILD, a folder
 # with npr's programs: then nothing is installed or built.
@@ -16,6 +16,8 @@ ROOT=$(cd "$(dirname "$0")/.." && pwd)
 source "$ROOT/slurm/env/local.sh"
 # shellcheck source=jobs/stage.sh
 source "$ROOT/jobs/stage.sh"
+# shellcheck source=results/draw.sh
+source "$ROOT/results/draw.sh"
 case ${1:-} in
 '') ;;
 -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
@@ -157,11 +159,11 @@ print_table() {
         $3 == "smear" { print ""; if (gains != "") printf "  %-30s%s\n", "    against 20 templates", gains }' "$OUT/table.tsv"
 }
 
-# plot.png: top-1 of some rows on all test sets, with intervals.
+# plot.png, plot.svg: top-1 of some rows on all test sets, with intervals.
 plot() {
-    gnuplot -e "table='$OUT/table.tsv'; image='$OUT/plot.png'" /dev/stdin <<'PLOT'
-set terminal pngcairo size 1200,480 font "sans,11"
-set output image
+    {
+        echo "table = '$OUT/table.tsv'"
+        cat <<'PLOT'
 set multiplot layout 1,2
 set datafile separator "\t"
 set xrange [-0.5:3.5]
@@ -178,9 +180,10 @@ do for [f in "phrases coined"] {
     plot for [i=1:4] of(f, word(rows, i)) using (at(strcol(3)) + 0.14 * i - 0.35):4:5:6 with yerrorbars pt 7 title word(names, i)
 }
 PLOT
+    } | draw "$OUT/plot" 800 320 9 || npr_die 74 "gnuplot could not draw $OUT/plot"
 }
 
-# sheet.png: what captions recalled for three classes, and what the filter kept, least common class last.
+# sheet.png, of pixels: what captions recalled for three classes, and what the filter kept, least common class last.
 sheet() {
     local f=coined k classes=3,42,77 names
     k=$(cat "$OUT/$f/keep.txt")

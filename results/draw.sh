@@ -1,5 +1,5 @@
-# draw.sh - a picture drawn by gnuplot twice: NAME.svg for the web, NAME.png for the rest. Sourced by the plot scripts beside it
-# and by jobs/reproduce.
+# draw.sh - a picture drawn by gnuplot twice: NAME.svg for the web, NAME.png for the rest. Sourced by the plot scripts beside it,
+# by jobs/reproduce, jobs/minilaion and jobs/quickstart.sh.
 # shellcheck shell=bash
 
 # need_gnuplot: or the script that sources this ends

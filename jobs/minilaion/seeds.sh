@@ -13,6 +13,8 @@ HERE=$(cd "$(dirname "$0")" && pwd)
 ROOT=${HERE%/jobs/minilaion}
 # shellcheck source=slurm/env/local.sh
 source "$ROOT/slurm/env/local.sh"
+# shellcheck source=results/draw.sh
+source "$ROOT/results/draw.sh"
 WORK=${WORK:-$ROOT/build/seeds} OUT=${OUT:-$ROOT/results} PYTHON=${PYTHON:-/usr/bin/python3}
 export BUILD=${BUILD:-$ROOT/build}
 case ${1:---help} in
@@ -60,6 +62,25 @@ awk -F'\t' '
 ' "${tables[@]}" >"$csv.new"
 mv "$csv.new" "$csv"
 command -v gnuplot >/dev/null || { echo "no gnuplot: no pictures" >&2 && exit 0; }
-for kind in png svg; do
-    gnuplot -e "csv='$csv'; kind='$kind'; image='${csv%.csv}.$kind'" "$HERE/seeds.gnuplot"
-done
+# of each run a small mark, of all a large one with one sample deviation
+{
+    echo "csv = '$csv'"
+    cat <<'END'
+set datafile separator ","
+set multiplot layout 1,2
+set xrange [-0.5:3.5]
+set xtics ("test" 0, "sketch" 1, "dusk" 2, "smear" 3)
+set xzeroaxis lt -1
+set ylabel "top-1 against 20 templates, percentage points"
+set key bmargin center horizontal samplen 1
+at(t) = t eq "test" ? 0 : t eq "sketch" ? 1 : t eq "dusk" ? 2 : 3
+of(f, r) = sprintf("< awk -F, '$1 == \"%s\" && $2 == \"%s\"' '%s'", f, r, csv)
+single(f, r) = sprintf("< awk -F, '$1 == \"%s\" && $2 == \"%s\" { n = split($9, g, \" \"); for (i = 1; i <= n; i++) print $3 \",\" g[i] }' '%s'", f, r, csv)
+array rows[3] = ["primed; argmax filter", "primed; top k of each class", "transductive; 10 nearest"]
+do for [f in "phrases coined"] {
+    set title f." (synthetic world)"
+    plot for [i=1:3] of(f, rows[i]) using (at(strcol(3)) + 0.2 * i - 0.4):7:8 with yerrorbars pt 7 lc i title rows[i], \
+        for [i=1:3] single(f, rows[i]) using (at(strcol(1)) + 0.2 * i - 0.33):2 with points pt 6 ps 0.6 lc i notitle
+}
+END
+} | draw "${csv%.csv}" 800 320 9 || npr_die 74 "gnuplot could not draw ${csv%.csv}"

@@ -1,5 +1,5 @@
 # render.sh - a table of cells (TABLE.csv) as text (TABLE.md), as a picture of the table (TABLE_table.png, .svg) and as a plot
-# (TABLE.png, .svg). Pictures need gnuplot. Sourced by reproduce.sh.
+# (TABLE.png, .svg). Pictures need gnuplot. Sourced by main.sh.
 # shellcheck shell=bash
 
 # shellcheck source=results/draw.sh
