@@ -76,6 +76,7 @@ typedef struct batch {
     const uint16_t *emb;
     int dim, rows;        /* rows = length of order */
     const int32_t *order; /* [rows] row numbers */
+    const int32_t *count; /* of all rows of the batch: how often each is taken; NULL: once */
 } batch;
 
 /* Counting sort: order[start[c] .. start[c + 1]) = rows of class c, ascending. */
@@ -97,7 +98,8 @@ __attribute__((always_inline)) static inline void fetch_ahead(const batch *b, in
     for (int line = 0; line < bytes; line += 64) _mm_prefetch(p + line, _MM_HINT_T0);
 }
 
-/* Rows order[from .. to) of a class: the sums of a slice of columns stay in 16 registers over all of them. */
+/* Rows order[from .. to) of a class: the sums of a slice of columns stay in 16 registers over all of them. A
+ * row times its count is exact, and so is what is added of it. */
 __attribute__((target("avx512f,f16c"))) static unsigned add_class(const batch *b, int from, int to,
                                                                   double *sum)
 {
@@ -110,26 +112,30 @@ __attribute__((target("avx512f,f16c"))) static unsigned add_class(const batch *b
         __m512d s[REGISTERS];
         for (int u = 0; u < REGISTERS; u++) s[u] = _mm512_loadu_pd(sum + j + LANES * u);
         for (int i = from; i < to; i++) {
-            const uint16_t *x = b->emb + (size_t)b->order[i] * (size_t)b->dim + j;
+            int32_t row = b->order[i];
+            const uint16_t *x = b->emb + (size_t)row * (size_t)b->dim + j;
+            const __m512d times = _mm512_set1_pd(b->count ? b->count[row] : 1);
             fetch_ahead(b, i, j, 2 * SLICE);
 #pragma GCC unroll 16
             for (int u = 0; u < REGISTERS; u++) {
                 __m128i h = _mm_loadu_si128((const __m128i *)(const void *)(x + LANES * u));
                 worst = _mm_max_epu16(worst, _mm_and_si128(h, mask));
-                s[u] = _mm512_add_pd(s[u], _mm512_cvtps_pd(_mm256_cvtph_ps(h)));
+                s[u] = _mm512_fmadd_pd(times, _mm512_cvtps_pd(_mm256_cvtph_ps(h)), s[u]);
             }
         }
         for (int u = 0; u < REGISTERS; u++) _mm512_storeu_pd(sum + j + LANES * u, s[u]);
     }
-    for (int i = from; i < to && j < b->dim; i++)
-        most = larger(most, add_columns(b->emb + (size_t)b->order[i] * (size_t)b->dim, j, b->dim, 1, sum));
+    for (int i = from; i < to && j < b->dim; i++) {
+        int32_t row = b->order[i];
+        most = larger(most, add_columns(b->emb + (size_t)row * (size_t)b->dim, j, b->dim,
+                                        b->count ? b->count[row] : 1, sum));
+    }
     return larger(most, largest(worst));
 }
 
 static npr_status sum_avx512(npr_means *m, const uint16_t *emb, const int32_t *label, const int32_t *count,
                              int64_t n, unsigned *most)
 {
-    if (count) return sum_portable(m, emb, label, count, n, most);
     int32_t *start = npr_alloc((size_t)m->classes + 2, sizeof *start, "sorting rows by class");
     int32_t *order = npr_alloc(BATCH, sizeof *order, "sorting rows by class");
     npr_status st = start && order ? NPR_OK : npr_last();
@@ -137,7 +143,7 @@ static npr_status sum_avx512(npr_means *m, const uint16_t *emb, const int32_t *l
     for (int64_t row0 = 0; row0 < n && !st; row0 += BATCH) {
         int rows = (int)(n - row0 < BATCH ? n - row0 : BATCH);
         sort_by_class(label + row0, rows, m->classes, start, order);
-        batch b = {emb + row0 * m->dim, m->dim, start[m->classes], order};
+        batch b = {emb + row0 * m->dim, m->dim, start[m->classes], order, count ? count + row0 : NULL};
         for (int c = 0; c < m->classes; c++)
             if (start[c] < start[c + 1])
                 *most = larger(*most, add_class(&b, start[c], start[c + 1], sum_of(m, c)));
@@ -256,26 +262,27 @@ __attribute__((target("avx2,f16c"))) static __m256i add_one(npr_means *m, const 
     return worst;
 }
 
-__attribute__((target("avx2,f16c"))) static __m256i add_two(npr_means *m, const taken *a, const taken *b,
-                                                            __m256i worst)
+/* Two rows side by side, with or without asking for the next ones' sums: two loops, written once. */
+__attribute__((target("avx2,f16c"), always_inline)) static inline __m256i
+add_lines(const taken *a, const taken *b, int32_t *p, int32_t *q, int dim, int ahead, __m256i worst)
 {
     __m256 scale = _mm256_set1_ps(0x1p24f * (float)a->times),
            other = _mm256_set1_ps(0x1p24f * (float)b->times);
+    for (int j = 0; j < dim / LINE * LINE; j += LINE) {
+        worst = add_line(a->x + j, scale, p + j, ahead ? a->next + j : NULL, worst);
+        worst = add_line(b->x + j, other, q + j, ahead ? b->next + j : NULL, worst);
+    }
+    return worst;
+}
+
+__attribute__((target("avx2,f16c"))) static __m256i add_two(npr_means *m, const taken *a, const taken *b,
+                                                            __m256i worst)
+{
     int same = a->class == b->class; /* then room for both is made at once, before either is added */
     int32_t *p = hold(m, a->class, same ? a->times + b->times : a->times);
     int32_t *q = same ? p : hold(m, b->class, b->times);
-    int end = m->dim / LINE * LINE;
-    if (a->next && b->next)
-        for (int j = 0; j < end; j += LINE) {
-            worst = add_line(a->x + j, scale, p + j, a->next + j, worst);
-            worst = add_line(b->x + j, other, q + j, b->next + j, worst);
-        }
-    else
-        for (int j = 0; j < end; j += LINE) {
-            worst = add_line(a->x + j, scale, p + j, NULL, worst);
-            worst = add_line(b->x + j, other, q + j, NULL, worst);
-        }
-    return worst;
+    return a->next && b->next ? add_lines(a, b, p, q, m->dim, 1, worst)
+                              : add_lines(a, b, p, q, m->dim, 0, worst);
 }
 
 /* Row i of those before `end`. */

@@ -293,10 +293,10 @@ static void test_counted_rows_are_repeated_rows(void)
 }
 
 /* Rows of 1 and -1, each as often as no, one, or two of them fit into what is held, side by side in one class
- * and in two: each kernel, against integers. */
+ * and in two: each kernel, in its slices and in its rest, against integers. */
 static void test_counts_fill_what_is_held(void)
 {
-    enum { N = 800, D = 40 };
+    enum { N = 800, D = 168 };
     static const int32_t times[] = {1, 2, 31, 62, 63, 64, 65, 126, 127, 128, 100000};
     static uint16_t x[N * D];
     int32_t l[N], count[N];
