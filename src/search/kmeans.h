@@ -20,8 +20,8 @@ typedef struct kmeans_rows {
 typedef struct kmeans_job {
     int lists, threads;
     int done, rounds; /* rounds of an earlier run, rounds in all */
-    /* On rank 0, after a round, once a minute and when asked to stop: for the next run. NULL: nothing is
-     * kept. */
+    /* On rank 0, with the rounds that are done, once a minute and when asked to stop: for the next run. NULL:
+     * nothing is kept. */
     npr_status (*keep)(void *self, int done, const float *centroid);
     void *self;
 } kmeans_job;
@@ -31,7 +31,7 @@ typedef struct kmeans_job {
  * that is left without rows gets half of one of the largest. rows      may be none on some ranks centroid
  * [lists][dim], the same on all ranks: where to begin; in the end, what was found Scores are exact, and sums
  * are of integers: the same bits for any number of ranks and threads, however rows are dealt to them, on any
- * CPU. NPR_ESTOP: it was asked to stop, after a round. Collective. */
+ * CPU. NPR_ESTOP: it was asked to stop, after a round or in one, which is then done again. Collective. */
 npr_status kmeans_train(const npr_comm *comm, const npr_log *log, const kmeans_rows *rows,
                         const kmeans_job *job, float *centroid);
 

@@ -16,7 +16,7 @@ enum {
     BLOCK_BYTES = 64 << 20, /* of sums that are reduced together */
     LOWEST_BIT = 24,        /* binary16 values are multiples of 2^-24 */
     SUM_BITS = 62,
-    ASSIGN_ROWS = 4096, /* between two signs of life */
+    ASSIGN_ROWS = 4096, /* between two signs of life, and two looks for a request to stop */
     KEEP_SECONDS = 60
 };
 
@@ -156,7 +156,8 @@ static npr_status fill_empty(kmeans *k, int *empty)
 
 /* ---- rounds -------------------------------------------------------------------------------------------- */
 
-/* The list of each of this rank's rows. A round can take minutes: each block of rows is progress. */
+/* The list of each of this rank's rows. A round can take minutes: each block of rows is progress, and between
+ * two of them a request to stop is heard. */
 static npr_status assign_rows(const kmeans *k, npr_progress *progress)
 {
     kmeans_rows some = *k->rows;
@@ -165,7 +166,9 @@ static npr_status assign_rows(const kmeans *k, npr_progress *progress)
         some.emb = k->rows->emb + (size_t)at * (size_t)some.dim;
         NPR_TRY(kmeans_assign(&some, k->centroid, k->lists, k->threads, k->list + at));
         npr_progress_add(progress, some.n);
-        (void)npr_fault("index.block"); /* can be slowed down here */
+        (void)npr_fault("index.block"); /* can be slowed down, or asked to stop, here */
+        if (at + some.n < k->rows->n && npr_stop_requested())
+            return npr_fail(NPR_ESTOP, "training stopped on request, in a round");
     }
     return NPR_OK;
 }
@@ -196,11 +199,12 @@ static npr_status make_room(kmeans *k)
     return k->list && k->order && k->first && k->count && k->rank && k->sum ? NPR_OK : npr_last();
 }
 
-/* Once a minute, and before leaving. Collective. */
+/* Once a minute, and before leaving: `done` rounds, of which some are new. Collective. */
 static npr_status keep(const kmeans *k, const kmeans_job *job, int done, double *last)
 {
     npr_status st = NPR_OK, stop = npr_agree_stop(k->comm, "training");
-    if (k->comm->rank == 0 && job->keep && done < job->rounds && (stop || npr_now() - *last > KEEP_SECONDS)) {
+    int due = done > job->done && done < job->rounds && (stop || npr_now() - *last > KEEP_SECONDS);
+    if (k->comm->rank == 0 && job->keep && due) {
         st = job->keep(job->self, done, k->centroid);
         *last = npr_now();
     }
@@ -221,10 +225,12 @@ npr_status kmeans_train(const npr_comm *comm, const npr_log *log, const kmeans_r
         k.unit = choose_unit(comm, rows);
         npr_progress *progress =
             npr_progress_start(comm, log, "training lists", "rows", all * (job->rounds - job->done));
-        for (int done = job->done; !st && done < job->rounds; done++) {
+        for (int done = job->done; !st && done < job->rounds;) {
             st = train_round(&k, progress);
             (void)npr_fault("index.round"); /* a stop can be asked for here */
-            if (!st) st = keep(&k, job, done + 1, &last);
+            done += !st;
+            /* stopped in a round: it is done again, from the centroids of the one before */
+            if (!st || st == NPR_ESTOP) st = keep(&k, job, done, &last);
         }
         npr_progress_end(comm, progress);
     }

@@ -111,6 +111,18 @@ index must 2 again
 grep -q "the centroids of an earlier run are used, after 4 rounds" err || fail "lists are trained from the start: $(cat err)"
 same indexed again "stopped after four rounds of training"
 
+# ---- stopped in a round, between two of its three blocks of rows: it is done again
+rm -rf again whole
+cp -r plain whole
+cp -r plain again
+must 2 npr-index --set=whole --factory=IVF16,SQ8 --sample=9300
+code=0
+NPR_FAULT=index.block@0:8=stop ranks 1 npr-index --set=again --factory=IVF16,SQ8 --sample=9300 || code=$?
+[ "$code" = 75 ] || fail "stopped in a round: exit code $code, wanted 75: $(cat err)"
+must 3 npr-index --set=again --factory=IVF16,SQ8 --sample=9300
+grep -q "the centroids of an earlier run are used, after 2 rounds" err || fail "stopped in the third round: $(cat err)"
+same whole again "stopped in a round of training"
+
 # ---- the centroids are those that numpy finds: ten rounds over the rows of the sample
 /usr/bin/python3 - <<'PY' || fail "numpy finds other centroids"
 import h5py, numpy as np, struct

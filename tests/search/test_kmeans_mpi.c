@@ -167,6 +167,22 @@ static void check_stop(const npr_comm *c, const npr_log *log)
     free(emb), free(want), free(got), free((void *)(uintptr_t)mine.emb);
 }
 
+/* Asked to stop while rows are left to assign, on one rank alone: all leave in the first round, and nothing
+ * is changed. After check_stop(), whose request stands. */
+static void check_stop_in_round(const npr_comm *c, const npr_log *log)
+{
+    layout l = {9000, 5, 0, c->size - 1, 1}; /* three blocks of rows, on the rank that was asked */
+    uint16_t *emb = make_rows(&l);
+    float *begun = first_rows(&l, emb), *got = first_rows(&l, emb);
+    kmeans_rows mine = deal(c, &l, emb);
+    int kept = 0;
+    kmeans_job job = {.lists = l.lists, .threads = 1, .rounds = ROUNDS, .keep = keep, .self = &kept};
+    CHECK_INT(kmeans_train(c, log, &mine, &job, got), NPR_ESTOP);
+    CHECK_INT(kept, 0);
+    CHECK(!memcmp(begun, got, (size_t)l.lists * DIM * sizeof *got));
+    free(emb), free(begun), free(got), free((void *)(uintptr_t)mine.emb);
+}
+
 /* More lists than are scored together: as a plain search. */
 static void check_many_lists(void)
 {
@@ -197,6 +213,7 @@ int main(void)
     CHECK(empty > 40); /* 40 lists for 9 different rows */
     if (c.rank == 0) check_many_lists();
     check_stop(&c, &log);
+    check_stop_in_round(&c, &log);
     npr_comm_free(&c);
     MPI_Finalize();
     return TEST_END();
