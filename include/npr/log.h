@@ -37,4 +37,8 @@ void npr_progress_end(const npr_comm *comm, npr_progress *p);
 
 double npr_now(void); /* seconds on a monotonic clock. Local. */
 
+/* The time of day, as lines of a log begin with it: "15:04:05". Returns `text`. Local. */
+enum { NPR_CLOCK = 16 };
+const char *npr_clock(char text[NPR_CLOCK]);
+
 #endif

@@ -21,6 +21,14 @@ double npr_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+const char *npr_clock(char text[NPR_CLOCK])
+{
+    time_t now = time(NULL);
+    struct tm tm;
+    strftime(text, NPR_CLOCK, "%H:%M:%S", localtime_r(&now, &tm));
+    return text;
+}
+
 npr_log npr_log_make(const npr_comm *comm, const char *program, int quiet)
 {
     return (npr_log){program, stderr, comm->rank, quiet, isatty(STDERR_FILENO)};
@@ -29,13 +37,10 @@ npr_log npr_log_make(const npr_comm *comm, const char *program, int quiet)
 /* One write per line, so that lines of several ranks do not interleave. */
 static void say(const npr_log *log, const char *label, const char *fmt, va_list ap)
 {
-    char text[2048], line[2304], clock[16];
+    char text[2048], line[2304], clock[NPR_CLOCK];
     vsnprintf(text, sizeof text, fmt, ap);
-    time_t now = time(NULL);
-    struct tm tm;
-    strftime(clock, sizeof clock, "%H:%M:%S", localtime_r(&now, &tm));
-    snprintf(line, sizeof line, "%s%s %s: %s%s\n", log->terminal ? "\r\033[K" : "", clock, log->program,
-             label, text);
+    snprintf(line, sizeof line, "%s%s %s: %s%s\n", log->terminal ? "\r\033[K" : "", npr_clock(clock),
+             log->program, label, text);
     fputs(line, log->to);
     fflush(log->to);
 }

@@ -79,7 +79,7 @@ int npr_verdict_stuck(const npr_verdict *v, double answered, double now)
 /* ---- words --------------------------------------------------------------------------------------------- */
 
 typedef struct text {
-    char at[8192];
+    char at[8192], who[64]; /* who: how each line begins */
     size_t n;
 } text;
 
@@ -131,7 +131,7 @@ static void put_ranks(text *t, const npr_verdict *v, int first, double now)
 static void put_group(text *t, const npr_verdict *v, int first, double now)
 {
     const npr_of_rank *r = &v->of[first];
-    put(t, "%s:   ", v->program);
+    put(t, "%s:   ", t->who);
     put_ranks(t, v, first, now);
     if (!r->known)
         put(t, ": never heard of");
@@ -152,7 +152,7 @@ static void put_groups(text *t, const npr_verdict *v, double now)
             for (int before = 0; before < r && !seen; before++) seen = alike(v, before, r, now);
             if (seen) continue;
             if (groups++ == GROUPS) {
-                put(t, "%s:   and so on\n", v->program);
+                put(t, "%s:   and so on\n", t->who);
                 return;
             }
             put_group(t, v, r, now);
@@ -162,19 +162,21 @@ static void put_groups(text *t, const npr_verdict *v, double now)
 void npr_verdict_print(const npr_verdict *v, double now, int fd)
 {
     text t = {.n = 0};
+    char clock[NPR_CLOCK];
+    snprintf(t.who, sizeof t.who, "%s %.48s", npr_clock(clock), v->program);
     const npr_of_rank *self = &v->of[v->rank];
     put(&t,
         "%s: no progress for %.0f s: the watchdog (--watchdog=%g) ends the job; finished work is kept, "
         "run the same command again\n",
-        v->program, idle(v, now), v->patience);
+        t.who, idle(v, now), v->patience);
     if (v->rank < v->watchers) {
         put_groups(&t, v, now);
     } else {
-        put(&t, "%s:   ranks 0-%d: silent (stopped, or cut off)\n", v->program, v->watchers - 1);
+        put(&t, "%s:   ranks 0-%d: silent (stopped, or cut off)\n", t.who, v->watchers - 1);
         put(&t,
             self->beat.waiting ? "%s:   rank %d: waiting for the others in: %s\n"
                                : "%s:   rank %d: last phase: %s\n",
-            v->program, v->rank, self->beat.phase);
+            t.who, v->rank, self->beat.phase);
     }
     for (size_t at = 0; at < t.n;) {
         ssize_t n = write(fd, t.at + at, t.n - at);

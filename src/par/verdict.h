@@ -37,7 +37,8 @@ void npr_verdict_forgive(npr_verdict *v, double now);
  * that carries no datagrams), it waits four times as long: that rank may be at work. */
 int npr_verdict_stuck(const npr_verdict *v, double answered, double now);
 
-/* One line on what happened, then a line per group of ranks that are in the same phase; one write. */
+/* One line on what happened, then a line per group of ranks that are in the same phase; one write. Each
+ * begins with the time of day and the program, as a log's do. */
 void npr_verdict_print(const npr_verdict *v, double now, int fd);
 
 #endif

@@ -25,7 +25,23 @@ static npr_verdict make(int rank, int size)
     return v;
 }
 
-/* Everything the verdict says. */
+/* Take "15:04:05 " from the beginning of every line. */
+static void strip_clock(char *text)
+{
+    char *to = text;
+    for (const char *line = text; *line;) {
+        const char *end = strchr(line, '\n');
+        int h, m, s, n = 0;
+        CHECK(end && sscanf(line, "%2d:%2d:%2d %n", &h, &m, &s, &n) == 3 && n == 9);
+        if (!end) return;
+        memmove(to, line + n, (size_t)(end + 1 - line - n));
+        to += end + 1 - line - n;
+        line = end + 1;
+    }
+    *to = 0;
+}
+
+/* Everything the verdict says, each line without its time. */
 static const char *words(const npr_verdict *v, double now)
 {
     static char text[16384];
@@ -36,6 +52,7 @@ static const char *words(const npr_verdict *v, double now)
     ssize_t n = read(end[0], text, sizeof text - 1);
     text[n > 0 ? n : 0] = 0;
     close(end[0]);
+    strip_clock(text);
     return text;
 }
 
