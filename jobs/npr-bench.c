@@ -116,6 +116,11 @@ static npr_status run_scaling(const npr_job *job)
 
 static npr_status run(const npr_job *job)
 {
+    if (job->dry_run)
+        return npr_fail(
+            NPR_EUSAGE,
+            "--dry-run: npr-bench has no plan to print, it only measures; npr-plan, and --dry-run of "
+            "the stages, say what a job needs");
     if (!strcmp(what, "scaling")) return run_scaling(job);
     if (!strcmp(what, "calibrate")) return run_calibrate(job);
     if (!strcmp(what, "transductive")) return run_transductive(job);

@@ -14,6 +14,10 @@ for nq in 1 3 40; do
 done
 expect 64 "wanted numbers such as 1,10,100" 2 npr-bench --rows=100 --dim=8 --queries=1,x
 expect 64 "needs --captions=FILE and --names=FILE" 2 npr-bench --what=captions --names=bench.txt
+for what in search calibrate; do
+    expect 64 "npr-bench has no plan to print" 2 npr-bench --what=$what --rows=100 --dim=8 --scratch=scratch --dry-run
+    [ ! -e scratch ] || fail "--what=$what --dry-run made $(find scratch)"
+done
 
 # the tables and pictures of results/ come from such records
 if command -v gnuplot >/dev/null; then
