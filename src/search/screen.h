@@ -83,7 +83,8 @@ const npr_screen *npr_screen_at(int i);
 const npr_screen *npr_screen_choose(int nq);
 
 /* The screens' homes. */
-extern const npr_screen npr_screen_few_avx512, npr_screen_few_avx2;  /* screen_few.c */
+extern const npr_screen npr_screen_few_avx512;                       /* screen_few.c */
+extern const npr_screen npr_screen_few_avx2;                         /* screen_few_avx2.c */
 extern const npr_screen npr_screen_block_bf16, npr_screen_block_f32; /* screen_block.c */
 extern const npr_screen npr_screen_block_avx2;                       /* screen_avx2.c */
 extern const npr_screen npr_screen_block_bytes;                      /* screen_bytes.c */
