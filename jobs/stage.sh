@@ -5,7 +5,7 @@
 # stage RANKS NAME PROGRAM OPTIONS...: run it. The record of the run that did the work is kept: a run that finds all done
 # gives the same results but no times worth telling. One rank needs no mpirun.
 stage() {
-    local ranks=$1 name=$2 program=$3 code=0 record=$OUT/records/$2.txt log=$OUT/logs/$2.log run=()
+    local ranks=$1 name=$2 program=$3 code=0 record=$OUT/records/$2.txt log=$OUT/logs/$2.log run=("${NPR_ALONE[@]}")
     shift 3
     mkdir -p "${record%/*}" "${log%/*}"
     [ "$ranks" = 1 ] || run=(mpirun -n "$ranks")

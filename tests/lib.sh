@@ -1,4 +1,4 @@
-# lib.sh - what end-to-end tests share; source it first. Needs NPR_BIN (the build folder); ctest sets it.
+# lib.sh - what end-to-end tests share; source it first. Needs NPR_BIN (the build folder) and NPR_SOURCE; ctest sets them.
 # shellcheck shell=bash
 set -euo pipefail
 
@@ -6,14 +6,18 @@ BIN=${NPR_BIN:?NPR_BIN must name the build folder}
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/npr-test-XXXXXX")
 trap 'rm -rf "$TMP"' EXIT
 export OMPI_MCA_orte_tmpdir_base=$TMP # jobs of other tests make and remove the same folder in /tmp
+# shellcheck source=slurm/env/local.sh
+source "${NPR_SOURCE:?}/slurm/env/local.sh"
 FAILURES=0
 SANITIZED=${NPR_SANITIZED:-0} # 1: the sanitized build, which need not repeat what is about bytes, only touch all code
 
-# ranks N PROGRAM ARGS...: run on N ranks, standard output to $TMP/out, standard error to $TMP/err; gives the exit code.
+# ranks N PROGRAM ARGS...: run on N ranks, standard output to $TMP/out, standard error to $TMP/err; gives the exit code. One
+# rank needs no mpirun.
 ranks() {
-    local n=$1 program=$2 code=0
+    local n=$1 program=$2 code=0 run=("${NPR_ALONE[@]}")
     shift 2
-    timeout -k 5 100 mpirun -n "$n" "$BIN/$program" "$@" </dev/null >"$TMP/out" 2>"$TMP/err" || code=$?
+    [ "$n" = 1 ] || run=(mpirun -n "$n")
+    timeout -k 5 100 "${run[@]}" "$BIN/$program" "$@" </dev/null >"$TMP/out" 2>"$TMP/err" || code=$?
     return "$code"
 }
 

@@ -12,6 +12,12 @@ export OMPI_MCA_btl_base_warn_component_unused=0
 # Threads that wait sleep: spinning ones starve the ranks they wait for when ranks and threads outnumber the cores.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
+# How one rank runs without mpirun. Open MPI would start a daemon for it, in case it starts others, and make a folder for their
+# files: twice the processor time of the start itself. The folder goes with the daemon: it would be one for all such processes,
+# made and removed under one another.
+# shellcheck disable=SC2034 # for those who source this
+NPR_ALONE=(env OMPI_MCA_ess_singleton_isolated=1 OMPI_MCA_orte_create_session_dirs=0)
+
 # npr_die CODE WORDS...: say it and leave.
 npr_die() {
     local code=$1
