@@ -27,34 +27,52 @@ room() {
     (($(df --output=avail -k /dev/shm | tail -n 1) > 4 << 20)) && (($(awk '/^MemAvailable/ { print $2 }' /proc/meminfo) > 8 << 20)) &&
         (($(grep -hsx '[0-9]*' /sys/fs/cgroup/memory.max || echo $((1 << 62))) > 8 << 30)) # of a container; "max" or none: no limit
 }
+memory='' building=''
+trap '[ -z "$building" ] || kill -- "-$building" 2>/dev/null || true; [ -z "$memory" ] || rm -rf "$memory"' EXIT
 if [ -z "${TMPDIR:-}" ] && room; then
     for old in /dev/shm/npr-[0-9]*-*; do # of a run that was killed
         process=${old#*/npr-}
         [ ! -d "$old" ] || [ -e "/proc/${process%%-*}" ] || rm -rf "$old"
     done
     memory=$(mktemp -d "/dev/shm/npr-$$-XXXXXX")
-    trap 'rm -rf "$memory"' EXIT
     install -m 755 /dev/stdin "$memory/try" <<<'#!/bin/bash'
     ! "$memory/try" 2>/dev/null || export TMPDIR=$memory
 fi
 
-# suite NAME CMAKE-OPTIONS...: build in build/NAME and run what ctest finds there; the summary goes to `summaries`.
+# build NAME CMAKE-OPTIONS...: in build/NAME
+build() {
+    echo "== $1: building" >&2
+    npr_build "$ROOT/build/$1" "${@:2}"
+}
+
+# suite NAME: run what ctest finds in build/NAME; the summary goes to `summaries`.
 summaries=()
 failed=0
 suite() {
     local name=$1 folder=$ROOT/build/$1 code=0
-    shift
-    echo "== $name: building" >&2
-    npr_build "$folder" "$@"
     echo "== $name: testing" >&2
-    # one more than cores, since about a third of the tests' time is waiting
-    ctest --test-dir "$folder" -j "$(($(nproc) + 1))" --output-on-failure | tee "$folder/ctest.log" || code=$?
+    # two more than cores, since much of the tests' time is waiting
+    ctest --test-dir "$folder" -j "$(($(nproc) + 2))" --output-on-failure | tee "$folder/ctest.log" || code=$?
     summaries+=("$name: $(grep -E 'tests passed|No tests' "$folder/ctest.log" || echo "ctest ended with $code")")
     ((code == 0)) || failed=1
 }
 
-suite test -DCMAKE_BUILD_TYPE=Release -DNPR_WERROR=ON
-((quick)) || suite sanitize -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g" -DNPR_WERROR=ON -DNPR_SANITIZE=ON
+build test -DCMAKE_BUILD_TYPE=Release -DNPR_WERROR=ON
+if ((!quick)); then
+    # in the time that the first suite waits: tests come first
+    set -m # a group of processes of its own, to be ended together
+    (
+        renice -n 19 -p "$BASHPID" >/dev/null
+        build sanitize -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g" -DNPR_WERROR=ON -DNPR_SANITIZE=ON
+    ) &
+    building=$!
+    set +m
+fi
+suite test
+if ((!quick)); then
+    if wait "$building"; then suite sanitize; else failed=1 && summaries+=("sanitize: not built"); fi
+    building=
+fi
 
 echo
 printf '%s\n' "${summaries[@]}"
