@@ -2,7 +2,6 @@
 #include "base/file.h"
 
 #include <errno.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <libgen.h>
@@ -144,16 +143,25 @@ npr_status npr_folder_make(const char *path)
     return st;
 }
 
+npr_status npr_folder_next(DIR *d, const char *path, struct dirent **e)
+{
+    do {
+        errno = 0;
+        *e = npr_fault("folder.read") ? (errno = EIO, NULL) : readdir(d);
+    } while (*e && (!strcmp((*e)->d_name, ".") || !strcmp((*e)->d_name, "..")));
+    return *e || !errno ? NPR_OK : npr_fail(NPR_EIO, "%s: cannot list: %s", path, strerror(errno));
+}
+
 npr_status npr_folder_remove(const char *path)
 {
     DIR *d = opendir(path);
     if (!d) return errno == ENOENT ? NPR_OK : npr_fail(NPR_EIO, "%s: cannot list: %s", path, strerror(errno));
-    npr_status st = NPR_OK;
-    for (struct dirent *e; !st && (e = readdir(d));) {
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-        if (unlinkat(dirfd(d), e->d_name, 0))
+    npr_status st;
+    for (struct dirent *e; !(st = npr_folder_next(d, path, &e)) && e;)
+        if (unlinkat(dirfd(d), e->d_name, 0)) {
             st = npr_fail(NPR_EIO, "%s/%s: cannot remove: %s", path, e->d_name, strerror(errno));
-    }
+            break;
+        }
     closedir(d);
     if (!st && rmdir(path)) st = npr_fail(NPR_EIO, "%s: cannot remove: %s", path, strerror(errno));
     return st;
@@ -208,27 +216,36 @@ static npr_status find_in_folder(const char *folder, const char *suffix, npr_pat
 {
     DIR *d = opendir(folder);
     if (!d) return npr_fail(NPR_ENOINPUT, "%s: cannot list: %s", folder, strerror(errno));
-    npr_status st = NPR_OK;
+    npr_status st;
     size_t tail = strlen(suffix);
-    for (struct dirent *e; !st && (e = readdir(d));) {
+    for (struct dirent *e; !(st = npr_folder_next(d, folder, &e)) && e;) {
         size_t n = strlen(e->d_name);
         if (e->d_name[0] == '.' || n < tail || strcmp(e->d_name + n - tail, suffix) != 0) continue;
         char *path = npr_path("%s/%s", folder, e->d_name);
         st = path ? npr_paths_add(paths, path) : npr_last();
         free(path);
+        if (st) break;
     }
     closedir(d);
     if (!st && paths->count) qsort(paths->path, paths->count, sizeof *paths->path, by_bytes);
     return st;
 }
 
+/* A folder on the way that cannot be listed may hold files that are meant. 1: end the search. */
+static int on_glob_error(const char *path, int error)
+{
+    if (error == ENOENT || error == ENOTDIR) return 0;
+    npr_fail(NPR_ENOINPUT, "%s: cannot list: %s", path, strerror(error));
+    return 1;
+}
+
 static npr_status find_by_glob(const char *pattern, npr_paths *paths)
 {
     glob_t g = {0};
-    int rc = glob(pattern, GLOB_NOSORT, NULL, &g);
+    int rc = glob(pattern, GLOB_NOSORT, on_glob_error, &g);
     npr_status st = NPR_OK;
-    if (rc && rc != GLOB_NOMATCH)
-        st = npr_fail(NPR_ENOINPUT, "%s: cannot search for files: %s", pattern, strerror(errno));
+    if (rc == GLOB_ABORTED) st = npr_context(npr_last(), "%s", pattern);
+    if (rc == GLOB_NOSPACE) st = npr_fail(NPR_EINTERNAL, "out of memory: files of %s", pattern);
     for (size_t i = 0; !st && i < g.gl_pathc; i++) st = npr_paths_add(paths, g.gl_pathv[i]);
     globfree(&g);
     if (!st && paths->count) qsort(paths->path, paths->count, sizeof *paths->path, by_bytes);

@@ -3,6 +3,7 @@
 #ifndef NPR_BASE_FILE_H
 #define NPR_BASE_FILE_H
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,10 @@ npr_status npr_folder_make(const char *path);
 /* Remove a folder of plain files, and the files in it (one level). Missing is fine. */
 npr_status npr_folder_remove(const char *path);
 
+/* The next entry of a folder that is being listed, but for "." and ".."; *e is NULL at its end. An entry that
+ * cannot be read is NPR_EIO: an input passed over in silence would be missing from the result. */
+npr_status npr_folder_next(DIR *d, const char *path, struct dirent **e);
+
 /* Bytes free for us on the file system of `path`. */
 npr_status npr_folder_free_bytes(const char *path, int64_t *bytes);
 
@@ -42,7 +47,8 @@ typedef struct npr_paths {
 } npr_paths;
 
 /* The files an option means, sorted by bytes: a glob pattern; a folder (its files that end in `suffix`); or
- * @LIST, a text file with one path a line (kept in its order). Nothing found is NPR_ENOINPUT. */
+ * @LIST, a text file with one path a line (kept in its order). Nothing found is NPR_ENOINPUT, and so is a
+ * folder that cannot be listed. */
 npr_status npr_paths_find(const char *pattern, const char *suffix, npr_paths *paths);
 npr_status npr_paths_add(npr_paths *paths, const char *path);
 void npr_paths_free(npr_paths *paths);

@@ -1,5 +1,4 @@
 /* images_scan.c - what is to be known of one file of images before any is decoded. See images.h. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -47,14 +46,15 @@ npr_status npr_images_list_folder(const char *path, npr_paths *images, npr_paths
 {
     DIR *d = opendir(path);
     if (!d) return npr_fail(npr_status_from_errno(errno), "%s: cannot list: %s", path, strerror(errno));
-    npr_status st = NPR_OK;
-    for (struct dirent *e; !st && (e = readdir(d));) {
+    npr_status st;
+    for (struct dirent *e; !(st = npr_folder_next(d, path, &e)) && e;) {
         if (e->d_name[0] == '.') continue;
         const char *dot = strrchr(e->d_name, '.');
         if (is_folder(dirfd(d), e))
             st = folders ? npr_paths_add(folders, e->d_name) : NPR_OK;
         else if (dot && npr_is_image_suffix(dot + 1))
             st = npr_paths_add(images, e->d_name);
+        if (st) break;
     }
     closedir(d);
     sort(images);

@@ -1,7 +1,6 @@
 /* scratch.c - see scratch.h. */
 #include "io/scratch.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -31,8 +30,8 @@ static void print_holder(int fd)
     char text[LOCK_TEXT], host[256] = "?";
     const char *job = getenv("SLURM_JOB_ID");
     (void)gethostname(host, sizeof host - 1);
-    int n = snprintf(text, sizeof text, "host %s, process %ld%s%s", host, (long)getpid(), job ? ", job " : "",
-                     job ? job : "");
+    int n = snprintf(text, sizeof text, "host %s, process %ld%s%.40s", host, (long)getpid(),
+                     job ? ", job " : "", job ? job : "");
     if (ftruncate(fd, 0) || pwrite(fd, text, (size_t)n, 0) != n)
         return; /* only a help for whoever is refused */
 }
@@ -202,10 +201,11 @@ static npr_status remove_temporary(const char *folder)
 {
     DIR *d = opendir(folder);
     if (!d) return npr_fail(NPR_EIO, "%s: cannot list: %s", folder, strerror(errno));
-    for (struct dirent *e; (e = readdir(d));)
+    npr_status st;
+    for (struct dirent *e; !(st = npr_folder_next(d, folder, &e)) && e;)
         if (strstr(e->d_name, ".tmp.")) (void)unlinkat(dirfd(d), e->d_name, 0); /* it would only take space */
     closedir(d);
-    return NPR_OK;
+    return st;
 }
 
 /* ---- begin ---- */
@@ -219,11 +219,13 @@ static npr_status check_empty(const char *folder, const char *scratch)
     free(identity);
     DIR *d = ours ? NULL : opendir(folder);
     if (!d) return NPR_OK; /* ours, or not there yet */
-    npr_status st = NPR_OK;
-    for (struct dirent *e; !st && (e = readdir(d));)
-        if (e->d_name[0] != '.')
+    npr_status st;
+    for (struct dirent *e; !(st = npr_folder_next(d, folder, &e)) && e;)
+        if (e->d_name[0] != '.') {
             st = npr_fail(NPR_ECREATE, "%s: is neither empty nor a set (it holds %s): name a new folder",
                           folder, e->d_name);
+            break;
+        }
     closedir(d);
     return st;
 }

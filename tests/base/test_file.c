@@ -1,7 +1,9 @@
 /* Files: replacing, listing, folders, and what is said when it goes wrong. */
 #include "test.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/file.h"
 
@@ -102,11 +104,64 @@ static void a_failed_write_leaves_the_old_file(void)
     free(path);
 }
 
-int main(void)
+/* A folder whose end cannot be read has no fewer files for that. The fault is injected in another process. */
+static npr_status in_child(const char *folder, const char *fault)
 {
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        setenv("NPR_FAULT", fault, 1);
+        execl("/proc/self/exe", "test_file", folder, (char *)NULL);
+        _exit(99);
+    }
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? (npr_status)WEXITSTATUS(status) : NPR_EINTERNAL;
+}
+
+static npr_status list_then_remove(const char *folder)
+{
+    npr_paths found;
+    NPR_TRY(npr_paths_find(folder, ".x", &found));
+    if (found.count != 3) return npr_fail(NPR_EDATA, "%zu files of 3", found.count);
+    npr_paths_free(&found);
+    return npr_folder_remove(folder);
+}
+
+static void an_unreadable_folder_is_no_short_one(void)
+{
+    char *folder = npr_path("%s/three", test_folder());
+    npr_paths found;
+    CHECK_OK(npr_folder_make(folder));
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "three/%d.x", i);
+        put(name, "");
+    }
+    CHECK_INT(in_child(folder, "folder.read@0:1"), NPR_EIO); /* three files, two dots, the end */
+    CHECK_INT(in_child(folder, "folder.read@0:6"), NPR_EIO);
+    CHECK_INT(in_child(folder, "folder.read@0:9"), NPR_EIO); /* while it is removed */
+    CHECK(npr_file_exists(folder));
+    struct rlimit files, few;
+    CHECK(!getrlimit(RLIMIT_NOFILE, &files));
+    few = (struct rlimit){3, files.rlim_max};
+    CHECK(!setrlimit(RLIMIT_NOFILE, &few)); /* so that no folder can be opened */
+    char *pattern = npr_path("%s/t*/*.x", test_folder());
+    CHECK_FAILS(npr_paths_find(pattern, "", &found), NPR_ENOINPUT, "cannot list: Too many open files");
+    CHECK(!setrlimit(RLIMIT_NOFILE, &files));
+    CHECK_OK(npr_paths_find(pattern, "", &found));
+    CHECK(found.count > 0);
+    npr_paths_free(&found);
+    free(pattern);
+    free(folder);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2) return list_then_remove(argv[1]);
     a_failed_write_leaves_the_old_file(); /* first: the fault is read from the environment once */
     reading();
     finding();
+    an_unreadable_folder_is_no_short_one();
     folders();
     test_folder_remove();
     return TEST_END();
