@@ -150,8 +150,8 @@ static npr_status count_row(account *a, int64_t i)
     const npr_joined *e;
     int state, changes, label = a->rows.label[i];
     if (label < -1 || label >= CLASSES_MAX)
-        return npr_fail(NPR_EDATA, "%s: row %lld has label %d, wanted a class or -1", a->pool->path,
-                        (long long)i, label);
+        return npr_fail(NPR_EDATA, "%s: the row of id %lld has label %d, wanted a class or -1", a->pool->path,
+                        (long long)a->rows.id[i], label);
     NPR_TRY(npr_join_row(a->j, &a->rows, i, &e, &state, &changes, &a->scratch, &a->scratch_cap));
     NPR_TRY(room_for(a, label + 1));
     int64_t *n = a->j->count + (label + 1) * NPR_JOIN_FIELDS;

@@ -43,6 +43,12 @@ typedef struct reader {
     size_t cap;
 } reader;
 
+/* No more bytes come: by an error they are not missing, and nothing behind them may be cut off. */
+static npr_status at_end(const reader *r)
+{
+    return ferror(r->f) ? npr_fail(NPR_EIO, "%s: cannot read: %s", r->path, strerror(errno)) : NPR_OK;
+}
+
 /* Read and check the next record into type and r->payload. *ok = 0 at the end and at what is no good record.
  */
 static npr_status next_record(reader *r, char type[NPR_JOURNAL_TYPE], size_t *n, int *ok)
@@ -51,7 +57,7 @@ static npr_status next_record(reader *r, char type[NPR_JOURNAL_TYPE], size_t *n,
     unsigned long long bytes, check;
     int eaten = 0;
     *ok = 0;
-    if (!fgets(line, sizeof line, r->f)) return NPR_OK;
+    if (!fgets(line, sizeof line, r->f)) return at_end(r);
     if (sscanf(line, "npr-journal %23[a-z0-9-] %20llu %16llx%n", type, &bytes, &check, &eaten) != 3)
         return NPR_OK;
     int length = print_head(head, type, (size_t)bytes);
@@ -63,8 +69,7 @@ static npr_status next_record(reader *r, char type[NPR_JOURNAL_TYPE], size_t *n,
     if (left < 1 || bytes > (uint64_t)left - 1) return NPR_OK;
     *n = (size_t)bytes;
     NPR_TRY(npr_grow(&r->payload, &r->cap, *n + 1, 1, r->path));
-    if (fread(r->payload, 1, *n + 1, r->f) != *n + 1)
-        return ferror(r->f) ? npr_fail(NPR_EIO, "%s: cannot read: %s", r->path, strerror(errno)) : NPR_OK;
+    if (fread(r->payload, 1, *n + 1, r->f) != *n + 1) return at_end(r);
     if (r->payload[*n] != '\n' || check != check_of(head, length, r->payload, *n)) return NPR_OK;
     r->payload[*n] = 0;
     r->at += eaten + 1 + (int64_t)bytes + 1;

@@ -2,6 +2,7 @@
  * is in scratch.c; here is only who tells whom. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -223,7 +224,10 @@ npr_status npr_set_put_index(npr_set_writer *w, int part, const void *blob, size
     npr_part_entry e;
     NPR_TRY(npr_part_with_index(w->set, part, blob, n, &temp, &e));
     npr_status st = npr_set_commit_part(w, part, &e);
-    if (!st) st = npr_part_publish(w->set->path, temp, &e);
+    if (st)
+        (void)unlink(temp); /* as npr_part_publish() does: it has the size of a part */
+    else
+        st = npr_part_publish(w->set->path, temp, &e);
     if (!st) w->set->part[part] = e;
     free(temp);
     return st;

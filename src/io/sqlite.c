@@ -180,8 +180,8 @@ static npr_status map_columns(npr_sqlite *s)
 static npr_status prepare_rows(npr_sqlite *s)
 {
     sqlite3_stmt *q = NULL;
-    sqlite3_str *sql = sqlite3_str_new(s->db);
     NPR_TRY(prepare(s, "SELECT * FROM samples LIMIT 0", &q, "reading the columns of samples"));
+    sqlite3_str *sql = sqlite3_str_new(s->db);
     sqlite3_str_appendall(sql, "SELECT ");
     int n = 0;
     for (int c = 0; c < NPR_COLUMNS; c++) {

@@ -53,4 +53,11 @@ NPR_FAULT=part.write@1:3 run 2 write "$folder/full"
 rc=$?
 [ $rc = 74 ] || fail "a failed write ended with $rc, not 74"
 grep -q 'write failed on 1 of 2 ranks; rank 1 (.*/full/part-0000.*: cannot write .* bytes free' "$folder/log" || fail "its message:"
+
+# a part with an index that cannot be journalled leaves nothing of its size behind
+cp -r "$folder/want" "$folder/left"
+NPR_FAULT=journal.append@1 run 2 index "$folder/left"
+rc=$?
+[ $rc = 74 ] || fail "a failed journal ended with $rc, not 74"
+! compgen -G "$folder/left/*.tmp.*" || fail "a failed journal left a temporary file behind"
 exit $((bad > 0))

@@ -85,6 +85,8 @@ static void test_append_and_read(void)
     CHECK_OK(npr_journal_read(path, NULL, NULL, &good, NULL));
     CHECK_INT(good, RECORDS);
     CHECK_FAILS(npr_journal_read(path_of("none"), visit, &v, NULL, NULL), NPR_ENOINPUT, "none");
+    /* what cannot be read is not a journal's end */
+    CHECK_FAILS(npr_journal_read(test_folder(), visit, &v, NULL, NULL), NPR_EIO, "cannot read: ");
     npr_journal *j;
     CHECK_FAILS(npr_journal_open("/nonexistent/log", &j), NPR_ECREATE, "/nonexistent/log");
     CHECK_OK(npr_journal_open(path_of("types"), &j));
