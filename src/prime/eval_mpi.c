@@ -70,13 +70,13 @@ static int32_t *best_of(const pass *p, int i)
 static npr_status check_rows(const pass *p, const npr_rows *r)
 {
     int classes = p->s->text.classes;
+    const char *kind = p->t->set == p->s->test ? "test" : "validation";
     for (int64_t i = 0; i < r->n; i++) {
         if (r->label[i] < 0 || r->label[i] >= classes)
             return npr_fail(NPR_EDATA, "%s row with id %lld has label %d; the head has the classes 0 to %d",
-                            p->t->set == p->s->test ? "test" : "validation", (long long)r->id[i], r->label[i],
-                            classes - 1);
+                            kind, (long long)r->id[i], r->label[i], classes - 1);
         if (p->best[i] < 0)
-            return npr_fail(NPR_EDATA, "test row with id %lld has a value that is not finite",
+            return npr_fail(NPR_EDATA, "%s row with id %lld has a value that is not finite", kind,
                             (long long)r->id[i]);
     }
     return NPR_OK;

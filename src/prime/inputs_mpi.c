@@ -29,19 +29,17 @@ static npr_status check_method(npr_solve *s)
 /* "0,1,2,5" */
 static npr_status read_numbers(npr_solve *s)
 {
-    enum { MOST = 64 };
     const char *at = s->job->shots_per_class;
     if (!at) return NPR_OK;
     if (!s->job->shots) return npr_fail(NPR_EUSAGE, "--shots-per-class draws from --shots=SET");
-    s->number = npr_alloc(MOST, sizeof *s->number, "numbers of shots");
-    if (!s->number) return npr_last();
     do {
         char *end;
         errno = 0;
         long n = strtol(at, &end, 10);
-        if (end == at || errno || n < 0 || n > 1 << 24 || (*end && *end != ',') || s->numbers == MOST)
+        if (end == at || errno || n < 0 || n > 1 << 24 || (*end && *end != ',') ||
+            s->numbers == NPR_SHOT_NUMBERS)
             return npr_fail(NPR_EUSAGE, "--shots-per-class=%s: wanted at most %d numbers such as 0,1,2,5",
-                            s->job->shots_per_class, MOST);
+                            s->job->shots_per_class, NPR_SHOT_NUMBERS);
         s->number[s->numbers++] = (int)n;
         at = *end ? end + 1 : end;
     } while (*at);
@@ -238,7 +236,6 @@ void npr_solve_inputs_free(npr_solve *s)
     npr_ids_free(&s->without);
     npr_deck_free(&s->deck);
     npr_subset_free(&s->subset);
-    free(s->number);
 }
 
 npr_material npr_solve_material(const npr_solve *s, const npr_draw *draw)

@@ -24,6 +24,8 @@ typedef enum npr_method {
     NPR_METHOD_WISE      /* the fine-tuned head, blended with the text head */
 } npr_method;
 
+enum { NPR_SHOT_NUMBERS = 64 }; /* that --shots-per-class may list */
+
 /* Some of the classes, to choose among. */
 typedef struct npr_subset {
     int n;
@@ -63,10 +65,10 @@ typedef struct npr_solve {
     int steps, decimals; /* the grid of alphas */
     npr_ids without;     /* of pool rows that are left out */
     npr_deck deck;
-    int numbers, *number; /* [numbers] shots per class to try, from the list of the job */
-    npr_subset subset;    /* n = 0: none */
-    npr_learned main;     /* the head that is written */
-    float *with;          /* [classes][dim] the same with the rows left out; NULL: none were */
+    int numbers, number[NPR_SHOT_NUMBERS]; /* shots per class to try, from the list of the job */
+    npr_subset subset;                     /* n = 0: none */
+    npr_learned main;                      /* the head that is written */
+    float *with; /* [classes][dim] the same with the rows left out; NULL: none were */
 } npr_solve;
 
 /* ---- steps ----------------------------------------------------------------------------------------------
