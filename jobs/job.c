@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "npr/watchdog.h"
@@ -106,16 +107,23 @@ static void record_run(const npr_job *job, const npr_program *p, const npr_opt *
     }
 }
 
-/* All ranks must run the same program: a stale binary on one node would give wrong answers, not errors. */
-static npr_status check_same_program(const npr_comm *comm)
+/* All ranks must run the same program with the same options: a stale binary, or file of options, on one node
+ * would give wrong answers, not errors. */
+static npr_status check_same_program(const npr_comm *comm, const char *identity)
 {
     char mine[256] = NPR_VERSION, first[256];
+    uint64_t options = npr_hash64(identity, strlen(identity), 0), others = options;
     memcpy(first, mine, sizeof first);
     npr_bcast(comm, first, sizeof first, 0);
+    npr_bcast(comm, &others, sizeof others, 0);
     npr_status st = NPR_OK;
     if (strcmp(mine, first) != 0)
         st = npr_fail(NPR_EENV, "this rank runs version %s, rank 0 runs %s: install one version on all nodes",
                       mine, first);
+    else if (options != others)
+        st = npr_fail(NPR_EUSAGE,
+                      "this rank has other options than rank 0 (those that shape the result): all want the "
+                      "same command line, and the same file of --opts");
     return npr_agree(comm, st, "start");
 }
 
@@ -196,8 +204,11 @@ static npr_status parse_options(npr_opt *table, size_t n, int argc, char **argv,
     return npr_opt_missing(table, n);
 }
 
-static npr_status run(const npr_program *p, npr_opt *table, const common_options *c, const npr_comm *comm)
+/* st: whether this rank could read its options. */
+static npr_status run(const npr_program *p, npr_opt *table, const common_options *c, const npr_comm *comm,
+                      npr_status st)
 {
+    NPR_TRY(npr_agree(comm, st, "options"));
     npr_job job = {
         .comm = *comm, .log = npr_log_make(comm, p->name, c->quiet), .calibration = c->calibration};
     npr_plan_machine machine;
@@ -205,9 +216,9 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
     char *identity = npr_opt_identity(table, p->option_count);
     job.rec = npr_record_make();
     job.identity = identity;
-    npr_status st = npr_agree(comm, identity && job.rec ? NPR_OK : npr_last(), "start");
+    st = npr_agree(comm, identity && job.rec ? NPR_OK : npr_last(), "start");
     double start = npr_now();
-    if (!st) st = check_same_program(comm);
+    if (!st) st = check_same_program(comm, identity);
     if (!st) st = npr_watchdog_start(comm, p->name, c->watchdog);
     if (!st) record_run(&job, p, table);
     if (!st && c->dry_run) st = prepare_plan(&job, &machine, &dry);
@@ -236,7 +247,7 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
         free(file);
         return 0;
     }
-    if (st) { /* the same on every rank: no need to start MPI to say so */
+    if (st && !c.opts) { /* the same on every rank: no need to start MPI to say so; a file may differ */
         if (is_first_process()) fprintf(stderr, "%s: %s\n", p->name, npr_status_text());
         free(table);
         free(file);
@@ -247,7 +258,7 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
     npr_comm comm = npr_comm_make(MPI_COMM_WORLD);
     npr_fault_rank(comm.rank);
-    st = run(p, table, &c, &comm);
+    st = run(p, table, &c, &comm, st);
     npr_log log = npr_log_make(&comm, p->name, c.quiet);
     if (st) npr_error(&log, "%s", npr_status_text());
     npr_comm_free(&comm);

@@ -41,8 +41,9 @@ npr_status npr_fail_at(const char *file, int line, npr_status code, const char *
     va_end(ap);
     char clean[TEXT_MAX - 96];
     copy_escaped(clean, sizeof clean, raw);
-    const char *src = strstr(file, "src/");
-    snprintf(last.text, sizeof last.text, "%s [%.60s:%d]", clean, src ? src + 4 : file, line);
+    const char *src = strstr(file, "src/"), *place = src ? src + 4 : file;
+    while (!strncmp(place, "../", 3)) place += 3;
+    snprintf(last.text, sizeof last.text, "%s [%.60s:%d]", clean, place, line);
     last.code = code;
     return code;
 }

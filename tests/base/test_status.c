@@ -17,6 +17,8 @@ static void texts(void)
     CHECK_INT(npr_fail(NPR_EDATA, "%s: row %d", "a.npy", 7), NPR_EDATA);
     CHECK_INT(npr_last(), NPR_EDATA);
     CHECK(strstr(npr_status_text(), "a.npy: row 7 [") != NULL);
+    npr_fail_at("../../jobs/job.c", 7, NPR_EIO, "x");
+    CHECK_TEXT(npr_status_text(), "x [jobs/job.c:7]");
     npr_fail(NPR_EIO, "evil\n\033[31mname\x7f \xc3\xa9");
     CHECK(strstr(npr_status_text(), "evil\\x0a\\x1b[31mname\\x7f \xc3\xa9") != NULL);
     CHECK_INT(npr_context(NPR_EIO, "part %d", 3), NPR_EIO);

@@ -53,6 +53,21 @@ must 1 npr-minilaion --opts=first.txt --out=again
 same world again "a run with the options of an earlier record"
 same <(facts first.txt) <(facts out) "its record"
 
+# a file of options that is bad, or on one rank missing or another: one sentence, said once
+echo "seed=x" >bad.txt
+ranks 2 npr-minilaion --opts=bad.txt --out=none && fail "a bad file of options ended with 0"
+once "bad.txt:1: --seed=x: wanted a whole number" || fail "a bad file of options: $(cat err)"
+apart() { # FILE FILE: options of rank 0 and of rank 1
+    local common=(--embeddings --out=none)
+    timeout 60 mpirun -n 1 "$BIN/npr-minilaion" --opts="$1" "${common[@]}" : -n 1 "$BIN/npr-minilaion" --opts="$2" "${common[@]}" >out 2>err
+}
+sed 's/^option.seed=7/option.seed=8/' first.txt >second.txt
+apart first.txt lost.txt && fail "a file of options that one rank lacks ended with 0"
+once "lost.txt: cannot open: No such file" || fail "a file of options that one rank lacks: $(cat err)"
+apart first.txt second.txt && fail "ranks with other options ended with 0"
+once "this rank has other options than rank 0" || fail "ranks with other options: $(cat err)"
+[ ! -e none ] || fail "something was written with options that were refused"
+
 # a rank without memory for a line of its record: the work is done, and one sentence says what is missing
 NPR_FAULT=record.line@1:3=fail must 3 npr-plan --rows=1000
 once "warning: rank 1 had no memory for lines of its record (1 of them)" || fail "a record without memory: $(cat err)"
