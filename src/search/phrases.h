@@ -22,33 +22,48 @@ typedef struct npr_phrase {
 
 /* How a scan finds phrases. A key is the hash of a phrase's only token, or of two neighbours in it. One bit
  * is asked of every token and of every pair in a text: few enough bits to stay in the first caches. A bit
- * that is set has a slot, found by counting the bits before it; a slot has lines, a phrase and a cache line
- * each. */
+ * that is set has a slot, found by counting the bits before it: eight bytes, and half a cache line with its
+ * phrase. Further phrases of a slot stand behind those of all slots. */
 enum { NPR_PHRASE_INLINE = 32 };
+
 typedef struct npr_phrase_slot {
-    uint32_t hash;  /* of all its phrases, unless */
-    uint32_t first; /* in the table of lines; NPR_SLOT_MIXED is added if their hashes differ */
+    int32_t label;       /* its first class */
+    uint16_t tag;        /* lower half of the hash: what the bit leaves of it; 0 if a slot has several */
+    uint8_t bytes, back; /* as those below; 0 bytes: there is more to it, look there */
 } npr_phrase_slot;
-#define NPR_SLOT_MIXED UINT32_C(0x80000000)
 
 typedef struct npr_phrase_line {
     char text[NPR_PHRASE_INLINE]; /* " tok tok ", or how it begins */
-    uint32_t hash;                /* of its key */
-    uint32_t bit;                 /* hash >> shift, hash % 64: the order of lines */
-    uint32_t bytes;               /* of the text, with the space before it; a class file has 1 GiB at most */
-    uint32_t back;                /* of these, before the key's first token */
-    int32_t phrase;
-    int32_t label, owners; /* its first class, and how many it has */
-    int32_t together;      /* lines from here to the end of the slot */
 } npr_phrase_line;
 
+/* What is asked of phrases that are longer, of several classes, or not alone in their slot. */
+typedef struct npr_phrase_rest {
+    const char *text;
+    uint32_t bytes; /* of the text, with the space before it; a class file has 1 GiB at most */
+    uint32_t back;  /* of these, before the token at which the key is met: the second of two */
+    int32_t label;
+    int32_t shared;         /* the phrase if it has more classes than that, or -1 */
+    uint32_t other, others; /* a slot's first phrase: where the other ones are, and how many */
+} npr_phrase_rest;
+
 typedef struct npr_phrase_keys {
-    uint64_t *bits; /* word hash >> shift, bit hash % 64 */
-    uint32_t *rank; /* [words] bits set in the words before */
-    npr_phrase_slot *slot;
-    npr_phrase_line *line; /* [count] */
+    uint64_t *bits;        /* [2^(32 - shift) / 64] bit hash >> shift; 2^16 of them at least */
+    uint32_t *rank;        /* [words] bits set in the words before */
+    npr_phrase_slot *slot; /* [slots] */
+    npr_phrase_line *line; /* [count] of slots, then further ones */
+    npr_phrase_rest *rest; /* [count] of these */
+    uint32_t slots;
     int shift;
 } npr_phrase_keys;
+
+/* The slot of a hash, if its bit is set. */
+static inline __attribute__((always_inline)) uint32_t npr_phrase_find_slot(const npr_phrase_keys *k,
+                                                                           uint32_t hash)
+{
+    uint32_t bit = hash >> k->shift;
+    uint64_t below = k->bits[bit / 64] & ((UINT64_C(1) << bit % 64) - 1);
+    return k->rank[bit / 64] + (uint32_t)__builtin_popcountll(below);
+}
 
 typedef struct npr_phrases {
     int classes;
@@ -91,18 +106,18 @@ npr_status npr_phrases_scan(const npr_phrases *p, const npr_text *text, int64_t 
 npr_status npr_phrases_make_keys(npr_phrases *p);
 void npr_phrases_free_keys(npr_phrases *p);
 
-/* Hash of the token at the beginning of eight bytes: of them up to and with the first space, the smallest
- * byte that tokens know. */
+/* Hash of the token at the beginning of eight bytes: of them up to the first space. Its upper
+ * bits are the better ones. */
 #define NPR_TOKEN_ONES UINT64_C(0x0101010101010101)
 #define NPR_TOKEN_MUL  UINT64_C(0xc2b2ae3d9e3779b1) /* for the upper four bytes, and for the lower ones */
 static inline uint32_t npr_token_hash(uint64_t eight)
 {
-    /* the lowest bit of `space` is in the first one */
-    uint64_t space = (eight - NPR_TOKEN_ONES * (' ' + 1)) & ~eight & NPR_TOKEN_ONES << 7;
+    /* the lowest bit of `space` is the lowest one of the first space, which a space does not have */
+    uint64_t other = eight ^ NPR_TOKEN_ONES * ' ';
+    uint64_t space = ((other - NPR_TOKEN_ONES) & ~other & NPR_TOKEN_ONES << 7) >> 7;
     uint64_t token = eight & (space ^ (space - 1));
-    uint32_t h =
-        (uint32_t)token * (uint32_t)NPR_TOKEN_MUL + (uint32_t)(token >> 32) * (uint32_t)(NPR_TOKEN_MUL >> 32);
-    return h ^ h >> 15;
+    return (uint32_t)token * (uint32_t)NPR_TOKEN_MUL +
+           (uint32_t)(token >> 32) * (uint32_t)(NPR_TOKEN_MUL >> 32);
 }
 
 /* Hash of two tokens one after the other. */

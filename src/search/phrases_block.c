@@ -10,50 +10,27 @@
 /* Functions that become part of others, and are made for their CPU. */
 #define INLINE static inline __attribute__((always_inline))
 /* Scalars gathered into vectors only to be stored cost more than they save. */
-#define KEEP_SCALAR(x) __asm__("" : "+r"(x))
+#define STORE(to, x) (*(volatile uint16_t *)&(to) = (uint16_t)(x))
 
 enum {
-    AT_ONCE = 12,
-    AHEAD = 4096
-}; /* starts of tokens written for 64 bytes; bytes fetched ahead of their use */
+    STARTS = 12,  /* of tokens, written for 64 bytes at a time */
+    HITS = 4,     /* written at a time */
+    AHEAD = 4096, /* bytes fetched ahead of their use */
+    BEHIND = 80   /* bytes that may be read behind a block: the eight at a token that is none */
+};
 
 void npr_block_begin(npr_block *b, const npr_phrase_keys *keys, const char *text, size_t begin, size_t end)
 {
+    memset(b->start, 0, sizeof b->start);
+    memset(b->hash, 0, sizeof b->hash); /* no token stands before the first */
     b->keys = keys;
     b->text = text;
     b->begin = begin;
     b->end = end;
     b->tokens = 0;
-    b->hash[0] = 0; /* no token stands before the first */
-    for (size_t i = 0; i < sizeof b->start / sizeof *b->start; i++) b->start[i] = begin;
 }
 
-/* Ask the processor for a byte that may lie behind the text. */
-INLINE void fetch(const char *text, size_t at)
-{
-    __builtin_prefetch((const void *)((uintptr_t)text + at));
-}
-
-/* ---- starts ---- */
-
-/* Behind each space, but for one behind which another one stands, a token starts: from start[1] on. */
-INLINE int list_starts(const uint64_t *mask, size_t at, size_t *start)
-{
-    size_t *to = start + 1;
-    for (int w = 0; w < NPR_BLOCK_WORDS; w++, at += 64) {
-        uint64_t left = mask[w] & ~(mask[w] >> 1);
-        int n = __builtin_popcountll(left);
-        for (int i = 0; i < AT_ONCE;
-             i++, left &= left - 1) { /* without a branch, those too many are written over */
-            size_t one = at + (size_t)__builtin_ctzll(left | UINT64_C(1) << 63) + 1;
-            KEEP_SCALAR(one);
-            to[i] = one;
-        }
-        for (int i = AT_ONCE; i < n; i++, left &= left - 1) to[i] = at + (size_t)__builtin_ctzll(left) + 1;
-        to += n;
-    }
-    return (int)(to - start) - 1;
-}
+/* ---- for any CPU ---- */
 
 /* The spaces of 64 bytes as bits: eight at a time, a byte is a space if its difference from one is zero. */
 INLINE uint64_t spaces_portable(const char *bytes)
@@ -70,77 +47,81 @@ INLINE uint64_t spaces_portable(const char *bytes)
     return m;
 }
 
-/* ---- hashes ---- */
+/* Behind each space, but for one behind which another one stands, a token starts: from start[1] on. */
+INLINE int starts_portable(const uint64_t *mask, uint16_t *start)
+{
+    int n = 0;
+    for (int w = 0; w < NPR_BLOCK_WORDS; w++)
+        for (uint64_t left = mask[w] & ~(mask[w] >> 1); left; left &= left - 1)
+            start[++n] = (uint16_t)(64 * w + __builtin_ctzll(left) + 1);
+    return n;
+}
 
 /* Of the tokens 1 .. n. Close to the end of the text `careful` reads no further. */
 INLINE void hash_portable(npr_block *b, int careful)
 {
+    const char *text = b->text + b->at;
     for (int i = 1; i <= b->tokens; i++) {
-        const char *at = b->text + b->start[i];
         uint64_t eight;
         if (careful)
-            eight = npr_token_eight(at, b->end - b->start[i]);
+            eight = npr_token_eight(text + b->start[i], b->end - b->at - b->start[i]);
         else
-            memcpy(&eight, at, sizeof eight);
+            memcpy(&eight, text + b->start[i], sizeof eight);
         b->hash[i] = npr_token_hash(eight);
     }
 }
 
-/* ---- keys ---- */
-
-INLINE uint64_t ask(const npr_phrase_keys *k, uint32_t hash)
+/* Make the keys, and list those whose bits are set; returns how many. */
+INLINE int hits_portable(npr_block *b)
 {
-    return k->bits[hash >> k->shift] >> (hash % 64);
-}
-
-/* List those tokens that may be keys, alone or behind the one before; returns how many. */
-INLINE int list_hits(npr_block *b)
-{
-    const npr_phrase_keys k = *b->keys;
-    uint32_t before = b->hash[0];
-    int hits = 0, n = b->tokens;
-    for (int i = 1; i <= n; i++) {
-        uint32_t h = b->hash[i];
+    const npr_phrase_keys *k = b->keys;
+    int hits = 0;
+    for (int i = 0; i < 2 * b->tokens; i++) {
+        uint32_t h = b->hash[i / 2 + 1];
+        b->key[i] = i % 2 ? h : npr_pair_hash(b->hash[i / 2], h);
         b->hit[hits] = (uint16_t)i;
-        hits += (int)((ask(&k, h) | ask(&k, npr_pair_hash(before, h))) & 1);
-        before = h;
+        uint32_t bit = b->key[i] >> k->shift;
+        hits += (int)(k->bits[bit / 64] >> bit % 64 & 1);
     }
     return hits;
 }
 
-/* Add a hash to the n slots if its bit is set; returns how many there are then. */
-INLINE int list_slot(const npr_phrase_keys *k, npr_block *b, uint32_t hash, int first, int n)
+/* Ask for what will be compared, before it is. */
+INLINE void fetch_lines(const npr_block *b, int candidates)
 {
-    uint64_t word = k->bits[hash >> k->shift], below = word & ((UINT64_C(1) << (hash % 64)) - 1);
-    b->key[n] = hash;
-    b->first[n] = (uint16_t)first;
-    b->slot[n] = k->rank[hash >> k->shift] + (uint32_t)__builtin_popcountll(below);
-    return n + (int)(word >> (hash % 64) & 1);
+    const npr_phrase_keys k = *b->keys;
+    int more = 0;
+    uint32_t slot[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)];
+    for (int c = 0; c < candidates; c++) {
+        slot[more] = b->slot[b->candidate[c]];
+        __builtin_prefetch(&k.line[slot[more]]);
+        more += k.slot[slot[more]].bytes == 0;
+    }
+    for (int i = 0; i < more; i++) __builtin_prefetch(&k.rest[slot[i]]);
+    for (int i = 0; i < more; i++) {
+        uint32_t other = k.rest[slot[i]].other;
+        __builtin_prefetch(&k.line[other]);
+        __builtin_prefetch(&k.rest[other]);
+    }
 }
 
-/* List the keys. All slots are found before one is looked at: no load waits behind a store whose place
- * depends on an earlier load. */
+/* List the slots of the keys that were hit. All are found before one is looked at: no load waits behind a
+ * store whose place depends on an earlier load. */
 INLINE int list_candidates(npr_block *b, int hits)
 {
     const npr_phrase_keys k = *b->keys;
-    int slots = 0, n = 0;
+    int n = 0;
+    for (int h = 0; h < hits; h++) b->slot[h] = npr_phrase_find_slot(&k, b->key[b->hit[h]]);
     for (int h = 0; h < hits; h++) {
-        int i = b->hit[h];
-        slots = list_slot(&k, b, npr_pair_hash(b->hash[i - 1], b->hash[i]), i - 1, slots);
-        slots = list_slot(&k, b, b->hash[i], i, slots);
+        uint32_t tag = k.slot[b->slot[h]].tag, other = tag ^ (uint16_t)b->key[b->hit[h]];
+        b->candidate[n] = (uint16_t)h;
+        n += tag * other < 1; /* either is zero */
     }
-    for (int h = 0; h < slots; h++) {
-        const npr_phrase_slot slot = k.slot[b->slot[h]];
-        b->candidate[n] = (npr_candidate){b->start[b->first[h]], slot.first & ~NPR_SLOT_MIXED};
-        n += (slot.hash == b->key[h]) | (slot.first >= NPR_SLOT_MIXED);
-    }
-    for (int c = 0; c < n; c++) __builtin_prefetch(&k.line[b->candidate[c].line]);
+    fetch_lines(b, n);
     return n;
 }
 
-/* ---- for each CPU ---- */
-
-#define KERNEL(name, features, spaces, hashes)                                                               \
+#define KERNEL(name, features, spaces, starts, hashes, hits)                                                 \
     features static int name(npr_block *b, size_t at)                                                        \
     {                                                                                                        \
         uint64_t mask[NPR_BLOCK_WORDS];                                                                      \
@@ -152,15 +133,17 @@ INLINE int list_candidates(npr_block *b, int hits)
             memcpy(tail, bytes, left);                                                                       \
             bytes = tail;                                                                                    \
         }                                                                                                    \
-        b->start[0] = b->start[b->tokens];                                                                   \
+        b->at = at;                                                                                          \
         b->hash[0] = b->hash[b->tokens];                                                                     \
         for (int w = 0; w < NPR_BLOCK_WORDS; w++) mask[w] = spaces(bytes + 64 * w);                          \
-        b->tokens = list_starts(mask, at, b->start);                                                         \
-        hashes(b, left < NPR_BLOCK + sizeof(uint64_t));                                                      \
-        return list_candidates(b, list_hits(b));                                                             \
+        b->tokens = starts(mask, b->start);                                                                  \
+        hashes(b, left < NPR_BLOCK + BEHIND);                                                                \
+        return list_candidates(b, hits(b));                                                                  \
     }
 
-KERNEL(block_portable, , spaces_portable, hash_portable)
+KERNEL(block_portable, , spaces_portable, starts_portable, hash_portable, hits_portable)
+
+/* ---- eight at a time ---- */
 
 #if defined(__x86_64__)
 #define AVX2   __attribute__((target("avx2,bmi,bmi2,popcnt")))
@@ -181,20 +164,43 @@ AVX512 static inline uint64_t spaces_avx512(const char *bytes)
     return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(bytes), _mm512_set1_epi8(' '));
 }
 
-/* Eight bytes at each of two places. */
-AVX2 static inline __m128i load_two(const char *text, const size_t *at)
+/* The number of the lowest bit, 64 if there is none. In words because compilers clear the result before. */
+AVX2 static inline uint32_t first_bit(uint64_t x)
 {
-    __m128i first = _mm_loadl_epi64((const __m128i *)(const void *)(text + at[0]));
-    return _mm_unpacklo_epi64(first, _mm_loadl_epi64((const __m128i *)(const void *)(text + at[1])));
+    uint64_t i;
+    __asm__("tzcnt %1, %0" : "=r"(i) : "r"(x) : "cc");
+    return (uint32_t)i;
+}
+
+/* As starts_portable(); without a branch that depends on how many there are, those too many are written over.
+ */
+AVX2 static inline int starts_avx2(const uint64_t *mask, uint16_t *start)
+{
+    uint16_t *to = start + 1;
+    uint32_t at = 1;
+    for (int w = 0; w < NPR_BLOCK_WORDS; w++, at += 64) {
+        uint64_t left = mask[w] & ~(mask[w] >> 1);
+        int n = __builtin_popcountll(left);
+        for (int i = 0; i < STARTS; i++, left &= left - 1) STORE(to[i], at + first_bit(left));
+        for (int i = STARTS; i < n; i++, left &= left - 1) STORE(to[i], at + first_bit(left));
+        to += n;
+    }
+    return (int)(to - start) - 1;
+}
+
+/* Eight bytes at each of two places. */
+AVX2 static inline __m128i load_two(const char *text, const uint16_t *at)
+{
+    __m128 first = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)(text + at[0])));
+    return _mm_castps_si128(_mm_loadh_pi(first, (const __m64 *)(const void *)(text + at[1])));
 }
 
 /* Of four tokens what npr_token_hash() adds up, two numbers for each. */
 AVX2 static inline __m256i products(__m128i low, __m128i high)
 {
-    const __m256i above = _mm256_set1_epi8(' ' + 1), top = _mm256_set1_epi8((char)0x80);
     const __m256i one = _mm256_set1_epi64x(1), mul = _mm256_set1_epi64x((long long)NPR_TOKEN_MUL);
     __m256i eight = _mm256_set_m128i(high, low);
-    __m256i space = _mm256_and_si256(_mm256_andnot_si256(eight, _mm256_sub_epi64(eight, above)), top);
+    __m256i space = _mm256_cmpeq_epi8(eight, _mm256_set1_epi8(' '));
     __m256i token = _mm256_and_si256(eight, _mm256_xor_si256(space, _mm256_sub_epi64(space, one)));
     return _mm256_mullo_epi32(token, mul);
 }
@@ -202,24 +208,81 @@ AVX2 static inline __m256i products(__m128i low, __m128i high)
 /* Eight tokens at a time, and up to seven that are none. */
 AVX2 static inline void hash_avx2(npr_block *b, int careful)
 {
-    const char *text = b->text;
-    const size_t *start = b->start;
+    const char *text = b->text + b->at;
+    const uint16_t *start = b->start;
     if (careful) {
         hash_portable(b, 1);
         return;
     }
     for (int i = 1; i <= b->tokens; i += 8) {
-        fetch(text, start[i] + AHEAD);
+        __builtin_prefetch((const void *)((uintptr_t)text + start[i] + AHEAD)); /* may lie behind the text */
         __m256i sums =
             _mm256_hadd_epi32(products(load_two(text, start + i), load_two(text, start + i + 4)),
                               products(load_two(text, start + i + 2), load_two(text, start + i + 6)));
-        __m256i hash = _mm256_xor_si256(sums, _mm256_srli_epi32(sums, 15));
-        _mm256_storeu_si256((__m256i *)(void *)(b->hash + i), hash);
+        _mm256_storeu_si256((__m256i *)(void *)(b->hash + i), sums);
     }
 }
 
-KERNEL(block_avx2, AVX2, spaces_avx2, hash_avx2)
-KERNEL(block_avx512, AVX512, spaces_avx512, hash_avx2)
+/* Four bytes of the bits: of those of a word the lower ones first. */
+AVX2 static inline int half(const uint64_t *bits, uint32_t i)
+{
+    int v;
+    memcpy(&v, (const char *)bits + (size_t)i * sizeof v, sizeof v);
+    return v;
+}
+
+/* Are the bits of eight keys set? They are loaded one by one, and their places by way of memory: faster,
+ * where it was measured, than gathering, and than taking places out of a vector. */
+AVX2 static inline uint8_t ask_eight(const uint64_t *bits, __m256i key, __m128i shift)
+{
+    uint32_t at[8];
+    __m256i bit = _mm256_srl_epi32(key, shift);
+    _mm256_storeu_si256((__m256i *)(void *)at, _mm256_srli_epi32(bit, 5));
+    __m256i word =
+        _mm256_setr_epi32(half(bits, at[0]), half(bits, at[1]), half(bits, at[2]), half(bits, at[3]),
+                          half(bits, at[4]), half(bits, at[5]), half(bits, at[6]), half(bits, at[7]));
+    __m256i up = _mm256_andnot_si256(bit, _mm256_set1_epi32(31)); /* to the highest bit */
+    return (uint8_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_sllv_epi32(word, up)));
+}
+
+/* As hits_portable(). */
+AVX2 static inline int hits_avx2(npr_block *b)
+{
+    const npr_phrase_keys k = *b->keys;
+    const __m128i shift = _mm_cvtsi32_si128(k.shift);
+    uint8_t asked[(NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE) / 4]; /* of each four tokens */
+    int hits = 0, n = b->tokens, g = 0;
+    for (int i = 0; i < n; i += 8, g += 2) {
+        __m256i before = _mm256_loadu_si256((const __m256i *)(const void *)(b->hash + i));
+        __m256i alone = _mm256_loadu_si256((const __m256i *)(const void *)(b->hash + i + 1));
+        __m256i pair = _mm256_add_epi32(_mm256_add_epi32(before, before), alone);
+        /* one after the other: pair 0, token 0, pair 1, token 1 ... */
+        pair = _mm256_permute4x64_epi64(pair, 0xd8);
+        alone = _mm256_permute4x64_epi64(alone, 0xd8);
+        __m256i low = _mm256_unpacklo_epi32(pair, alone), high = _mm256_unpackhi_epi32(pair, alone);
+        _mm256_storeu_si256((__m256i *)(void *)(b->key + 2 * i), low);
+        _mm256_storeu_si256((__m256i *)(void *)(b->key + 2 * i + 8), high);
+        asked[g] = ask_eight(k.bits, low, shift);
+        asked[g + 1] = ask_eight(k.bits, high, shift);
+    }
+    memset(asked + g, 0, 8);
+    if (n % 8) { /* behind the last token */
+        asked[g - 1] &= (uint8_t)((1 << (n % 8 > 4 ? 2 * (n % 8) - 8 : 0)) - 1);
+        asked[g - 2] &= (uint8_t)((1 << (n % 8 > 4 ? 8 : 2 * (n % 8))) - 1);
+    }
+    for (int i = 0; i < g; i += 8) {
+        uint64_t left;
+        memcpy(&left, asked + i, sizeof left);
+        uint16_t *to = b->hit + hits;
+        hits += __builtin_popcountll(left);
+        while (left)
+            for (int j = 0; j < HITS; j++, left &= left - 1) STORE(*to++, 8 * i + (int)first_bit(left));
+    }
+    return hits;
+}
+
+KERNEL(block_avx2, AVX2, spaces_avx2, starts_avx2, hash_avx2, hits_avx2)
+KERNEL(block_avx512, AVX512, spaces_avx512, starts_avx2, hash_avx2, hits_avx2)
 #endif
 
 npr_block_kernel *npr_block_kernel_at(int i, const char **name)

@@ -13,28 +13,24 @@ enum {
     NPR_BLOCK = 64 * NPR_BLOCK_WORDS,
     /* Every second byte starts a token, and behind the last byte of each word one may start that is empty. */
     NPR_BLOCK_TOKENS = NPR_BLOCK / 2 + NPR_BLOCK_WORDS,
-    NPR_BLOCK_SPARE = 16 /* starts and hashes are written, and read, several at a time */
+    NPR_BLOCK_SPARE = 32 /* most lists are written, and read, several at a time */
 };
-
-/* A key met in the text: the first line of its phrases, and where its first token starts. */
-typedef struct npr_candidate {
-    size_t at;
-    uint32_t line;
-} npr_candidate;
 
 /* The tokens of a block. Token 0 is the last one of the block before. */
 typedef struct npr_block {
     const npr_phrase_keys *keys;
     const char *text;
     size_t begin, end; /* of all that is scanned, in text */
+    size_t at;         /* where the block begins */
     int tokens;
-    size_t start[1 + NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE];
+    uint16_t start[1 + NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE]; /* behind at */
     uint32_t hash[1 + NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE];
-    uint16_t hit[1 + NPR_BLOCK_TOKENS]; /* tokens that may be a key, or the second one of a key */
-    /* Of each bit that is set: the hash, its slot, and the first of its tokens. */
-    uint32_t key[1 + 2 * NPR_BLOCK_TOKENS], slot[1 + 2 * NPR_BLOCK_TOKENS];
-    uint16_t first[1 + 2 * NPR_BLOCK_TOKENS];
-    npr_candidate candidate[1 + 2 * NPR_BLOCK_TOKENS];
+    /* What is asked of token i: key 2 * i - 2, it and the one before; key 2 * i - 1, it alone. */
+    uint32_t key[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)];
+    /* Keys whose bits are set, and their slots. */
+    uint16_t hit[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)];
+    uint32_t slot[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)];
+    uint16_t candidate[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)]; /* hits whose slots have their hash */
 } npr_block;
 
 /* For a block before the first one of text[begin .. end). */

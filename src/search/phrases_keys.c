@@ -12,7 +12,7 @@
 
 /* 8 KiB of bits at least; up to a thousand phrases so much that one token in a hundred meets a bit of another
  * one. 10,000 phrases: 32 KiB, which the first cache holds, and a token or pair in 26 meets a bit. */
-enum { MIN_LOG_WORDS = 10, BITS_A_KEY = 20 };
+enum { MIN_LOG_BITS = 16, BITS_A_KEY = 20 };
 
 /* A walk over the neighbours of a phrase. */
 typedef struct pair {
@@ -57,7 +57,13 @@ typedef struct counts {
     int shift;
 } counts;
 
-static npr_phrase_line make_line(const npr_phrases *p, int32_t i, const counts *c)
+/* What a phrase is found by. */
+typedef struct found_by {
+    uint32_t hash, back;
+    int32_t phrase;
+} found_by;
+
+static found_by make_key(const npr_phrases *p, int32_t i, const counts *c)
 {
     const npr_phrase *f = &p->phrase[i];
     pair at = {0}, best = {0};
@@ -66,21 +72,28 @@ static npr_phrase_line make_line(const npr_phrases *p, int32_t i, const counts *
         if (best.bytes == 0 || n < least || (n == least && at.bytes > best.bytes)) best = at;
     }
     uint32_t hash = best.bytes ? best.hash : token_hash(f, 0);
-    npr_phrase_line line = {.hash = hash,
-                            .bit = hash >> p->keys.shift << 6 | hash % 64,
-                            .bytes = (uint32_t)f->bytes + 1,
-                            .back = (uint32_t)best.at + 1,
-                            .phrase = i,
-                            .label = p->owner[f->owner],
-                            .owners = f->owners};
-    memcpy(line.text, f->text - 1, line.bytes < sizeof line.text ? line.bytes : sizeof line.text);
-    return line;
+    return (found_by){hash, (uint32_t)best.second + 1, i};
 }
 
-static int by_bit(const void *va, const void *vb)
+static void make_line(const npr_phrases *p, uint32_t at, const found_by *key)
 {
-    const npr_phrase_line *a = va, *b = vb;
-    if (a->bit != b->bit) return a->bit < b->bit ? -1 : 1;
+    const npr_phrase *f = &p->phrase[key->phrase];
+    npr_phrase_line *line = &p->keys.line[at];
+    size_t bytes = f->bytes + 1;
+    *line = (npr_phrase_line){0};
+    memcpy(line->text, f->text - 1, bytes < sizeof line->text ? bytes : sizeof line->text);
+    p->keys.rest[at] = (npr_phrase_rest){.text = f->text - 1,
+                                         .bytes = (uint32_t)bytes,
+                                         .back = key->back,
+                                         .label = p->owner[f->owner],
+                                         .shared = f->owners > 1 ? key->phrase : -1};
+}
+
+/* By hash, and so by bit. */
+static int by_hash(const void *va, const void *vb)
+{
+    const found_by *a = va, *b = vb;
+    if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
     return (a->phrase > b->phrase) - (a->phrase < b->phrase);
 }
 
@@ -95,43 +108,70 @@ static npr_status count_pairs(const npr_phrases *p, counts *c)
     return NPR_OK;
 }
 
-/* Each bit that a line has gets a slot, lines being in the order of bits. */
-static void make_slots(npr_phrase_keys *k, uint32_t n, uint32_t words)
+/* Where the keys of the bit of key i end. */
+static uint32_t end_of_bit(const npr_phrase_keys *k, const found_by *key, uint32_t i, uint32_t n)
 {
-    uint32_t slots = 0, word = 0;
-    for (uint32_t i = n; i-- > 0;)
-        k->line[i].together =
-            i + 1 < n && k->line[i + 1].bit == k->line[i].bit ? k->line[i + 1].together + 1 : 1;
-    for (uint32_t i = 0; i < n; i += (uint32_t)k->line[i].together) {
-        const npr_phrase_line *line = &k->line[i];
-        while (word <= line->bit / 64) k->rank[word++] = slots;
-        k->bits[line->bit / 64] |= UINT64_C(1) << (line->bit % 64);
-        k->slot[slots] = (npr_phrase_slot){line->hash, i};
-        for (int32_t j = 1; j < line->together; j++)
-            if (line[j].hash != line->hash) k->slot[slots].first = i | NPR_SLOT_MIXED;
-        slots++;
+    uint32_t bit = key[i].hash >> k->shift;
+    while (i < n && key[i].hash >> k->shift == bit) i++;
+    return i;
+}
+
+/* The slot of n keys, the further ones in lines from `other` on. */
+static void make_slot(const npr_phrases *p, uint32_t slot, const found_by *key, uint32_t n, uint32_t other)
+{
+    const npr_phrase_keys *k = &p->keys;
+    make_line(p, slot, key);
+    npr_phrase_rest *rest = &k->rest[slot];
+    int plain = n == 1 && rest->shared < 0 && rest->bytes <= NPR_PHRASE_INLINE;
+    k->slot[slot] = (npr_phrase_slot){.label = rest->label,
+                                      .tag = key[0].hash == key[n - 1].hash ? (uint16_t)key->hash : 0,
+                                      .bytes = plain ? (uint8_t)rest->bytes : 0,
+                                      .back = plain ? (uint8_t)rest->back : 0};
+    rest->other = other;
+    rest->others = n - 1;
+    for (uint32_t i = 1; i < n; i++) make_line(p, other++, &key[i]);
+}
+
+/* Each bit that a key has gets a slot, keys being in the order of bits. */
+static void make_slots(npr_phrases *p, const found_by *key, uint32_t n, uint32_t words)
+{
+    npr_phrase_keys *k = &p->keys;
+    uint32_t word = 0, slot = 0, end;
+    for (uint32_t i = 0; i < n; i = end_of_bit(k, key, i, n)) k->slots++;
+    for (uint32_t i = 0, other = k->slots; i < n; i = end, slot++) {
+        uint32_t bit = key[i].hash >> k->shift;
+        end = end_of_bit(k, key, i, n);
+        for (; word <= bit / 64; word++) k->rank[word] = slot;
+        k->bits[bit / 64] |= UINT64_C(1) << bit % 64;
+        make_slot(p, slot, &key[i], end - i, other);
+        other += end - i - 1;
     }
-    while (word < words) k->rank[word++] = slots;
+    for (; word < words; word++) k->rank[word] = k->slots;
 }
 
 npr_status npr_phrases_make_keys(npr_phrases *p)
 {
     npr_phrase_keys *k = &p->keys;
     counts c = {0};
-    uint32_t n = (uint32_t)p->count, words = 1 << MIN_LOG_WORDS;
-    k->shift = 32 - MIN_LOG_WORDS;
-    for (; (uint64_t)words * 64 < (uint64_t)n * BITS_A_KEY && k->shift > 8; words *= 2) k->shift--;
+    uint32_t n = (uint32_t)p->count, words = (1 << MIN_LOG_BITS) / 64;
+    k->shift = 32 - MIN_LOG_BITS;
+    for (; (uint64_t)words * 64 < (uint64_t)n * BITS_A_KEY && k->shift > 2; words *= 2) k->shift--;
     k->bits = npr_alloc(words, sizeof *k->bits, "keys of phrases");
     k->rank = npr_alloc(words, sizeof *k->rank, "keys of phrases");
-    k->slot = npr_alloc(n, sizeof *k->slot, "keys of phrases");
+    k->slot = npr_alloc_aligned(n, sizeof *k->slot, "keys of phrases");
     k->line = npr_alloc_aligned(n, sizeof *k->line, "keys of phrases");
-    if (!k->bits || !k->rank || !k->slot || !k->line) return npr_last();
-    NPR_TRY(count_pairs(p, &c));
-    for (int32_t i = 0; i < p->count; i++) k->line[i] = make_line(p, i, &c);
+    k->rest = npr_alloc_aligned(n, sizeof *k->rest, "keys of phrases");
+    found_by *key = npr_alloc(n, sizeof *key, "keys of phrases");
+    npr_status st =
+        k->bits && k->rank && k->slot && k->line && k->rest && key ? count_pairs(p, &c) : npr_last();
+    if (!st) {
+        for (int32_t i = 0; i < p->count; i++) key[i] = make_key(p, i, &c);
+        qsort(key, n, sizeof *key, by_hash);
+        make_slots(p, key, n, words);
+    }
     free(c.count);
-    qsort(k->line, n, sizeof *k->line, by_bit);
-    make_slots(k, n, words);
-    return NPR_OK;
+    free(key);
+    return st;
 }
 
 void npr_phrases_free_keys(npr_phrases *p)
@@ -140,4 +180,5 @@ void npr_phrases_free_keys(npr_phrases *p)
     free(p->keys.rank);
     free(p->keys.slot);
     free(p->keys.line);
+    free(p->keys.rest);
 }

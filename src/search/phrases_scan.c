@@ -13,8 +13,6 @@
 #include <emmintrin.h>
 #endif
 
-enum { FOUND = 512 };
-
 npr_status npr_matches_make(const npr_phrases *p, npr_matches *m)
 {
     *m = (npr_matches){0};
@@ -29,130 +27,139 @@ void npr_matches_free(npr_matches *m)
     *m = (npr_matches){0};
 }
 
-/* A phrase that stands in the text, and where its key does. */
-typedef struct found {
-    const npr_phrase_line *line;
-    size_t at;
-} found;
-
 typedef struct scan {
     const npr_phrases *p;
     const int64_t *offset; /* of the rows */
     int64_t row, row1;
     npr_matches *m;
     npr_block b;
-    /* The next to be compared: a candidate, and how many of its phrases have been. */
-    int candidates, candidate;
-    int32_t compared;
-    int n;
-    found found[FOUND];
 } scan;
-
-/* ---- phrases compared ---- */
-
-/* Is a phrase the text from `from` on? */
-static inline int stands(const scan *s, const npr_phrase_line *line, size_t from)
-{
-    const char *text = s->b.text + from;
-    size_t left = s->b.end - from;
-    if (left < line->bytes) return 0;
-#if defined(__SSE2__)
-    if (left >= NPR_PHRASE_INLINE && line->bytes <= NPR_PHRASE_INLINE) {
-        const __m128i *a = (const __m128i *)(const void *)text,
-                      *b = (const __m128i *)(const void *)line->text;
-        int low = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(a), _mm_load_si128(b)));
-        int high = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(a + 1), _mm_load_si128(b + 1)));
-        uint64_t same = (uint64_t)(uint32_t)high << 16 | (uint32_t)low;
-        return (~same & ((UINT64_C(1) << line->bytes) - 1)) == 0;
-    }
-#endif
-    return memcmp(text, s->p->phrase[line->phrase].text - 1, line->bytes) == 0;
-}
-
-/* List those phrases of the candidates that stand in the text, as many as there is room for. */
-static void list_found(scan *s)
-{
-    const npr_phrase_line *lines = s->p->keys.line;
-    int n = 0, c = s->candidate;
-    int32_t next = s->compared;
-    for (; c < s->candidates; c++, next = 0) {
-        size_t at = s->b.candidate[c].at;
-        const npr_phrase_line *line = &lines[s->b.candidate[c].line];
-        int32_t all = line->together;
-        for (; next < all && n < FOUND; next++) {
-            s->found[n] = (found){line + next, at};
-            if (at - s->b.begin >= line[next].back) n += stands(s, line + next, at - line[next].back);
-        }
-        if (next < all) break;
-    }
-    s->n = n;
-    s->candidate = c;
-    s->compared = next;
-}
 
 /* ---- rows and classes ---- */
 
 /* The row of a byte: `row` or a later one. */
 static inline int64_t find_row(const scan *s, int64_t row, size_t at)
 {
-    const int64_t *offset = s->offset, byte = (int64_t)at;
+    const int64_t *offset = s->offset;
+    uint64_t next = at + 1;     /* unsigned: each comparison is added as a carry */
     while (row + 4 < s->row1) { /* four at a time, without a branch */
-        int n = (offset[row + 1] <= byte) + (offset[row + 2] <= byte) + (offset[row + 3] <= byte) +
-                (offset[row + 4] <= byte);
+        int64_t n = 0;
+        for (int i = 1; i <= 4; i++) n += (uint64_t)offset[row + i] < next;
         row += n;
         if (n < 4) return row;
     }
-    while (row + 1 < s->row1 && offset[row + 1] <= byte) row++;
+    while (row + 1 < s->row1 && (uint64_t)offset[row + 1] < next) row++;
     return row;
 }
 
-/* Behind n matches; returns how many there are then. */
-static inline size_t add_class(npr_match *match, int64_t *last, size_t n, int64_t row, int32_t label)
+/* Does a row have these bytes? A phrase does not leave its row, but the column may be another one than
+ * npr-ingest writes. */
+static inline int in_row(const scan *s, int64_t row, size_t from, size_t bytes)
 {
-    match[n] = (npr_match){row, label};
-    n += last[label] != row; /* a class counts once a row */
-    last[label] = row;
-    return n;
+    return ((int64_t)from >= s->offset[row]) & ((int64_t)(from + bytes) <= s->offset[row + 1]);
 }
 
-/* The classes of what has been found, each with its row. */
-static npr_status add_found(scan *s)
+/* Behind n matches, if `found`; returns how many there are then. */
+static inline size_t add_class(npr_match *match, int64_t *last, size_t n, int64_t row, int32_t label,
+                               int found)
 {
+    int64_t before = last[label];
+    match[n] = (npr_match){row, label};
+    last[label] = found ? row : before;
+    return n + (size_t)(found & (before != row)); /* a class counts once a row */
+}
+
+/* ---- phrases compared ---- */
+
+/* How many bytes of a line are those at `text`, before the first other one? */
+static inline unsigned same_bytes(const char *text, const npr_phrase_line *line)
+{
+#if defined(__SSE2__)
+    const __m128i *a = (const __m128i *)(const void *)text, *b = (const __m128i *)(const void *)line->text;
+    int low = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(a), _mm_load_si128(b)));
+    int high = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(a + 1), _mm_load_si128(b + 1)));
+    return (unsigned)__builtin_ctzll(~(uint64_t)((uint32_t)high << 16 | (uint32_t)low));
+#else
+    unsigned n = 0;
+    while (n < sizeof line->text && text[n] == line->text[n]) n++;
+    return n;
+#endif
+}
+
+/* Does a phrase stand in the text? `inner`: a line's bytes may be read there without looking. */
+static inline int stands(const scan *s, uint32_t i, size_t at, int inner)
+{
+    const npr_phrase_rest *rest = &s->p->keys.rest[i];
+    if (at - s->b.begin < rest->back || s->b.end - (at - rest->back) < rest->bytes) return 0;
+    const char *text = s->b.text + at - rest->back;
+    if (!inner) return memcmp(text, rest->text, rest->bytes) == 0;
+    unsigned same = same_bytes(text, &s->p->keys.line[i]);
+    if (same < NPR_PHRASE_INLINE) return same >= rest->bytes;
+    return rest->bytes <= NPR_PHRASE_INLINE ||
+           memcmp(text + same, rest->text + same, rest->bytes - same) == 0;
+}
+
+/* One phrase of any length and any number of classes. */
+static npr_status compare_one(scan *s, uint32_t i, size_t at, int inner)
+{
+    const npr_phrase_rest *rest = &s->p->keys.rest[i];
     npr_matches *m = s->m;
-    npr_match *match = m->match;
-    int64_t row = s->row, *last = m->last;
-    size_t n = m->count;
-    for (int i = 0; i < s->n; i++) {
-        const npr_phrase_line *line = s->found[i].line;
-        int64_t from = (int64_t)(s->found[i].at - line->back);
-        row = find_row(s, row, s->found[i].at);
-        /* A phrase does not leave its row, but the column may be another one than npr-ingest writes. */
-        if (from < s->offset[row] || from + (int64_t)line->bytes > s->offset[row + 1]) continue;
-        if (n + (size_t)line->owners > m->cap) {
-            NPR_TRY(npr_grow(&m->match, &m->cap, n + (size_t)line->owners, sizeof *m->match, "matches"));
-            match = m->match;
+    if (!stands(s, i, at, inner)) return NPR_OK;
+    s->row = find_row(s, s->row, at);
+    if (!in_row(s, s->row, at - rest->back, rest->bytes)) return NPR_OK;
+    const npr_phrase *shared = rest->shared < 0 ? NULL : &s->p->phrase[rest->shared];
+    int32_t owners = shared ? shared->owners : 1;
+    NPR_TRY(npr_grow(&m->match, &m->cap, m->count + (size_t)owners, sizeof *m->match, "matches"));
+    m->count = add_class(m->match, m->last, m->count, s->row, rest->label, 1);
+    for (int32_t o = 1; o < owners; o++)
+        m->count = add_class(m->match, m->last, m->count, s->row, s->p->owner[shared->owner + o], 1);
+    return NPR_OK;
+}
+
+/* All phrases of a slot. */
+static npr_status compare_all(scan *s, uint32_t slot, size_t at, int inner)
+{
+    const npr_phrase_rest *rest = &s->p->keys.rest[slot];
+    NPR_TRY(compare_one(s, slot, at, inner));
+    for (uint32_t i = 0; i < rest->others; i++) NPR_TRY(compare_one(s, rest->other + i, at, inner));
+    return NPR_OK;
+}
+
+/* The candidates of a block. For most of them no branch depends on whether the phrase stands there. */
+static npr_status compare_block(scan *s, int candidates)
+{
+    const npr_phrase_keys *k = &s->p->keys;
+    const npr_block *b = &s->b;
+    npr_matches *m = s->m;
+    int inner = b->at - b->begin >= sizeof *k->line && b->end - b->at >= NPR_BLOCK + sizeof *k->line;
+    for (int c = 0; c < candidates;) {
+        NPR_TRY(npr_grow(&m->match, &m->cap, m->count + (size_t)candidates, sizeof *m->match, "matches"));
+        size_t n = m->count;
+        int64_t row = s->row;
+        uint32_t slot = 0;
+        size_t at = 0;
+        for (; c < candidates; c++) {
+            int h = b->candidate[c];
+            slot = b->slot[h];
+            at = b->at + b->start[1 + b->hit[h] / 2];
+            const npr_phrase_slot one = k->slot[slot];
+            if (!inner || one.bytes == 0) break;
+            size_t from = at - one.back;
+            unsigned same = same_bytes(b->text + from, &k->line[slot]);
+            row = find_row(s, row, at);
+            n = add_class(m->match, m->last, n, row, one.label,
+                          (same >= one.bytes) & in_row(s, row, from, one.bytes));
         }
-        n = add_class(match, last, n, row, line->label);
-        if (line->owners > 1) { /* few: the table of phrases is not read for the others */
-            const int32_t *owner = &s->p->owner[s->p->phrase[line->phrase].owner];
-            for (int32_t o = 1; o < line->owners; o++) n = add_class(match, last, n, row, owner[o]);
-        }
+        m->count = n;
+        s->row = row;
+        if (c++ < candidates) NPR_TRY(compare_all(s, slot, at, inner));
     }
-    m->count = n;
-    s->row = row;
     return NPR_OK;
 }
 
 static npr_status scan_with(scan *s, npr_block_kernel *kernel)
 {
-    for (size_t at = s->b.begin; at < s->b.end; at += NPR_BLOCK) {
-        s->candidates = kernel(&s->b, at);
-        s->candidate = s->compared = 0;
-        while (s->candidate < s->candidates) {
-            list_found(s);
-            NPR_TRY(add_found(s));
-        }
-    }
+    for (size_t at = s->b.begin; at < s->b.end; at += NPR_BLOCK) NPR_TRY(compare_block(s, kernel(&s->b, at)));
     return NPR_OK;
 }
 
