@@ -59,6 +59,7 @@ static npr_status sums_rate(npr_calibration_run *r, const npr_comm *self, npr_re
     npr_bench_means_job means = {r->c->rows, r->c->dim, NPR_CALIBRATE_CLASSES, r->c->threads, r->c->repeats};
     NPR_TRY(npr_bench_means(self, &r->quiet, rec, &means));
     r->m.sums = npr_calibrate_said(rec, "bench.means.sorted.gb_per_s") * 1e9;
+    r->m.loo = npr_calibrate_said(rec, "bench.means.loo.gflops") * 1e9;
     return NPR_OK;
 }
 

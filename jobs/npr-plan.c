@@ -27,7 +27,7 @@ static npr_plan_pipeline plan = {.dim = 512,
 static npr_plan_cluster cluster = {.nodes = 1};
 static double ranks_per_node = 1, cores = 1, read_rate, write_rate, latency = 2, network = 12.5;
 static int cached;
-static const char *memory, *limit, *config, *method = "mean";
+static const char *memory, *limit, *config, *method = "mean", *alpha = "given";
 static double prompts, prompt_tokens = 12, resident;
 static npr_plan_training training = {.iterations = 500, .epochs = 10, .batch = 512};
 
@@ -66,6 +66,8 @@ static npr_opt options[] = {
     {"prompt-tokens", NPR_OPT_REAL, &prompt_tokens, "N", "tokens of a prompt, start and end too", 0, 0, 2,
      1e4, 0},
     {"method", NPR_OPT_CHOICE, &method, "mean|probe|finetune|wise", "as of npr-solve", 0, 0, 0, 0, 0},
+    {"alpha", NPR_OPT_CHOICE, &alpha, "given|loo",
+     "as of npr-solve: a number or its rule; or leave-one-out, another pass over the pool", 0, 0, 0, 0, 0},
     {"iterations", NPR_OPT_REAL, &training.iterations, "N",
      "probe: of L-BFGS, the most that npr-solve makes; the data decides how many", 0, 0, 1, 1 << 20, 0},
     {"evaluations", NPR_OPT_REAL, &training.evaluations, "N",
@@ -123,6 +125,7 @@ static npr_status prepare(const npr_job *job, npr_plan_machine *m)
         return npr_fail(NPR_EUSAGE, "--join without --rows and --images: what is joined to what?");
     NPR_TRY(read_model());
     plan.resident = resident * (1 << 30);
+    plan.loo = !strcmp(alpha, "loo");
     plan.training = training;
     plan.training.trainings = strcmp(method, "mean") != 0;
     if (!(training.evaluations > 0)) plan.training.evaluations = training.iterations;

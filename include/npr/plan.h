@@ -57,6 +57,7 @@ typedef struct npr_plan_machine {
     double picture;            /* seconds per downloaded picture that is found in its tar, for a join */
     double url_row;            /* seconds per row of the pool whose URL is written */
     double sums, argmax;       /* bytes/s of class sums; flop/s of predictions */
+    double loo;                /* flop/s of leave-one-out: two heads, and the 21 alphas of the usual grid */
     double merge_hit;          /* seconds per hit merged */
     double latency, bandwidth; /* of messages between two ranks: seconds, bytes/s */
 } npr_plan_machine;
@@ -230,6 +231,8 @@ typedef struct npr_plan_solve_shape {
     double passes, heads;                       /* over the pool; over the test set */
     double candidates;                          /* heads evaluated side by side */
     double baselines;
+    double loo;              /* --alpha=loo: of the passes, those that leave each row out */
+    double validation, grid; /* --alpha=val: its rows, and heads that are tried on them */
     npr_plan_training training;
 } npr_plan_solve_shape;
 npr_plan_needs npr_plan_solve(const npr_plan_solve_shape *s, const npr_plan_cluster *c,
@@ -258,6 +261,7 @@ typedef struct npr_plan_pipeline {
     int join;                                      /* the images are the pool's, downloaded */
     double resident;                               /* as of the search's shape */
     int urls;
+    int loo;                    /* alpha is found by leave-one-out */
     npr_plan_training training; /* of one head */
 } npr_plan_pipeline;
 

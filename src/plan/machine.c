@@ -67,6 +67,7 @@ const npr_plan_rate npr_plan_rates[] = {RATE(threads),
                                         RATE(url_row),
                                         RATE(sums),
                                         RATE(argmax),
+                                        RATE(loo),
                                         RATE(merge_hit),
                                         RATE(latency),
                                         RATE(bandwidth)};

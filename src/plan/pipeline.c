@@ -80,7 +80,8 @@ static npr_plan_needs solve(const npr_plan_pipeline *p, const npr_plan_cluster *
                               .pool = pool_rows(p),
                               .test = p->test,
                               .tile_rows = p->tile_rows,
-                              .passes = 1 + (p->training.trainings > 0),
+                              .passes = 1 + (p->training.trainings > 0) + p->loo,
+                              .loo = p->loo,
                               .heads = 1,
                               .candidates = 3,
                               .training = p->training};

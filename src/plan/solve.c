@@ -34,14 +34,18 @@ static void solve_seconds(const npr_plan_solve_shape *s, const npr_plan_cluster 
 {
     double row = 2 * s->dim + 12, tile = s->tile_rows;
     double pool = npr_plan_busiest(s->pool, tile, c->ranks), test = npr_plan_busiest(s->test, tile, c->ranks);
+    double tried = npr_plan_busiest(s->validation, tile, c->ranks), cells = s->classes * s->dim;
     double team = npr_plan_team(c, m);
     npr_plan_add(n, "start", m->pool_start, "sets opened, journals, a head written: as any search");
-    npr_plan_add(n, "read", (pool * s->passes + test * s->heads) * row / m->part_read,
+    npr_plan_add(n, "read", (pool * s->passes + test * s->heads + (s->grid > 0) * tried) * row / m->part_read,
                  "bytes of a rank's tiles / part_read");
-    npr_plan_add(n, "sums", s->passes * pool * 2 * s->dim / m->sums, "bytes of the pool / sums");
+    npr_plan_add(n, "sums", (s->passes - s->loo) * pool * 2 * s->dim / m->sums, "bytes of the pool / sums");
+    if (s->loo > 0)
+        npr_plan_add(n, "loo", s->loo * 4 * pool * cells / (m->loo * team),
+                     "4 x rows of the pool x classes x dim / loo");
     npr_plan_add(n, "evaluate",
-                 s->heads * s->candidates * 2 * test * s->classes * s->dim / (m->argmax * team),
-                 "2 x test rows x classes x dim x heads side by side / argmax");
+                 2 * (s->heads * s->candidates * test + s->grid * tried) * cells / (m->argmax * team),
+                 "2 x test (validation) rows x classes x dim x heads side by side / argmax");
     npr_plan_add(n, "reduce", npr_plan_message(c, n->sent), "alpha log2(ranks) + bytes / bandwidth");
     if (s->training.trainings > 0) train_seconds(s, c, m, n);
 }
@@ -56,7 +60,7 @@ npr_plan_needs npr_plan_solve(const npr_plan_solve_shape *s, const npr_plan_clus
     /* gradients of a thread; L-BFGS's history or the momentum */
     int trained = s->training.trainings > 0;
     double vectors = trained ? 8 * cells * (c->threads + (s->training.probe ? 26 : 4)) : 0;
-    n.read = row * (s->pool * s->passes + s->test * s->heads);
+    n.read = row * (s->pool * s->passes + s->test * s->heads + s->validation);
     n.disk = cells * 6;
     n.sent = 2 * 8 * cells;
     n.busy = fmin(ceil(longest / fmax(s->tile_rows, 1)), c->ranks);

@@ -6,13 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "base/measure.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "npr/prime.h"
 #include "prime/mean.h"
 
-enum { REPEATS_MAX = 99 };
+enum { REPEATS_MAX = 99, LOO_ROWS = 4096, LOO_STEPS = 20 }; /* the alphas of npr-solve's own grid */
 
 typedef struct bench {
     const npr_bench_means_job *job;
@@ -97,6 +98,42 @@ static int by_label(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Leave-one-out over some of the rows of the first thread's sums, for all alphas: against two heads. */
+static npr_status leave_one_out(const bench *b, npr_record *rec, const npr_log *log, const float *text)
+{
+    const npr_bench_means_job *job = b->job;
+    int64_t n = job->rows / job->threads < LOO_ROWS ? job->rows / job->threads : LOO_ROWS;
+    double t[REPEATS_MAX];
+    for (int i = 0; i < job->repeats; i++) {
+        npr_loo l;
+        double start = npr_now();
+        npr_status st = npr_loo_make(text, &b->means[0], 1, LOO_STEPS, &l);
+        if (!st) st = npr_loo_add(&l, b->emb, b->label, NULL, n, job->threads);
+        t[i] = npr_now() - start;
+        npr_loo_free(&l);
+        NPR_TRY(st);
+    }
+    double seconds = npr_measure_median(t, job->repeats),
+           rate = 4.0 * (double)n * job->classes * job->dim / seconds;
+    npr_record_real(rec, "bench.means.loo.gflops", rate / 1e9);
+    npr_info(log, "leave-one-out of %lld rows, %d alphas: %.1f ms, %.1f Gflop/s", (long long)n, LOO_STEPS + 1,
+             1e3 * seconds, rate / 1e9);
+    return NPR_OK;
+}
+
+/* Against a head whose rows are those of the pool, as far as there are any. */
+static npr_status time_loo(const bench *b, npr_record *rec, const npr_log *log)
+{
+    const npr_bench_means_job *job = b->job;
+    size_t cells = (size_t)job->classes * (size_t)job->dim, most = (size_t)job->rows * (size_t)job->dim;
+    float *text = npr_alloc_aligned(cells, sizeof *text, "a head");
+    if (!text) return npr_last();
+    for (size_t i = 0; i < cells; i++) text[i] = npr_half_value(b->emb[i % most]);
+    npr_status st = leave_one_out(b, rec, log, text);
+    free(text);
+    return st;
+}
+
 /* Labels at random, as in a pool by row, also with counts, as of a transductive pool; and in order, as in a
  * pool by class. */
 static npr_status run(bench *b, npr_record *rec, const npr_log *log)
@@ -120,7 +157,7 @@ static npr_status run(bench *b, npr_record *rec, const npr_log *log)
         if (!k) npr_record_real(rec, "bench.means.read_gb_per_s", bandwidth / 1e9);
         report(rec, log, b->job, orders[k], npr_measure_median(ours, b->job->repeats), bandwidth);
     }
-    return NPR_OK;
+    return time_loo(b, rec, log);
 }
 
 npr_status npr_bench_means(const npr_comm *comm, const npr_log *log, npr_record *rec,

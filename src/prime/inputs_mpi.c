@@ -275,7 +275,12 @@ void npr_solve_plan(const npr_solve *s)
                                                .batch = s->job->training.batch}};
     int trained = s->method != NPR_METHOD_MEAN;
     shape.training.trainings = trained ? learnings : 0;
-    shape.passes = learnings * (1 + trained + (s->from == NPR_ALPHA_LOO));
+    double chosen = learnings - (s->exclude != NULL); /* the head with all rows has the alpha of the other */
+    shape.loo = s->from == NPR_ALPHA_LOO ? chosen : 0;
+    shape.passes = learnings * (1 + trained) + shape.loo;
+    shape.validation = (double)rows_of(s->validation);
+    shape.grid = s->from == NPR_ALPHA_VALIDATION ? chosen * (s->steps + 1) : 0;
+    if (s->job->sweep || s->job->sweep_table) shape.candidates += (s->steps + 1) / learnings; /* once */
     npr_plan_dry_run *dry = s->job->dry_run;
     npr_plan_cluster here = npr_plan_here(dry, s->job->threads);
     npr_plan_needs n = dry->needs = npr_plan_solve(&shape, &here, dry->machine);

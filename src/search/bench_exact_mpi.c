@@ -9,7 +9,7 @@
 #include "npr/bench.h"
 #include "npr/search.h"
 
-enum { TILE = 16384, REPEATS_MAX = 99, ARGMAX_ROWS = 2048, MERGE_LISTS = 100 };
+enum { TILE = 16384, REPEATS_MAX = 99, MERGE_LISTS = 100 };
 
 typedef struct bench {
     const npr_comm *comm;
@@ -139,19 +139,24 @@ static npr_status exact_rates(const bench *b, npr_plan_machine *m)
 
 /* ---- predictions ---- */
 
+/* A tile of rows, as npr-solve has them: less is over in an instant, in which a core may be faster or slower
+ * than it stays. Collective. */
 static npr_status argmax_rate(const bench *b, npr_plan_machine *m)
 {
-    int64_t n = b->rows < ARGMAX_ROWS ? b->rows : ARGMAX_ROWS;
+    int64_t n = b->rows < TILE ? b->rows : TILE;
     int32_t *best = npr_alloc((size_t)n, sizeof *best, "predictions");
     double t[REPEATS_MAX];
-    npr_status st = best ? NPR_OK : npr_last();
+    npr_status st = npr_agree(b->comm, best ? NPR_OK : npr_last(), "bench");
     for (int i = 0; i < b->job->repeats && !st; i++) {
         double start = npr_now();
         st = npr_score_argmax(b->emb, n, b->dim, b->all.vector, b->all.nq, b->job->threads, best, NULL, NULL);
         t[i] = npr_now() - start;
+        st = npr_agree(b->comm, st, "bench");
+        t[i] /= (double)n;
+        npr_max_f64(b->comm, &t[i], 1);
     }
     free(best);
-    if (!st) m->argmax = 2.0 * (double)n * b->all.nq * b->dim / npr_measure_median(t, b->job->repeats);
+    if (!st) m->argmax = 2.0 * b->all.nq * b->dim / npr_measure_median(t, b->job->repeats);
     return st;
 }
 
@@ -185,7 +190,7 @@ npr_status npr_bench_exact_rates(const npr_comm *comm, const npr_bench_rates_job
     bench b = {.comm = comm, .job = job};
     npr_status st = open_all(&b);
     if (!st) st = exact_rates(&b, m);
-    if (!st) st = npr_agree(comm, argmax_rate(&b, m), "bench");
+    if (!st) st = argmax_rate(&b, m);
     if (!st) st = merge_rate(&b, m);
     npr_queries_free(&b.all);
     free(b.emb);

@@ -32,7 +32,7 @@ grep -q '^plan.search.seconds' plan.txt && fail "seconds without a calibration"
 ranks 2 npr-bench --what=calibrate --rows=4096 --dim=64 --repeats=1 --scratch="$TMP/disk" --record=node.txt \
     --config="${NPR_SOURCE:?}/tests/data/tiny_clip_gelu.json" || { cat err >&2 && fail "calibrate"; }
 for rate in memory_read sgemm file_write file_read file_read_cached part_read ingest_vectors ingest_text exact.nq1 exact.nq10 exact.nq1000 \
-    caption pool_start train train_pq add encode_pq index_load coarse code.flat code.sq code.pq code.fs candidate decode tower sums argmax \
+    caption pool_start train train_pq add encode_pq index_load coarse code.flat code.sq code.pq code.fs candidate decode tower sums argmax loo \
     latency bandwidth text gradient step picture; do
     awk -F= -v key="calibration.$rate" '$1 == key && $2 > 0 { n++ } END { exit n != 1 }' node.txt || fail "rate $rate: $(grep "$rate" node.txt)"
 done
@@ -47,7 +47,7 @@ done
         ingest_part 0.04 exact.nq1 5e-11 exact.nq4 5e-11 exact.nq10 1e-10 exact.nq100 4e-10 exact.nq1000 4e-9 exact_hit 2e-8 caption 4e9 \
         caption_match 2e-7 caption_filter 1e-11 pool_row 1e-5 pool_start 0.05 train 5e10 train_pq 1e10 train_polysemous 3 add 3e10 encode_pq 8e10 index_row 2e-8 \
         index_load 1e9 coarse 1e11 code.flat 4e10 code.sq 2e10 code.pq 1e10 code.fs 1e11 candidate 1e-10 decode 800 tower 4e11 sums 4e10 \
-        argmax 4e11 merge_hit 1e-9 latency 1e-6 bandwidth 5e9 text 2e11 gradient 1e11 gradient_cell 1e-8 step 5e10 step_cell 2e-9 picture 1e-5 url_row 2e-6
+        argmax 4e11 loo 2e11 merge_hit 1e-9 latency 1e-6 bandwidth 5e9 text 2e11 gradient 1e11 gradient_cell 1e-8 step 5e10 step_cell 2e-9 picture 1e-5 url_row 2e-6
 } >made.txt
 plan() { must 1 npr-plan --queries=1000 --k=1000 --cores=64 --ranks-per-node=8 --calibration=made.txt "$@"; }
 plan --rows=4294967296 --nodes=32 --read=1000 --record=a.txt
@@ -76,6 +76,10 @@ near "$(value plan.solve.seconds.descent i.txt)" "$(awk 'BEGIN { print 100 * 512
 plan --rows=1e8 --pool-rows=1e6 --method=wise --epochs=5 --batch=1000 --latency=2 --network=12.5 --record=j.txt
 near "$(value plan.solve.seconds.gradients j.txt)" "$(awk 'BEGIN { print 5 * 4 * 1e6 / 8 * 512000 / 5e10 }')" 1e-6 "gradients of fine-tuning"
 near "$(value plan.solve.seconds.gradient_sums j.txt)" "$(awk 'BEGIN { print 5000 * (2 * 3 * 2e-6 + 16 * 512000 / 12.5e9) }')" 1e-6 "sums over ranks"
+plan --rows=1e8 --pool-rows=1e6 --cached --record=i.txt
+plan --rows=1e8 --pool-rows=1e6 --cached --alpha=loo --record=j.txt
+near "$(value plan.solve.seconds.loo j.txt)" "$(awk 'BEGIN { print 4 * 8 * 16384 * 512000 / 2e11 }')" 1e-5 "leave-one-out"
+near "$(value plan.solve.seconds.sums j.txt)" "$(value plan.solve.seconds.sums i.txt)" 1e-6 "class sums, once"
 # parts of the pool are npr-search's own, not the index's: one is written by one of 8 ranks, eight by all
 plan --rows=1e8 --part-rows=65536 --pool-rows=1e6 --cached --record=k.txt
 plan --rows=1e8 --part-rows=65536 --pool-rows=1e6 --pool-part-rows=125000 --cached --record=l.txt
@@ -105,6 +109,13 @@ for stage in "npr-ingest --emb=world/img_emb --meta=world/metadata --out=none" "
     awk -F= '$1 == "plan.seconds" && $2 > 0 { n++ } END { exit n != 1 }' dry.txt || fail "$stage: $(grep ^plan dry.txt)"
     [ ! -e none ] || fail "$stage wrote something"
 done
+
+# alpha by leave-one-out passes over the pool, and a sweep tries 21 heads more than three
+solve=(npr-solve --head=head --pool=head --test=head --dry-run --calibration=made.txt)
+must 1 "${solve[@]}" --alpha=loo --out=none --record=dry.txt
+near "$(value plan.seconds.loo dry.txt)" "$(awk 'BEGIN { print 4 * 20 * 20 * 64 / (2e11 / 8) }')" 1e-6 "leave-one-out of a dry run"
+must 1 "${solve[@]}" --sweep --out=none --record=c.txt
+near "$(value plan.seconds.evaluate c.txt)" "$(awk -v t="$(value plan.seconds.evaluate dry.txt)" 'BEGIN { print 8 * t }')" 1e-6 "a sweep"
 
 # ---- the issue's example, and what does not fit
 plan --rows=2.3e9 --dim=512 --nodes=32 --memory=256G --mode=IVF262144,PQ64 --time=24:00:00 --record=f.txt

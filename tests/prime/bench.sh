@@ -13,6 +13,7 @@ number means.read_gb_per_s
 for order in random sorted; do
     for key in ms gb_per_s share_of_bandwidth; do number "means.$order.$key"; done
 done
+number means.loo.gflops
 must 1 npr-bench --what=transductive --rows=2000 --images=30 --dim=64 --k=10
 for key in kept seconds gflop_per_s share_of_sgemm peak_memory_gib; do number "transductive.$key"; done
 kept=$(sed -n 's/^bench.transductive.kept=//p' out)
