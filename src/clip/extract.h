@@ -16,7 +16,7 @@ typedef struct npr_extract_tower {
     char weights[33], config[33]; /* digests */
 } npr_extract_tower;
 
-/* Open a model on all ranks; warnings are said once. Collective. */
+/* Open a model on all ranks, the same on each to the byte; warnings are said once. Collective. */
 npr_status npr_extract_open(const npr_comm *comm, const npr_log *log, const npr_extract_model *model,
                             int towers, npr_extract_tower *t);
 void npr_extract_close(npr_extract_tower *t);

@@ -36,18 +36,27 @@ static npr_precision choose(const npr_comm *comm, const npr_log *log, const char
     return NPR_FP32;
 }
 
-/* Rank 0 reads the whole file once. */
+/* A copy of the model that is old on one node would put two models' features into one set. */
+static npr_status check_same(const npr_comm *comm, const char *path, const char hex[NPR_DIGEST_HEX])
+{
+    char first[NPR_DIGEST_HEX];
+    memcpy(first, hex, sizeof first);
+    npr_bcast(comm, first, sizeof first, 0);
+    npr_status st = NPR_OK;
+    if (strcmp(hex, first) != 0)
+        st = npr_fail(NPR_EENV, "%s: has the digest %s on this rank, %s on rank 0: one model for all", path,
+                      hex, first);
+    return npr_agree(comm, st, "model");
+}
+
+/* Each rank reads all of both files: the weights it has just packed, from memory. */
 static npr_status digest(const npr_comm *comm, const npr_extract_model *model, npr_extract_tower *t)
 {
     int64_t bytes;
-    npr_status st = NPR_OK;
-    if (comm->rank == 0) {
-        npr_clip_digest(t->clip, t->weights);
-        st = npr_digest_file(model->config, t->config, &bytes);
-    }
-    NPR_TRY(npr_agree(comm, st, "model"));
-    npr_bcast(comm, t->weights, sizeof t->weights, 0);
-    npr_bcast(comm, t->config, sizeof t->config, 0);
+    npr_clip_digest(t->clip, t->weights);
+    NPR_TRY(npr_agree(comm, npr_digest_file(model->config, t->config, &bytes), "model"));
+    NPR_TRY(check_same(comm, model->weights, t->weights));
+    NPR_TRY(check_same(comm, model->config, t->config));
     t->name = model->name ? npr_strdup(model->name) : name_model(model->config, t->weights);
     return npr_agree(comm, t->name ? NPR_OK : npr_last(), "model");
 }
