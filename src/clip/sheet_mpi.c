@@ -2,22 +2,19 @@
 #include "npr/sheet.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "base/mem.h"
-#include "npr/image.h"
-#include "npr/set.h"
+#include "io/images.h"
 
-enum { GAP = 2, PAPER = 255, MISSING = 160, QUALITY = 92, CLASSES = 64, PICTURE_BYTES = 64 << 20 };
+enum { GAP = 2, PAPER = 255, MISSING = 160, QUALITY = 92, CLASSES = 64 };
 
 typedef struct sheet {
     const npr_sheet_job *job;
     int class[CLASSES], lines;
     npr_rows rows; /* label and source of the whole set */
+    npr_fetch fetch;
     npr_jpeg *decoder;
     npr_preprocess *crop;
     npr_pixels pixels;
@@ -58,41 +55,20 @@ static npr_status read_rows(sheet *s)
     return st;
 }
 
-/* The bytes of a row's picture; *bytes NULL if they cannot be had. Fails only for want of memory. */
-static npr_status fetch(const sheet *s, int64_t row, uint8_t **bytes, size_t *n)
-{
-    const int64_t *source = s->rows.source + 3 * row;
-    *bytes = NULL;
-    if (source[0] < 0 || source[0] >= s->rows.n_container) return NPR_OK;
-    if (source[1] < 0 || source[2] <= 0 || source[2] > PICTURE_BYTES) return NPR_OK;
-    const char *name = s->rows.container[source[0]];
-    char *path = *name == '/' || !s->job->root ? npr_strdup(name) : npr_path("%s/%s", s->job->root, name);
-    *n = (size_t)source[2];
-    uint8_t *read = path ? npr_alloc(*n, 1, "a picture") : NULL;
-    npr_status st = read ? NPR_OK : npr_last();
-    int fd = st ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && pread(fd, read, *n, source[1]) == (ssize_t)*n) {
-        *bytes = read;
-        read = NULL;
-    }
-    if (fd >= 0) close(fd);
-    free(read);
-    free(path);
-    return st;
-}
-
 /* The picture of a row as rgb [side][side][3]; *there = 0 if it cannot be read. */
 static npr_status draw(sheet *s, int64_t row, uint8_t *rgb, int *there)
 {
-    uint8_t *bytes;
-    size_t n;
-    npr_image_fault fault;
+    const int64_t *source = s->rows.source + 3 * row;
+    npr_image_fault fault = NPR_IMAGE_UNREADABLE;
     *there = 0;
-    NPR_TRY(fetch(s, row, &bytes, &n));
-    if (!bytes) return NPR_OK;
-    npr_status st = npr_jpeg_decode(s->decoder, bytes, n, &s->pixels, &fault);
-    free(bytes);
-    if (st || fault != NPR_IMAGE_OK) return st;
+    if (source[0] < 0 || source[0] >= s->rows.n_container || source[2] <= 0) return NPR_OK;
+    const char *name = s->rows.container[source[0]];
+    npr_image_at at = {.offset = source[1], .bytes = source[2]};
+    at.path = *name == '/' || !s->job->root ? npr_strdup(name) : npr_path("%s/%s", s->job->root, name);
+    npr_status st = at.path ? npr_fetch_image(&s->fetch, &at, &fault) : npr_last();
+    free(at.path);
+    if (!st && !fault) st = npr_jpeg_decode(s->decoder, s->fetch.bytes, s->fetch.n, &s->pixels, &fault);
+    if (st || fault) return st;
     *there = 1;
     return npr_preprocess_crop(s->crop, &s->pixels, rgb);
 }
@@ -167,6 +143,7 @@ npr_status npr_sheet_run(const npr_comm *comm, const npr_log *log, npr_record *r
     npr_record_int(rec, "result.pictures", s.drawn);
     npr_record_int(rec, "result.unreadable", s.unreadable);
     npr_rows_free(&s.rows);
+    npr_fetch_free(&s.fetch);
     npr_jpeg_free(s.decoder);
     npr_preprocess_free(s.crop);
     npr_pixels_free(&s.pixels);
