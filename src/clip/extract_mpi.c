@@ -20,8 +20,7 @@ npr_extract_settings npr_extract_settings_of(const npr_extract *x)
 
 int64_t npr_extract_part_begin(const npr_extract *x, int part)
 {
-    int64_t row = (int64_t)part * x->job->part_rows;
-    return row < x->images.rows ? row : x->images.rows;
+    return npr_part_begin(x->images.rows, x->job->part_rows, part);
 }
 
 npr_status npr_extract_refuse(const npr_extract *x, const int64_t *bad, const char *at_least)
@@ -221,13 +220,9 @@ static void record_plan(const npr_extract *x, npr_record *rec)
 static npr_status settle(npr_extract *x)
 {
     const npr_extract_job *job = x->job;
-    int64_t parts = (x->images.rows + job->part_rows - 1) / job->part_rows;
     x->dim = npr_clip_config_of(x->tower.clip)->embed_dim;
     x->columns = x->images.columns | NPR_COL(NPR_EMB);
-    x->parts = (int)parts;
-    if (parts > NPR_PARTS_MAX)
-        return npr_fail(NPR_EUSAGE, "--part-rows=%lld makes %lld parts, at most %d",
-                        (long long)job->part_rows, (long long)parts, NPR_PARTS_MAX);
+    NPR_TRY(npr_part_cut(x->images.rows, job->part_rows, &x->parts));
     if (job->id_field && x->images.kind != NPR_IMAGES_TARS && x->images.kind != NPR_IMAGES_JOIN)
         return npr_fail(NPR_EUSAGE, "--id-field=%s: only the JSON members of tars have fields",
                         job->id_field);

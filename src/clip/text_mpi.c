@@ -35,8 +35,7 @@ static const uint32_t columns =
 
 static int64_t part_begin(const stage *s, int part)
 {
-    int64_t row = (int64_t)part * s->job->part_rows;
-    return row < s->classes ? row : s->classes;
+    return npr_part_begin(s->classes, s->job->part_rows, part);
 }
 
 /* ---- one part ---- */
@@ -160,9 +159,7 @@ static npr_status read_prompts(stage *s)
     if (job->prompts) NPR_TRY(npr_prompts_from_json(job->classes, job->prompts, &s->prompts[s->sets++]));
     s->classes = s->prompts[0].classes;
     NPR_TRY(warn_of_same_names(s));
-    int64_t parts = (s->classes + job->part_rows - 1) / job->part_rows;
-    s->parts = (int)parts;
-    return parts <= NPR_PARTS_MAX ? NPR_OK : npr_fail(NPR_EUSAGE, "too many parts: %lld", (long long)parts);
+    return npr_part_cut(s->classes, job->part_rows, &s->parts);
 }
 
 static npr_status open_inputs(stage *s)

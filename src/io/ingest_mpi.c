@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "io/ingest.h"
+#include "io/part.h"
 #include "npr/plan.h"
 
 typedef struct stage {
@@ -20,8 +21,7 @@ typedef struct stage {
 
 static int64_t part_begin(const stage *s, int part)
 {
-    int64_t row = (int64_t)part * s->job->part_rows;
-    return row < s->plan.rows ? row : s->plan.rows;
+    return npr_part_begin(s->plan.rows, s->job->part_rows, part);
 }
 
 /* ---- too many bad rows ---- */

@@ -128,14 +128,10 @@ static npr_status settle(const npr_ingest_job *job, npr_ingest_plan *plan)
     if (job->labels && labels->rows != plan->rows)
         return npr_fail(NPR_EDATA, "%s has %lld labels, but there are %lld rows", job->labels,
                         (long long)labels->rows, (long long)plan->rows);
-    int64_t parts = (plan->rows + job->part_rows - 1) / job->part_rows;
-    if (parts > NPR_PARTS_MAX)
-        return npr_fail(NPR_EUSAGE, "--part-rows=%lld makes %lld parts, at most %d",
-                        (long long)job->part_rows, (long long)parts, NPR_PARTS_MAX);
+    NPR_TRY(npr_part_cut(plan->rows, job->part_rows, &plan->parts));
     if (job->id_base > INT64_MAX - plan->rows)
         return npr_fail(NPR_EUSAGE, "--id-base=%lld leaves no room for %lld ids", (long long)job->id_base,
                         (long long)plan->rows);
-    plan->parts = (int)parts;
     return NPR_OK;
 }
 

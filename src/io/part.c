@@ -27,6 +27,22 @@ void npr_part_name(int part, char file[24])
     snprintf(file, 24, "part-%05d.h5", part);
 }
 
+npr_status npr_part_cut(int64_t rows, int64_t part_rows, int *parts)
+{
+    int64_t n = rows / part_rows + (rows % part_rows > 0);
+    if (n > NPR_PARTS_MAX)
+        return npr_fail(NPR_EUSAGE, "--part-rows=%lld makes %lld parts, at most %d", (long long)part_rows,
+                        (long long)n, NPR_PARTS_MAX);
+    *parts = (int)n;
+    return NPR_OK;
+}
+
+int64_t npr_part_begin(int64_t rows, int64_t part_rows, int part)
+{
+    int64_t row = (int64_t)part * part_rows;
+    return row < rows ? row : rows;
+}
+
 npr_status npr_part_count(const npr_h5 *f, uint32_t columns, int dim, int more)
 {
     npr_h5_shape shape;

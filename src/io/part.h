@@ -10,6 +10,11 @@ enum { NPR_PARTS_MAX = 1 << 20 };
 /* "part-00017.h5" */
 void npr_part_name(int part, char file[24]);
 
+/* Into how many parts so many rows are cut, part_rows (--part-rows) in each; more than a set may have is
+ * NPR_EUSAGE. And the row a part begins with; of one behind the last: the number of rows. */
+npr_status npr_part_cut(int64_t rows, int64_t part_rows, int *parts);
+int64_t npr_part_begin(int64_t rows, int64_t part_rows, int part);
+
 /* The index inside a part, as a column of bytes. */
 extern const npr_h5_shape npr_index_shape;
 

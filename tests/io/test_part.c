@@ -168,8 +168,29 @@ static void test_empty_and_big_texts(void)
     free(big);
 }
 
+static void test_cuts(void)
+{
+    static const struct {
+        int64_t rows, each;
+        int parts;
+    } good[] = {
+        {1, 1, 1}, {1000, 1000, 1}, {1001, 1000, 2}, {2300000000, 1 << 20, 2194}, {1 << 20, 1, 1 << 20}};
+    int parts;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        CHECK_OK(npr_part_cut(good[i].rows, good[i].each, &parts));
+        CHECK_INT(parts, good[i].parts);
+        CHECK_INT(npr_part_begin(good[i].rows, good[i].each, 0), 0);
+        CHECK_INT(npr_part_begin(good[i].rows, good[i].each, parts - 1), (parts - 1) * good[i].each);
+        CHECK_INT(npr_part_begin(good[i].rows, good[i].each, parts), good[i].rows);
+    }
+    CHECK_FAILS(npr_part_cut((1 << 20) + 1, 1, &parts), NPR_EUSAGE,
+                "--part-rows=1 makes 1048577 parts, at most 1048576");
+    CHECK_FAILS(npr_part_cut(INT64_MAX, 1 << 20, &parts), NPR_EUSAGE, "8796093022208 parts");
+}
+
 int main(void)
 {
+    test_cuts();
     test_round_trip();
     test_other_columns();
     test_empty_and_big_texts();
