@@ -35,6 +35,7 @@ typedef struct npr_npy_writer npr_npy_writer;
 npr_status npr_npy_create(const char *path, int64_t rows, int dim, npr_npy_writer **out);
 npr_status npr_npy_append(npr_npy_writer *w, const uint16_t *rows, int64_t n);
 npr_status npr_npy_finish(npr_npy_writer *w); /* frees w, also on failure; refuses a wrong number of rows */
+void npr_npy_abandon(npr_npy_writer *w);      /* frees w and removes what was written; NULL is fine */
 
 /* ---- metadata: one row per embedding, TSV, JSON lines or SQLite
  * ---------------------------------------------- */

@@ -86,3 +86,8 @@ npr_status npr_npy_finish(npr_npy_writer *w)
     release(w, !st);
     return st;
 }
+
+void npr_npy_abandon(npr_npy_writer *w)
+{
+    if (w) release(w, 0);
+}

@@ -49,17 +49,6 @@ npr_status space_done(const char *out, const world_files *files, int file, int d
     return st;
 }
 
-/* Finishing with rows missing removes what was written; the reason why they are missing stays the one told.
- */
-static npr_status give_up(npr_npy_writer *f, npr_status st)
-{
-    char *text = npr_strdup(npr_status_text());
-    npr_npy_finish(f);
-    if (text) npr_status_set(st, text);
-    free(text);
-    return st;
-}
-
 enum { CRAWL = -1 }; /* the rows of the world themselves, beside npr_world_test */
 
 static npr_status write_vectors(const char *path, const npr_world *w, int test, int64_t row0, int64_t n,
@@ -81,7 +70,9 @@ static npr_status write_vectors(const char *path, const npr_world *w, int test, 
         if (!st) st = world_stop();
     }
     free(block);
-    return st ? give_up(f, st) : npr_npy_finish(f);
+    if (!st) return npr_npy_finish(f);
+    npr_npy_abandon(f);
+    return st;
 }
 
 static npr_status write_lines(int fd, const char *path, const npr_world *w, int64_t row0, int64_t n)

@@ -54,12 +54,14 @@ static void draw_picture(const npr_world *w, int64_t row, npr_world_row *out)
 {
     npr_rng r;
     out->picture = find_picture(w, row, &r);
-    int others = w->concepts - w->classes - WORLD_SCENES;
+    int others = w->concepts - w->classes - WORLD_SCENES, thing;
     if (npr_rng_uniform(&r) < IN_A_CLASS)
-    out->concept = world_popular_class(w, &r);
-    else if (npr_rng_uniform(&r) < PHRASES_OF_OTHERS) out->concept =
-        w->classes + (int)npr_rng_below(&r, others);
-    else out->concept = w->classes + others + (int)npr_rng_below(&r, WORLD_SCENES);
+        thing = world_popular_class(w, &r);
+    else if (npr_rng_uniform(&r) < PHRASES_OF_OTHERS)
+        thing = w->classes + (int)npr_rng_below(&r, others);
+    else
+        thing = w->classes + others + (int)npr_rng_below(&r, WORLD_SCENES);
+    out->concept = thing;
     out->style = draw_style(&r, CRAWLED);
 }
 

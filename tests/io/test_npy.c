@@ -259,6 +259,9 @@ static void test_writer_refuses(void)
     CHECK_OK(npr_npy_create(path, 2, 2, &w));
     CHECK_OK(npr_npy_append(w, rows, 1));
     CHECK_FAILS(npr_npy_finish(w), NPR_EINTERNAL, "1 of 2 rows were written");
+    CHECK_OK(npr_npy_create(path, 2, 3, &w));
+    npr_npy_abandon(w);
+    npr_npy_abandon(NULL);
     CHECK_OK(npr_npy_create(path, 2, 2, &w));
     CHECK_FAILS(npr_npy_append(w, rows, 3), NPR_EINTERNAL, "3 rows beyond the 0 of its 2");
     CHECK_FAILS(npr_npy_finish(w), NPR_EINTERNAL, "an earlier write failed");
