@@ -8,4 +8,7 @@
 /* Of n bytes, n even. */
 uint32_t npr_fletcher32(const void *bytes, size_t n);
 
+/* The same without instructions of this CPU only: for tests. */
+uint32_t npr_fletcher32_portable(const void *bytes, size_t n);
+
 #endif

@@ -27,8 +27,10 @@ int main(void)
         for (size_t i = 0; i < MOST; i++)
             p[i] = fill == 0 ? 0 : fill == 1 ? 0xff : (unsigned char)npr_rng_next(&rng);
         if (fill == 3) memset(p, 0, MOST / 2); /* zeros, then data */
-        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+        for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
             CHECK_INT(npr_fletcher32(p, sizes[k]), plain(p, sizes[k]));
+            CHECK_INT(npr_fletcher32_portable(p, sizes[k]), plain(p, sizes[k]));
+        }
     }
     for (int trial = 0; trial < 2000; trial++) { /* any length, any start; and a flipped bit shows */
         size_t n = 2 * (size_t)npr_rng_below(&rng, 600), at = (size_t)npr_rng_below(&rng, MOST - 1300);
