@@ -135,6 +135,7 @@ npr_status npr_journal_open(const char *path, npr_journal **out)
     npr_journal *j = npr_alloc(1, sizeof *j, "a journal");
     if (!j) return npr_last();
     j->fd = -1;
+    int made = !npr_file_exists(path);
     npr_status st = (j->path = npr_strdup(path)) ? NPR_OK : npr_last();
     if (!st && (j->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666)) < 0)
         st = npr_fail(NPR_ECREATE, "%s: cannot open for writing: %s", path, strerror(errno));
@@ -143,7 +144,7 @@ npr_status npr_journal_open(const char *path, npr_journal **out)
     if (!st && (ftruncate(j->fd, j->bytes) || lseek(j->fd, j->bytes, SEEK_SET) < 0))
         st = npr_fail(NPR_EIO, "%s: cannot cut to its %lld good bytes: %s", path, (long long)j->bytes,
                       strerror(errno));
-    if (!st) st = sync_folder(path);
+    if (!st && made) st = sync_folder(path);
     if (st)
         npr_journal_close(j);
     else
@@ -151,7 +152,13 @@ npr_status npr_journal_open(const char *path, npr_journal **out)
     return st;
 }
 
-npr_status npr_journal_append(npr_journal *j, const char *type, const void *bytes, size_t n)
+npr_status npr_journal_sync(npr_journal *j)
+{
+    if (fdatasync(j->fd)) return npr_fail(NPR_EIO, "%s: cannot sync: %s", j->path, strerror(errno));
+    return NPR_OK;
+}
+
+static npr_status append(npr_journal *j, const char *type, const void *bytes, size_t n, int durable)
 {
     char head[HEAD];
     if (!type[0] || strlen(type) >= NPR_JOURNAL_TYPE ||
@@ -165,7 +172,7 @@ npr_status npr_journal_append(npr_journal *j, const char *type, const void *byte
     if (!st) st = npr_file_write_all(j->fd, j->path, head, (size_t)length);
     if (!st) st = npr_file_write_all(j->fd, j->path, bytes, n);
     if (!st) st = npr_file_write_all(j->fd, j->path, "\n", 1);
-    if (!st && fdatasync(j->fd)) st = npr_fail(NPR_EIO, "%s: cannot sync: %s", j->path, strerror(errno));
+    if (!st && durable) st = npr_journal_sync(j);
     if (!st) {
         j->bytes += length + (int64_t)n + 1;
         return NPR_OK;
@@ -176,10 +183,20 @@ npr_status npr_journal_append(npr_journal *j, const char *type, const void *byte
     return st;
 }
 
+npr_status npr_journal_append(npr_journal *j, const char *type, const void *bytes, size_t n)
+{
+    return append(j, type, bytes, n, 1);
+}
+
+npr_status npr_journal_add(npr_journal *j, const char *type, const void *bytes, size_t n)
+{
+    return append(j, type, bytes, n, 0);
+}
+
 void npr_journal_close(npr_journal *j)
 {
     if (!j) return;
-    if (j->fd >= 0) close(j->fd); /* every record is synced already */
+    if (j->fd >= 0) close(j->fd); /* what is to be on the disk was synced before */
     free(j->path);
     free(j);
 }

@@ -20,7 +20,14 @@ npr_status npr_journal_open(const char *path, npr_journal **out);
 /* Append a record; it is on the disk on return. After a failure the journal is as before. */
 npr_status npr_journal_append(npr_journal *j, const char *type, const void *bytes, size_t n);
 
-void npr_journal_close(npr_journal *j); /* NULL is fine */
+/* The same, but what a kill leaves standing may be lost with the machine until npr_journal_sync() or the next
+ * npr_journal_append(): for records that come fast and can be made again. */
+npr_status npr_journal_add(npr_journal *j, const char *type, const void *bytes, size_t n);
+
+/* Put all records that were added on the disk. */
+npr_status npr_journal_sync(npr_journal *j);
+
+void npr_journal_close(npr_journal *j); /* NULL is fine; does not sync */
 
 /* Called for each record; the payload is followed by a zero byte. Its failure ends the reading. */
 typedef npr_status (*npr_journal_visit)(void *context, const char *type, const char *bytes, size_t n);

@@ -97,6 +97,36 @@ static void test_append_and_read(void)
     npr_journal_close(NULL);
 }
 
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+static int synced; /* how often */
+
+int __wrap_fdatasync(int fd)
+{
+    synced++;
+    return __real_fdatasync(fd);
+}
+
+/* What is added is read at once, and synced when that is asked for. */
+static void test_added(void)
+{
+    char *path = path_of("added"), bytes[512];
+    npr_journal *j;
+    CHECK_OK(npr_journal_open(path, &j));
+    synced = 0;
+    for (int64_t i = 0; i < RECORDS; i++) {
+        size_t n = payload(i, bytes);
+        const char *type = i % 2 ? "scan-row" : "part";
+        CHECK_OK(i == 3 ? npr_journal_append(j, type, bytes, n) : npr_journal_add(j, type, bytes, n));
+        CHECK_INT(synced, i >= 3);
+        CHECK_INT(count(path, NULL), i + 1);
+    }
+    CHECK_OK(npr_journal_sync(j));
+    CHECK_INT(synced, 2);
+    npr_journal_close(j);
+    CHECK_INT(synced, 2);
+}
+
 /* Ends of the records in the file, found by cutting. */
 static void test_every_cut(void)
 {
@@ -241,6 +271,7 @@ int main(int argc, char **argv)
 {
     if (argc == 2) return append_with_fault(argv[1]);
     test_append_and_read();
+    test_added();
     test_every_cut();
     test_every_flip();
     test_hostile();
