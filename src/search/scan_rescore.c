@@ -1,6 +1,9 @@
 /* scan_rescore.c - the scanner that scores candidates exactly: the rows that FAISS proposed (scan_faiss.c),
  * each read once for all queries that it was proposed for, filtered and scored by npr_score_dot like in every
- * search. See npr/search.h. */
+ * search. See npr/search.h.
+ *
+ * Rows are scored in their order in the part, lists are filled query by query: so rows, queries and lists
+ * come into the caches once, and only scores lie between the two. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +18,7 @@
 enum {
     BATCH = NPR_CHUNK_ROWS, /* rows read and scored at a time, at most: while they are still in a cache */
     AHEAD = 4,              /* pairs whose queries are fetched ahead: any of them comes next */
+    FAR = 64,               /* pairs whose rows and scores are */
     LINE = 16               /* floats of a cache line */
 };
 
@@ -36,11 +40,12 @@ typedef struct rescorer {
     npr_rows rows; /* candidates' rows as read; made with the first part */
     int8_t *drop;  /* [batch] */
     int32_t *gate; /* [batch] */
-    double *floor; /* [queries] of their lists, or below it */
     int64_t *row;  /* [batch] their numbers in the part */
 } rescorer;
 
-/* One part. Its pairs stand by row: row r is proposed for query[start[r] .. start[r+1]). */
+/* One part. Its pairs stand by query, and once more by row: row r is proposed for query[start[r] ..
+ * start[r+1]).
+ */
 typedef struct rescoring {
     rescorer *s;
     const npr_set *set;
@@ -48,11 +53,14 @@ typedef struct rescoring {
     npr_topk *into;
     npr_tally *tally;
     npr_part *file;
-    int64_t n_rows; /* of the part */
+    int64_t n_rows;   /* of the part */
+    const pair *pair; /* [pairs] by query */
     size_t pairs;
     uint32_t *start; /* [rows + 1] */
-    int32_t *query;  /* [pairs] */
-    double *score;   /* [pairs] in the order of query[]; not set where a filter drops the row */
+    int32_t *query;  /* [pairs] by row */
+    double *score;   /* [pairs] by row; -INFINITY: a filter drops the row, NAN: it has no score */
+    uint32_t *at;    /* [pairs] by query: where it stands by row */
+    int64_t *id;     /* [rows] of those that are proposed */
 } rescoring;
 
 /* ---- candidates by part and row ------------------------------------------------------------------- */
@@ -88,23 +96,43 @@ static npr_status sort_by_part(rescorer *s, const npr_topk *t)
     return NPR_OK;
 }
 
-static npr_status sort_by_row(rescoring *c)
+static npr_status make_room(rescoring *c)
 {
-    const pair *from = c->s->all + c->s->first[c->part];
-    size_t n = c->pairs = c->s->first[c->part + 1] - c->s->first[c->part];
     c->n_rows = npr_part_rows(c->file);
     c->start = npr_alloc((size_t)c->n_rows + 1, sizeof *c->start, "candidates by row");
-    c->query = npr_alloc_aligned(n, sizeof *c->query, "candidates by row");
-    c->score = npr_alloc_aligned(n, sizeof *c->score, "candidates by row");
-    if (!c->start || !c->query || !c->score) return npr_last();
-    for (size_t i = 0; i < n; i++) {
-        c->start[from[i].row]++;
-        c->tally->count[(size_t)from[i].query * NPR_TALLY_FIELDS + NPR_TALLY_MATCHED]++;
+    c->id = npr_alloc_aligned((size_t)c->n_rows, sizeof *c->id, "ids of candidates");
+    c->query = npr_alloc_aligned(c->pairs, sizeof *c->query, "candidates by row");
+    c->at = npr_alloc_aligned(c->pairs, sizeof *c->at, "candidates by row");
+    c->score = npr_alloc_aligned(c->pairs, sizeof *c->score, "candidates by row");
+    return c->start && c->id && c->query && c->at && c->score ? NPR_OK : npr_last();
+}
+
+/* Rows come in any order: those of the next pairs are on their way. */
+static void fetch_row(const rescoring *c, size_t i)
+{
+    if (i < c->pairs) __builtin_prefetch(&c->start[c->pair[i].row], 1);
+}
+
+static npr_status sort_by_row(rescoring *c)
+{
+    c->pair = c->s->all + c->s->first[c->part];
+    c->pairs = c->s->first[c->part + 1] - c->s->first[c->part];
+    if (c->pairs > UINT32_MAX)
+        return npr_fail(NPR_EINTERNAL, "%s/%s: %zu candidates are too many", c->set->path,
+                        c->set->part[c->part].file, c->pairs);
+    NPR_TRY(make_room(c));
+    for (size_t i = 0; i < c->pairs; i++) {
+        fetch_row(c, i + FAR);
+        c->start[c->pair[i].row]++;
+        c->tally->count[(size_t)c->pair[i].query * NPR_TALLY_FIELDS + NPR_TALLY_MATCHED]++;
     }
     uint32_t end = 0;
     for (int64_t r = 0; r <= c->n_rows; r++) c->start[r] = end += c->start[r];
-    for (size_t i = n; i-- > 0;) /* backwards, so that start[] ends where rows begin */
-        c->query[--c->start[from[i].row]] = from[i].query;
+    for (size_t i = c->pairs; i-- > 0;) { /* backwards, so that start[] ends where rows begin */
+        fetch_row(c, i - FAR);
+        c->at[i] = --c->start[c->pair[i].row];
+        c->query[c->at[i]] = c->pair[i].query;
+    }
     return NPR_OK;
 }
 
@@ -128,8 +156,12 @@ static void score_row(rescoring *c, int64_t i)
             const float *next = s->o.queries->vector + (size_t)c->query[j + AHEAD] * dim;
             for (size_t k = 0; k < dim; k += LINE) __builtin_prefetch(next + k);
         }
-        if (reason(s, i, c->query[j])) continue;
-        c->score[j] = s->dot(emb, s->o.queries->vector + (size_t)c->query[j] * dim, s->rows.dim);
+        double score = -INFINITY;
+        if (reason(s, i, c->query[j]) == NPR_TALLY_MATCHED) {
+            score = s->dot(emb, s->o.queries->vector + (size_t)c->query[j] * dim, s->rows.dim);
+            if (!isfinite(score)) score = NAN;
+        }
+        c->score[j] = score;
     }
 }
 
@@ -139,46 +171,56 @@ static void score_rows(rescoring *c)
     for (int64_t i = 0; i < c->s->rows.n; i++) score_row(c, i);
 }
 
-/* Most candidates are worse than k others: they are known by floors that lie together, so that lists are not
- * sought all over memory. */
-static npr_status offer(rescoring *c, int64_t i, uint32_t j)
+/* Rows that a filter drops, query by query. */
+static void count_dropped(rescoring *c)
 {
     const rescorer *s = c->s;
-    int32_t query = c->query[j];
-    int why = reason(s, i, query);
-    if (why) {
-        c->tally->count[(size_t)query * NPR_TALLY_FIELDS + (size_t)why]++;
-        return NPR_OK;
-    }
-    if (!isfinite(c->score[j]))
-        return npr_fail(NPR_EDATA, "%s/%s: row %lld is in the index, but it is not finite", c->set->path,
-                        c->set->part[c->part].file, (long long)s->row[i]);
-    if (c->score[j] < s->floor[query]) return NPR_OK;
-    npr_hit hit = {c->score[j], s->rows.id[i], npr_place(c->part, s->row[i])};
-    NPR_TRY(npr_topk_push(c->into, query, hit));
-    npr_topk_settle(c->into, query);
-    s->floor[query] = npr_topk_floor(c->into, query);
-    return NPR_OK;
+    for (int64_t i = 0; i < s->rows.n; i++)
+        for (uint32_t j = c->start[s->row[i]]; j < c->start[s->row[i] + 1]; j++) {
+            int why = reason(s, i, c->query[j]);
+            if (why != NPR_TALLY_MATCHED)
+                c->tally->count[(size_t)c->query[j] * NPR_TALLY_FIELDS + (size_t)why]++;
+        }
 }
 
-/* All candidates, a batch of rows at a time. */
-static npr_status rescore(rescoring *c)
+/* The scores of all candidates, a batch of rows at a time. */
+static npr_status score_all(rescoring *c)
 {
     rescorer *s = c->s;
-    for (int q = 0; q < s->base.lists; q++) s->floor[q] = npr_topk_floor(c->into, q);
     for (int64_t r = 0;;) {
         int64_t n = 0;
         for (; r < c->n_rows && n < s->batch; r++)
             if (c->start[r] < c->start[r + 1]) s->row[n++] = r;
         if (n == 0) return NPR_OK;
         npr_rows_clear(&s->rows);
+        double start = npr_now();
         NPR_TRY(npr_part_pick(c->file, s->row, n, &s->rows));
+        double took = npr_now() - start;
+        s->base.waited += took, s->base.reading += took;
         NPR_TRY(npr_filter_tile(s->filter, &s->rows, s->drop, s->gate));
+        for (int64_t i = 0; i < n; i++) c->id[s->row[i]] = s->rows.id[i];
         score_rows(c);
+        count_dropped(c);
         c->tally->bytes += npr_rows_bytes(&s->rows);
-        for (int64_t i = 0; i < n; i++)
-            for (uint32_t j = c->start[s->row[i]]; j < c->start[s->row[i] + 1]; j++) NPR_TRY(offer(c, i, j));
     }
+}
+
+/* Into the lists: most candidates are worse than k others. */
+static npr_status offer_all(rescoring *c)
+{
+    for (size_t i = 0; i < c->pairs; i++) {
+        if (i + FAR < c->pairs) __builtin_prefetch(&c->score[c->at[i + FAR]]);
+        int32_t query = c->pair[i].query;
+        double score = c->score[c->at[i]];
+        if (score < npr_topk_floor(c->into, query) || score == -INFINITY) continue;
+        int64_t row = c->pair[i].row;
+        if (isnan(score))
+            return npr_fail(NPR_EDATA, "%s/%s: row %lld is in the index, but it is not finite", c->set->path,
+                            c->set->part[c->part].file, (long long)row);
+        NPR_TRY(npr_topk_push(c->into, query, (npr_hit){score, c->id[row], npr_place(c->part, row)}));
+        npr_topk_settle(c->into, query);
+    }
+    return NPR_OK;
 }
 
 /* ---- a part -------------------------------------------------------------------------------------- */
@@ -195,10 +237,13 @@ static npr_status scan_part(npr_scanner *self, const npr_set *set, int part, npr
     rescoring c = {.s = s, .set = set, .part = part, .into = into, .tally = tally};
     npr_status st = npr_part_open(set, part, &c.file);
     if (!st) st = sort_by_row(&c);
-    if (!st) st = rescore(&c);
+    if (!st) st = score_all(&c);
+    if (!st) st = offer_all(&c);
     npr_part_close(c.file);
     free(c.start);
     free(c.query);
+    free(c.at);
+    free(c.id);
     free(c.score);
     return st;
 }
@@ -213,7 +258,6 @@ static void scanner_free(npr_scanner *self)
     free(s->drop);
     free(s->gate);
     free(s->row);
-    free(s->floor);
     free(s);
 }
 
@@ -230,8 +274,7 @@ npr_status npr_scanner_rescore(const npr_scan_options *o, npr_scanner **out)
     s->drop = npr_alloc((size_t)s->batch, sizeof *s->drop, "a batch's limits");
     s->gate = npr_alloc((size_t)s->batch, sizeof *s->gate, "a batch's gates");
     s->row = npr_alloc((size_t)s->batch, sizeof *s->row, "a batch's rows");
-    s->floor = npr_alloc((size_t)o->queries->nq, sizeof *s->floor, "floors of lists");
-    npr_status st = s->drop && s->gate && s->row && s->floor ? NPR_OK : npr_last();
+    npr_status st = s->drop && s->gate && s->row ? NPR_OK : npr_last();
     if (!st) st = npr_filter_make(o, &s->filter);
     if (!st) st = sort_by_part(s, o->candidates);
     if (st) {

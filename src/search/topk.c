@@ -1,8 +1,9 @@
 /* topk.c - bounded lists of the best hits. See include/npr/topk.h.
  *
- * A list takes hits unsorted until it holds half as many again as it may keep, then is cut to its k best by
- * selection: every hit costs a few comparisons, however large k is. Lists of different queries share nothing,
- * so threads may push to different lists at the same time. */
+ * A long list takes hits unsorted until it holds half as many again as it may keep, then is cut to its k best
+ * by selection: every hit costs a few comparisons, however large k is. A short one is always in order: then
+ * its k-th hit is known after every push, and what is worse costs one comparison. Lists of different queries
+ * share nothing, so threads may push to different lists at the same time. */
 #include "search/topk.h"
 
 #include <assert.h>
@@ -13,9 +14,10 @@
 #include "base/rng.h"
 
 enum {
-    ROOM = 64,  /* least room behind the k-th hit */
-    SHORT = 16, /* hits that are sorted by insertion */
-    MOVES = 4   /* a list is as good as sorted if insertion moves a hit so far in the mean */
+    ORDERED = 64, /* the longest list that is always in order */
+    ROOM = 64,    /* least room behind the k-th hit of any other */
+    SHORT = 16,   /* hits that are sorted by insertion */
+    MOVES = 4     /* a list is as good as sorted if insertion moves a hit so far in the mean */
 };
 
 /* Divide hit[from .. to] in two: what stands before some hit or equals it, and what it stands before or
@@ -92,6 +94,28 @@ static void cut(npr_hits *l, int64_t k)
     l->full = 1;
 }
 
+static int is_ordered(const npr_topk *t)
+{
+    return t->k <= ORDERED;
+}
+
+/* Put a hit where it stands in a list in order; the last one leaves if there were k. */
+static npr_status push_ordered(const npr_topk *t, npr_hits *l, const npr_hit *hit)
+{
+    if (l->n == t->k && !npr_hit_before(hit, &l->hit[l->n - 1])) return NPR_OK;
+    if (l->n < t->k) {
+        NPR_TRY(npr_grow(&l->hit, &l->cap, (size_t)l->n + 1, sizeof *l->hit, "a list of hits"));
+        l->n++;
+    }
+    int64_t i = l->n - 1;
+    for (; i > 0 && npr_hit_before(hit, &l->hit[i - 1]); i--) l->hit[i] = l->hit[i - 1];
+    l->hit[i] = *hit;
+    if (l->n < t->k) return NPR_OK;
+    l->least = l->hit[l->n - 1];
+    l->full = 1;
+    return NPR_OK;
+}
+
 npr_topk *npr_topk_make(int nq, int k)
 {
     assert(nq >= 0 && k >= 1);
@@ -125,13 +149,27 @@ int npr_topk_k(const npr_topk *t)
     return t->k;
 }
 
+/* Hits that a list holds at most, before it is cut. */
+static int64_t most_of(const npr_topk *t)
+{
+    if (is_ordered(t)) return t->k;
+    return t->k + (t->k / 2 > ROOM ? t->k / 2 : ROOM);
+}
+
+npr_status npr_topk_reserve(npr_topk *t, int q, int64_t n)
+{
+    npr_hits *l = &t->list[q];
+    int64_t most = most_of(t), want = l->n + n < most ? l->n + n : most;
+    return npr_grow(&l->hit, &l->cap, (size_t)want, sizeof *l->hit, "a list of hits");
+}
+
 npr_status npr_topk_push(npr_topk *t, int q, npr_hit hit)
 {
     npr_hits *l = &t->list[q];
     assert(!isnan(hit.score));
     if (l->full && !npr_hit_before(&hit, &l->least)) return NPR_OK;
-    int64_t k = t->k, room = k / 2 > ROOM ? k / 2 : ROOM;
-    if (l->n == k + room) cut(l, k);
+    if (is_ordered(t)) return push_ordered(t, l, &hit);
+    if (l->n == most_of(t)) cut(l, t->k);
     if (l->full && !npr_hit_before(&hit, &l->least)) return NPR_OK;
     NPR_TRY(npr_grow(&l->hit, &l->cap, (size_t)l->n + 1, sizeof *l->hit, "a list of hits"));
     l->hit[l->n++] = hit;
@@ -142,6 +180,7 @@ void npr_topk_settle(npr_topk *t, int q)
 {
     npr_hits *l = &t->list[q];
     int64_t more = l->n - t->k;
+    if (is_ordered(t)) return;
     if (more >= 0 && (!l->full || more > t->k / 8)) cut(l, t->k);
 }
 
@@ -155,7 +194,7 @@ double npr_topk_nth(npr_topk *t, int q, int64_t m)
 {
     npr_hits *l = &t->list[q];
     if (m < 1 || l->n < m) return -INFINITY;
-    select_best(l->hit, l->n, m);
+    if (!is_ordered(t)) select_best(l->hit, l->n, m);
     return l->hit[m - 1].score;
 }
 
@@ -183,6 +222,7 @@ void npr_topk_raise(npr_topk *t, int q, const npr_hit *least)
 void npr_topk_sort_list(npr_topk *t, int q)
 {
     npr_hits *l = &t->list[q];
+    if (is_ordered(t)) return;
     cut(l, t->k);
     /* what FAISS finds in one part is sorted but for equal scores */
     if (!insert(l->hit, l->n, MOVES * l->n)) sort_hits(l->hit, l->n);

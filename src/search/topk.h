@@ -18,6 +18,9 @@ struct npr_topk {
     npr_hits *list; /* [nq] */
 };
 
+/* Room for n more hits of list q, as far as they can stay. */
+npr_status npr_topk_reserve(npr_topk *t, int q, int64_t n);
+
 /* npr_topk_sort() of one list. */
 void npr_topk_sort_list(npr_topk *t, int q);
 
