@@ -73,10 +73,10 @@ typedef struct npr_scanner npr_scanner;
 typedef struct npr_resident npr_resident; /* parts in memory; private */
 struct npr_scanner {
     const char *name;
-    int lists; /* number of lists it fills */
-    double waited,
-        reading;     /* seconds: for rows not yet read; of the thread that reads ahead (exact, caption) */
-    int64_t scanned; /* faiss with one thread: rows whose codes were compared in inverted lists */
+    int lists;              /* number of lists it fills */
+    double waited, reading; /* seconds: for what is not yet read; of the thread that reads ahead (exact,
+                               caption), or the same again (faiss, rescore: none does) */
+    int64_t scanned;        /* faiss with one thread: rows whose codes were compared in inverted lists */
     /* Offer the hits of one part to `into` and add to `tally`. */
     npr_status (*part)(npr_scanner *self, const npr_set *index, int part, npr_topk *into, npr_tally *tally);
     void (*free)(npr_scanner *self);

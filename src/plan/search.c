@@ -15,7 +15,7 @@ static const double PAIRS_MAX = 1 << 22, PAIR = 8;
 
 int npr_plan_faiss_block(double queries, double candidates)
 {
-    enum { LEAST = NPR_PLAN_FAISS_BLOCK, MOST = 4, SHARE = 15, MANY = 4096 };
+    enum { LEAST = NPR_PLAN_FAISS_BLOCK, MOST = 16, SHARE = 8, MANY = 4096 };
     double blocks = floor(queries / (SHARE * LEAST));
     return LEAST * (candidates > MANY ? 1 : (int)fmax(fmin(blocks, MOST), 1));
 }

@@ -85,6 +85,7 @@ static npr_status open_index(faiss_scan *c, npr_tally *tally)
 /* What FAISS has found for one query; *taken: rows of it that reach the list's floor. */
 static npr_status offer(const faiss_scan *c, int query, const float *score, const int64_t *id, int64_t *taken)
 {
+    NPR_TRY(npr_topk_reserve(c->into, query, c->s->rows ? 0 : c->ask));
     for (int64_t i = 0; i < c->ask; i++) {
         if (id[i] < 0) continue; /* it has found fewer */
         if (id[i] >= c->rows)
@@ -200,7 +201,10 @@ static npr_status scan_part(npr_scanner *self, const npr_set *set, int part, npr
 {
     faiss_scanner *s = (faiss_scanner *)self;
     faiss_scan c = {.s = s, .o = &s->o, .set = set, .part = part, .into = into};
+    double start = npr_now();
     npr_status st = open_index(&c, tally);
+    double took = npr_now() - start;
+    self->waited += took, self->reading += took;
     if (!st) st = search_part(&c);
     npr_faiss_free(c.index);
     free(c.score);

@@ -23,6 +23,8 @@ enum {
     ROUND_ROWS = 32 << 10, /* and not after fewer rows than this */
 };
 
+static const double DURABLE = 1; /* seconds of work that are lost with the machine; a kill loses none of it */
+
 typedef struct scan {
     const npr_comm *comm;
     const npr_set *index;
@@ -39,6 +41,7 @@ typedef struct scan {
     int64_t *owner;      /* [parts] size - rank of the rank that has read its record, 0 = no record */
     int64_t *accepted;   /* [parts] 1: this rank has taken the record in */
     int64_t bytes, rows; /* read, scanned in this run */
+    double durable;      /* when all records were on the disk */
     double waited;       /* seconds, for the other ranks at the end of rounds */
     int filling;         /* reading journals: 0 = which records are there, 1 = take them in */
 } scan;
@@ -50,7 +53,11 @@ static npr_status journal_part(scan *s, int part)
     size_t n;
     NPR_TRY(npr_scan_record_make(s->pass, part, s->lists, &s->of_part, &s->record, &s->cap_record, &n));
     if (npr_fault("search.part")) return npr_fail(NPR_EIO, "injected fault search.part");
-    NPR_TRY(npr_journal_append(s->journal, "scan", s->record, n));
+    NPR_TRY(npr_journal_add(s->journal, "scan", s->record, n));
+    if (npr_now() - s->durable >= DURABLE) {
+        NPR_TRY(npr_journal_sync(s->journal));
+        s->durable = npr_now();
+    }
     return npr_fault("search.journal") ? npr_fail(NPR_EIO, "injected fault search.journal") : NPR_OK;
 }
 
@@ -282,10 +289,11 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
                                const npr_search_pass *pass, npr_topk **lists, npr_tally *tally,
                                npr_search_times *times)
 {
+    double start = npr_now();
     scan s = {.comm = comm, .index = in->index, .pass = pass, .w = w, .tally = tally};
+    s.durable = times->durable > 0 ? times->durable : start; /* earlier passes may have left records */
     npr_queries view;
     char *names = NULL;
-    double start = npr_now();
     npr_beside_times took = {0};
     npr_status st = prepare(&s);
     if (!st) st = make_scanner(job, in, pass, &view, &names, &s.scanner);
@@ -296,6 +304,7 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     times->bytes += s.bytes;
     times->pairs += (double)s.rows * (pass->list1 - pass->list0);
     times->waited += s.waited;
+    times->durable = s.durable;
     if (s.scanner) times->rows_waited += s.scanner->waited, times->reading += s.scanner->reading;
     if (!st) st = npr_beside_all(comm, s.beside, &s.lists);
     if (s.beside) took = npr_beside_took(s.beside);

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-enum { FORMAT = 4 }; /* 4: FAISS answers in other blocks of queries */
+enum { FORMAT = 5 }; /* 5: FAISS answers in other blocks of queries */
 
 typedef struct candidate {
     float score;

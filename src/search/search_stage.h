@@ -71,9 +71,10 @@ typedef struct npr_search_times {
     int beside;            /* merges started beside the scan */
     double waited;         /* for the other ranks between rounds of parts; within scan */
     int64_t bytes;         /* scanned by this rank in this run */
-    double rows_waited;    /* within scan, for rows that were not yet read */
-    double reading;        /* of the thread that reads ahead */
+    double rows_waited;    /* within scan, for rows (and indexes) that were not yet read */
+    double reading;        /* of the thread that reads ahead; where none does, the same */
     double pairs;          /* rows scanned, times lists */
+    double durable;        /* when the records of this run's passes were on the disk; 0: not asked yet */
 } npr_search_times;
 
 /* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks.

@@ -1,6 +1,7 @@
-/* test_scan_faiss_widen.c - how often a part is asked for more rows. The linker puts answers of ours in FAISS's place
- * (--wrap, tests/CMakeLists.txt), which reach the floor of a list as far as a case says: above it, or just as high. The
- * lists are held against all that was said, sorted. */
+/* test_scan_faiss_widen.c - how often a part is asked for more rows. The linker puts answers of ours in
+ * FAISS's place
+ * (--wrap, tests/CMakeLists.txt), which reach the floor of a list as far as a case says: above it, or just as
+ * high. The lists are held against all that was said, sorted. */
 #include "npr/search.h"
 
 #include "base/file.h"
@@ -128,12 +129,11 @@ static void check_asked(int b, int reaching)
 /* One query of each block finds rows on the floor or above it; `first` rows are asked for at first. */
 static void test_cases(const npr_set *set, int first, int threads)
 {
-    const int cases[][2] = {{5, 3},           {first - 1, 0},     {first - 2, 1}, /* one row below the floor */
-                            {first, 0},       {first - 1, 1},     {5, first + 9}, /* the last one is not below it */
-                            {4 * first, 0},   {2, 4 * first - 2}, {0, 16 * first - 1},
-                            {16 * first, 0},  {1, 16 * first},    {0, MOST},
-                            {MOST, 0},        {MOST - 1, 9},      {9, 0},
-                            {4 * first - 1, 0}};
+    const int cases[][2] = {
+        {5, 3},         {first - 1, 0},     {first - 2, 1}, /* one row below the floor */
+        {first, 0},     {first - 1, 1},     {5, first + 9}, /* the last one is not below it */
+        {4 * first, 0}, {2, 4 * first - 2}, {0, 16 * first - 1}, {16 * first, 0}, {1, 16 * first},
+        {0, MOST},      {MOST, 0},          {MOST - 1, 9},       {9, 0},          {4 * first - 1, 0}};
     enum { CASES = sizeof cases / sizeof *cases };
     npr_tally tally = make_tally(QUERIES);
     for (int c = 0; c < CASES; c += BLOCKS) {
