@@ -37,6 +37,7 @@ const npr_screen *npr_screen_at(int i)
         &npr_screen_block_bf16,
         &npr_screen_block_f32,
         &npr_screen_few_avx2,
+        &npr_screen_few_bytes,
         &npr_screen_block_bytes,
         &npr_screen_block_avx2,
 #endif

@@ -62,7 +62,7 @@ typedef struct npr_sieve {
     uint32_t *open;        /* [3 block_rows] rows collected for the screen */
     int opened;
     void *scratch;
-    int same_mean, skip, skipped; /* of screen_bytes.c: blocks */
+    int same_mean, skip, skipped; /* blocks: of screens in bytes, of npr_sieve_judge() */
     npr_status st;
 } npr_sieve;
 
@@ -85,6 +85,7 @@ const npr_screen *npr_screen_choose(int nq);
 /* The screens' homes. */
 extern const npr_screen npr_screen_few_avx512;                       /* screen_few.c */
 extern const npr_screen npr_screen_few_avx2;                         /* screen_few_avx2.c */
+extern const npr_screen npr_screen_few_bytes;                        /* screen_few_bytes.c */
 extern const npr_screen npr_screen_block_bf16, npr_screen_block_f32; /* screen_block.c */
 extern const npr_screen npr_screen_block_avx2;                       /* screen_avx2.c */
 extern const npr_screen npr_screen_block_bytes;                      /* screen_bytes.c */
@@ -111,6 +112,16 @@ void npr_sieve_push(npr_sieve *v, int q, uint32_t row, float low, float high);
 static inline void npr_sieve_offer(npr_sieve *v, int q, uint32_t row, float t, float e)
 {
     if (t + e >= v->least[q] && fabsf(t) <= FLT_MAX) npr_sieve_push(v, q, row, t - e, t + e);
+}
+
+/* After a block of which more pairs came through than are worth it, the next ones go to the screen with
+ * narrower bounds: each time twice as many, up to 64. */
+static inline void npr_sieve_judge(npr_sieve *v, int64_t worth, int64_t found)
+{
+    enum { MOST_SKIPPED = 64 };
+    v->skipped = found <= worth ? 0 : !v->skipped ? 1 : 2 * v->skipped;
+    if (v->skipped > MOST_SKIPPED) v->skipped = MOST_SKIPPED;
+    v->skip = v->skipped;
 }
 
 /* Offer a pair by its exact score. emb: the tile's. */

@@ -18,13 +18,12 @@
 enum {
     LANES = 8,
     ROWS = NPR_BYTES_ROWS,
-    PASSED = 512,      /* pairs that wait */
-    FETCH = 4,         /* pairs ahead for which rows are fetched */
-    LINE = 32,         /* values of a row in a cache line */
-    SAME_MEAN = 16,    /* blocks for which mu is kept */
-    USUAL = 20,        /* powers of two that a query is scaled by */
-    TOO_MANY = 40,     /* of so many pairs one let through: 16 bits take less time */
-    MOST_SKIPPED = 64, /* blocks until bytes are tried again */
+    PASSED = 512,   /* pairs that wait */
+    FETCH = 4,      /* pairs ahead for which rows are fetched */
+    LINE = 32,      /* values of a row in a cache line */
+    SAME_MEAN = 16, /* blocks for which mu is kept */
+    USUAL = 20,     /* powers of two that a query is scaled by */
+    TOO_MANY = 40,  /* of so many pairs one let through: 16 bits take less time */
 };
 
 #define AVX2 __attribute__((target("avx2,fma,f16c")))
@@ -244,18 +243,6 @@ static void pass_on(npr_sieve *v, const uint16_t *emb, const uint32_t *row, int 
     v->scratch = scratch;
 }
 
-/* After a block of which too many pairs came through bytes wait, each time twice as long. */
-static void judge(npr_sieve *v, int64_t pairs, int64_t found)
-{
-    if (found * TOO_MANY <= pairs) {
-        v->skipped = 0;
-        return;
-    }
-    v->skipped = v->skipped ? 2 * v->skipped : 1;
-    if (v->skipped > MOST_SKIPPED) v->skipped = MOST_SKIPPED;
-    v->skip = v->skipped;
-}
-
 /* All panels with the block's rows. */
 AVX2 static void screen_block(const npr_packed *p, npr_sieve *v, const uint16_t *emb,
                               const npr_bytes_block *b)
@@ -274,7 +261,7 @@ AVX2 static void screen_block(const npr_packed *p, npr_sieve *v, const uint16_t 
         }
     }
     score(v, b, emb, &w);
-    judge(v, (int64_t)b->n * p->nq, w.all);
+    npr_sieve_judge(v, (int64_t)b->n * p->nq, w.all * TOO_MANY);
 }
 
 static void scan(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,

@@ -13,23 +13,16 @@
 
 #include "base/half.h"
 #include "search/screen_few.h"
+#include "search/screen_sum.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 enum {
-    MOST = 11,     /* queries up to which blocks are slower, measured */
-    GROUP = 4,     /* queries in one pass over a row */
-    ROWS_MOST = 8, /* of a turn */
-    LINE = 32,     /* values of a row in a cache line */
+    MOST = 7,  /* queries up to which bytes are slower, measured */
+    GROUP = 4, /* queries in one pass over a row */
+    LINE = 32, /* values of a row in a cache line */
 };
-
-/* Rows of a turn. */
-typedef struct turn {
-    const uint16_t *row[ROWS_MOST];
-    uint32_t number[ROWS_MOST];
-    int rows;
-} turn;
 
 #define AVX2 __attribute__((target("avx2,fma,f16c")))
 
@@ -59,7 +52,7 @@ AVX2 static inline __m128i load8(const uint16_t *row, int j, int dim)
 
 /* Sums of a turn's rows with up to GROUP queries. */
 typedef struct sums256 {
-    __m256 dot[GROUP][ROWS_MOST];
+    __m256 dot[GROUP][NPR_FEW_ROWS];
 } sums256;
 
 /* Add 8 columns from j on of rows at[] and queries q[]. */
@@ -143,21 +136,24 @@ AVX2 static float norm_of_largest(__m256i largest, int dim)
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(most))) * sqrtf((float)dim) * (1 + 0x1p-20f);
 }
 
-/* A bound of one row's norm that is as near as floats allow. */
-AVX2 static float norm_of_row(const uint16_t *row, int dim)
+/* The row's norm as near as floats allow, and its score. */
+AVX2 void npr_few_offer(npr_sieve *v, const npr_packed *p, int q, const npr_few_turn *t, int u)
 {
-    __m256 s = _mm256_setzero_ps();
-    for (int j = 0; j < dim; j += 8) {
-        __m256 x = _mm256_cvtph_ps(load8(row, j, dim));
-        s = _mm256_fmadd_ps(x, x, s);
+    const float *query = (const float *)p->values + (size_t)q * npr_few_stride(p);
+    __m256 squares = _mm256_setzero_ps(), dot = squares;
+    for (int j = 0; j < p->dim; j += 8) {
+        __m256 x = _mm256_cvtph_ps(load8(t->row[u], j, p->dim));
+        squares = _mm256_fmadd_ps(x, x, squares);
+        dot = _mm256_fmadd_ps(x, _mm256_loadu_ps(query + j), dot);
     }
-    return npr_norm_above(_mm_cvtss_f32(sum4_256(s, s, s, s)), dim);
+    float norm = npr_norm_above(npr_sum_of_lanes(squares), p->dim);
+    npr_sieve_offer(v, q, t->number[u], npr_sum_of_lanes(dot), norm * p->by_norm[q]);
 }
 
-/* Offer what may reach the bounds: seen with the bound of all rows' norms, looked at with the row's own. Four
- * sums are looked at together: of as many queries, or of two rows and queries, or of four rows. */
-AVX2 static inline __attribute__((always_inline)) void sift256(npr_sieve *v, const turn *t, int q0, int nq,
-                                                               int rows, const sums256 *s, float norm)
+/* Offer what may reach the bounds: seen with the bound of all rows' norms, scored again with the row's own.
+ * Four sums are looked at together: of as many queries, or of two rows and queries, or of four rows. */
+AVX2 static inline __attribute__((always_inline)) void sift256(npr_sieve *v, const npr_few_turn *t, int q0,
+                                                               int nq, int rows, const sums256 *s, float norm)
 {
     const npr_packed *p = v->p;
     int across = nq > 2 ? 4 : nq;
@@ -177,13 +173,9 @@ AVX2 static inline __attribute__((always_inline)) void sift256(npr_sieve *v, con
         __m128 sum = sum4_256(four[0], four[1], four[2], four[3]);
         int hits = _mm_movemask_ps(_mm_cmpge_ps(_mm_add_ps(sum, e), least));
         if (!hits) continue;
-        float lane[4];
-        _mm_storeu_ps(lane, sum);
         for (; hits; hits &= hits - 1) {
             int k = __builtin_ctz((unsigned)hits), g = k % across, at = u + k / across;
-            if (g >= nq || at >= t->rows) continue;
-            float own = norm_of_row(t->row[at], p->dim);
-            npr_sieve_offer(v, q0 + g, t->number[at], lane[k], own * p->by_norm[q0 + g]);
+            if (g < nq && at < t->rows) npr_few_offer(v, p, q0 + g, t, at);
         }
     }
 }
@@ -191,12 +183,12 @@ AVX2 static inline __attribute__((always_inline)) void sift256(npr_sieve *v, con
 /* Queries q0 .. q0+nq-1 with a turn of rows (both constants where this is inlined). The first of a turn's
  * calls leaves the bound of the rows' norms in *norm for the others. */
 AVX2 static inline __attribute__((always_inline)) void
-few256(const npr_packed *p, npr_sieve *v, const turn *t, int q0, int nq, int rows, float *norm)
+few256(const npr_packed *p, npr_sieve *v, const npr_few_turn *t, int q0, int nq, int rows, float *norm)
 {
     size_t stride = npr_few_stride(p);
     const float *q = (const float *)p->values + (size_t)q0 * stride;
-    const uint16_t *at[ROWS_MOST];
-    uint16_t end[ROWS_MOST][8];
+    const uint16_t *at[NPR_FEW_ROWS];
+    uint16_t end[NPR_FEW_ROWS][8];
     sums256 s;
     __m256i largest = _mm256_setzero_si256();
     for (int u = 0; u < rows; u++) at[u] = t->row[u];
@@ -227,28 +219,13 @@ few256(const npr_packed *p, npr_sieve *v, const turn *t, int q0, int nq, int row
     sift256(v, t, q0, nq, rows, &s, *norm);
 }
 
-/* Row i of each of `pieces` pieces of row [n]. */
-static inline turn start_pieces(const npr_packed *p, const uint16_t *emb, const uint32_t *row, int i, int n,
-                                int pieces)
-{
-    int piece = (n + pieces - 1) / pieces;
-    turn t = {.rows = 0};
-    for (int u = 0; u < pieces; u++) {
-        int there = i + u * piece < n, at = there ? i + u * piece : i;
-        t.rows += there;
-        t.number[u] = row[at];
-        t.row[u] = emb + (size_t)row[at] * (size_t)p->dim;
-    }
-    return t;
-}
-
 AVX2 static void scan(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
                       int ahead)
 {
     (void)ahead;
     int passes = (p->nq + GROUP - 1) / GROUP, rows = ROWS_FOR(p->nq);
     for (int i = 0; i < (n + rows - 1) / rows; i++) {
-        turn t = start_pieces(p, emb, row, i, n, rows);
+        npr_few_turn t = npr_few_start(p, emb, row, i, n, rows);
         float norm = 0;
         if (p->nq == 1) few256(p, v, &t, 0, 1, ROWS_FOR(1), &norm);
         if (p->nq == 2) few256(p, v, &t, 0, 2, ROWS_FOR(2), &norm);

@@ -29,6 +29,8 @@ enum {
               range */
     WORST, /* bytes lose nearly half a unit of each value, all towards the query: what a bound by
               Cauchy-Schwarz allows at most. Rows come as opposites, so their mean is 0 */
+    PAIRS, /* nearly all of a row's norm, and of a query's, is in the columns that few-bytes adds in one sum
+              of 16 bits, about as much as that holds, and all with one sign. Rows as opposites */
     KINDS
 };
 
@@ -59,6 +61,14 @@ static void make_row(npr_rng *r, int kind, int dim, uint16_t *row)
             row[j] = npr_half_round((j % 3 ? 1 : -1) * (0.498f - 0.002f * (float)npr_rng_below(r, 3)) / 256);
         row[0] = npr_half_round(63 / 256.0f);
     }
+    if (kind == PAIRS) {
+        float size = 0.42f + 0.12f * (float)npr_rng_uniform(r); /* from 0.47 on a sum has no room for it */
+        for (int j = 0; j < dim; j++) {
+            float value = j % 32 < 2 ? size : 0.01f * (float)npr_rng_normal(r);
+            row[j] = npr_half_round(j % 3 ? value : -value);
+        }
+        if (dim > 5) row[5] = npr_half_round(1); /* by which the others are scaled */
+    }
     if (kind == BROKEN && npr_rng_below(r, 3) == 0) {
         static const uint16_t bad[] = {0x7c00, 0xfc00, 0x7e00, 0xffff};
         row[npr_rng_below(r, dim)] = bad[npr_rng_below(r, 4)];
@@ -76,6 +86,10 @@ static void make_query(npr_rng *r, int kind, int dim, float *q)
         float sign = npr_rng_below(r, 2) ? 1 : -1;
         for (int j = 1; j < dim; j++) q[j] = j % 3 ? sign : -sign;
         q[0] = 0;
+    }
+    if (kind == PAIRS) {
+        float sign = npr_rng_below(r, 2) ? 1 : -1;
+        for (int j = 0; j < dim; j++) q[j] = j % 32 < 2 ? (j % 3 ? sign : -sign) : 0.01f * q[j];
     }
     if (kind == SPIKY) {
         for (int j = 0; j < dim; j++) q[j] *= 0x1p-12f;
@@ -96,7 +110,8 @@ static void make_rows(npr_rng *r, int kind, problem *p)
         else
             make_row(r, kind, p->dim, row);
         if (kind == NEAR) row[npr_rng_below(r, p->dim)] ^= 1;
-        for (size_t j = 0; kind == WORST && i % 2 && j < dim; j++) row[j] = row[j - dim] ^ 0x8000;
+        int opposite = (kind == WORST || kind == PAIRS) && i % 2;
+        for (size_t j = 0; opposite && j < dim; j++) row[j] = row[j - dim] ^ 0x8000;
     }
 }
 
