@@ -1,10 +1,12 @@
 /* job.c - see job.h. */
 #include "job.h"
 
+#include <errno.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -178,6 +180,23 @@ static void warn_of_lost(const npr_job *job)
                  most.rank, most.lines);
 }
 
+/* Better now than after a night's work, whose times would be lost. */
+static npr_status check_record(const npr_comm *comm, const char *path)
+{
+    npr_status st = NPR_OK;
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (path && comm->rank == 0) {
+        char *folder = slash ? npr_path("%.*s/.", (int)(slash - path), path) : npr_strdup(".");
+        if (!folder)
+            st = npr_last();
+        else if (access(folder, W_OK))
+            st =
+                npr_fail(NPR_ECREATE, "--record=%s: cannot write into its folder: %s", path, strerror(errno));
+        free(folder);
+    }
+    return npr_agree(comm, st, "record");
+}
+
 static npr_status write_record(const npr_job *job, const char *path)
 {
     warn_of_lost(job);
@@ -219,6 +238,7 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
     st = npr_agree(comm, identity && job.rec ? NPR_OK : npr_last(), "start");
     double start = npr_now();
     if (!st) st = check_same_program(comm, identity);
+    if (!st) st = check_record(comm, c->record);
     if (!st) st = npr_watchdog_start(comm, p->name, c->watchdog);
     if (!st) record_run(&job, p, table);
     if (!st && c->dry_run) st = prepare_plan(&job, &machine, &dry);

@@ -53,6 +53,12 @@ must 1 npr-minilaion --opts=first.txt --out=again
 same world again "a run with the options of an earlier record"
 same <(facts first.txt) <(facts out) "its record"
 
+# a record that cannot be written is known before the work
+expect 73 "--record=lost/record.txt: cannot write into its folder: No such file or directory" 2 \
+    npr-minilaion --embeddings --out=none --record=lost/record.txt
+expect 73 "--record=first.txt/record.txt: cannot write into its folder: Not a directory" 1 \
+    npr-minilaion --embeddings --out=none --record=first.txt/record.txt
+
 # a file of options that is bad, or on one rank missing or another: one sentence, said once
 echo "seed=x" >bad.txt
 ranks 2 npr-minilaion --opts=bad.txt --out=none && fail "a bad file of options ended with 0"
