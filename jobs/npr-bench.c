@@ -22,9 +22,8 @@ static npr_opt options[] = {
      "probe: the linear probe (--rows=20000 --classes=100)\n"
      "captions: captions made into tokens, and names found in them\n"
      "extract: JPEG decoding with preprocessing, and CLIP's image tower\n"
-     "calibrate: the rates that npr-plan wants, of the ranks of a node at once: files, memory, messages, "
-     "every\n"
-     "stage in small. --rows of each rank (50,000 is enough), --config for extraction\n"
+     "calibrate: the rates that npr-plan wants, of the ranks of a node at once: files, memory,\n"
+     "messages, every stage in small. --rows of each rank (50,000 is enough), --config for extraction\n"
      "scaling: the same search on 1, 2, 4, ... and all ranks (--kind)",
      0, 0, 0, 0, 0},
     {"rows", NPR_OPT_INT, &rows, "N", "made-up rows, in memory", 0, 0, 1, 1e9, 0},
@@ -44,8 +43,8 @@ static npr_opt options[] = {
      "extract: JPEG files; without them made-up ones of 640 x 480", 0, 0, 0, 0, 0},
     {"peer", NPR_OPT_TEXT, &extract.peer, "COMMAND",
      "extract, probe: a program that does the same in turn, for the ratio to it:\n"
-     "\"PYTHON jobs/openclip_peer.py\" with open_clip, \"PYTHON jobs/sklearn_peer.py\" with scikit-learn "
-     "(tests/oracles.sh)",
+     "\"PYTHON jobs/openclip_peer.py\" with open_clip, \"PYTHON jobs/sklearn_peer.py\" with\n"
+     "scikit-learn (tests/oracles.sh)",
      0, 0, 0, 0, 0},
     {"precision", NPR_OPT_CHOICE, &precision, "fp32|bf16", "extract: of the tower", 0, 0, 0, 0, 0},
     {"kind", NPR_OPT_CHOICE, &kind, "strong|weak",

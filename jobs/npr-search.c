@@ -123,22 +123,20 @@ static npr_status run(const npr_job *job)
     return npr_search_run(&job->comm, &job->log, job->rec, &search);
 }
 
+static const char notes[] =
+    "The pool's rows carry id, label, score and embedding, and whatever the index knows of them\n"
+    "(caption, url, source, similarity, ...). Score: the inner product; in caption search the row's\n"
+    "similarity, or where that is unknown the key it was chosen by; with --keep-per-class or\n"
+    "--cap-by=head the similarity to the class's row of the head.\n"
+    "Beside the parts lie classes.tsv (per class: rows matched, dropped by each filter, capped,\n"
+    "outranked, kept) and result.txt (the record's results).\n"
+    "A stopped or killed search goes on when the same command is run again, on any number of ranks.\n";
+
 int main(int argc, char **argv)
 {
     npr_program program = {.name = "npr-search",
                            .purpose = "recall the priming pool from an index",
-                           .notes =
-                               "The pool's rows carry id, label, score and embedding, and whatever the "
-                               "index knows of them (caption, url,\n"
-                               "source, similarity, ...). Score: the inner product; in caption search "
-                               "the row's similarity, or where that is\n"
-                               "unknown the key it was chosen by; with\n--keep-per-class or "
-                               "--cap-by=head the similarity to the class's row of the head. Beside the "
-                               "parts lie classes.tsv (per "
-                               "class: rows matched, dropped by each\n"
-                               "filter, capped, outranked, kept) and result.txt (the record's results).\n"
-                               "A stopped or killed search goes on when the same command is run again, "
-                               "on any number of ranks.\n",
+                           .notes = notes,
                            .options = options,
                            .option_count = NPR_COUNT(options),
                            .run = run};

@@ -98,12 +98,10 @@ static npr_opt options[] = {
 };
 
 static const char notes[] =
-    "Result: the head set (emb: unit rows; weight: the head itself; classes.tsv in its folder: rows per "
-    "class,\n"
-    "classes without any, and the pool's own account) and a record with zero-shot, image-only and primed "
-    "accuracy side by side: top-1 "
-    "with its\n"
-    "95 % Wilson interval, the mean over classes, and the difference to zero-shot on the same rows.\n"
+    "Result: the head set (emb: unit rows; weight: the head itself; in its folder classes.tsv: rows per\n"
+    "class, classes without any, and the pool's own account) and a record with zero-shot, image-only and\n"
+    "primed accuracy side by side: top-1 with its 95 % Wilson interval, the mean over classes, and the\n"
+    "difference to zero-shot on the same rows.\n"
     "To evaluate on another test set run the same command with another --test: the head is found "
     "complete.\n\n"
     "  mpirun -n 4 npr-solve --head=head --pool=pool --test=test --alpha=loo --out=primed\n";
