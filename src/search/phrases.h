@@ -29,8 +29,13 @@ enum { NPR_PHRASE_INLINE = 32 };
 typedef struct npr_phrase_slot {
     int32_t label;       /* its first class */
     uint16_t tag;        /* lower half of the hash: what the bit leaves of it; 0 if a slot has several */
-    uint8_t bytes, back; /* as those below; 0 bytes: there is more to it, look there */
+    uint8_t bytes, back; /* as those below, or: */
 } npr_phrase_slot;
+enum {
+    NPR_PHRASE_NOT_HERE =
+        255,              /* bytes: the phrase is longer, or of several classes; asked with the other ones */
+    NPR_PHRASE_MORE = 128 /* added to back: that, or there are other phrases */
+};
 
 typedef struct npr_phrase_line {
     char text[NPR_PHRASE_INLINE]; /* " tok tok ", or how it begins */
@@ -42,9 +47,13 @@ typedef struct npr_phrase_rest {
     uint32_t bytes; /* of the text, with the space before it; a class file has 1 GiB at most */
     uint32_t back;  /* of these, before the token at which the key is met: the second of two */
     int32_t label;
-    int32_t shared;         /* the phrase if it has more classes than that, or -1 */
-    uint32_t other, others; /* a slot's first phrase: where the other ones are, and how many */
+    int32_t shared; /* the phrase if it has more classes than that, or -1 */
+    /* A slot's first phrase: where the others are, and how many. They are in the order of `back`, then of
+     * their texts. Of these: the longest one that begins this one, or NPR_PHRASE_NONE, and how many there are
+     * from here on with this `back`. */
+    uint32_t other, others;
 } npr_phrase_rest;
+#define NPR_PHRASE_NONE UINT32_MAX
 
 typedef struct npr_phrase_keys {
     uint64_t *bits;        /* [2^(32 - shift) / 64] bit hash >> shift; 2^16 of them at least */

@@ -95,7 +95,7 @@ INLINE void fetch_lines(const npr_block *b, int candidates)
     for (int c = 0; c < candidates; c++) {
         slot[more] = b->slot[b->candidate[c]];
         __builtin_prefetch(&k.line[slot[more]]);
-        more += k.slot[slot[more]].bytes == 0;
+        more += k.slot[slot[more]].back >= NPR_PHRASE_MORE;
     }
     for (int i = 0; i < more; i++) __builtin_prefetch(&k.rest[slot[i]]);
     for (int i = 0; i < more; i++) {

@@ -116,24 +116,54 @@ static uint32_t end_of_bit(const npr_phrase_keys *k, const found_by *key, uint32
     return i;
 }
 
-/* The slot of n keys, the further ones in lines from `other` on. */
-static void make_slot(const npr_phrases *p, uint32_t slot, const found_by *key, uint32_t n, uint32_t other)
+/* Phrases are in the order of their texts. */
+static int by_back(const void *va, const void *vb)
+{
+    const found_by *a = va, *b = vb;
+    if (a->back != b->back) return a->back < b->back ? -1 : 1;
+    return (a->phrase > b->phrase) - (a->phrase < b->phrase);
+}
+
+static int begins(const npr_phrase_rest *a, const npr_phrase_rest *b)
+{
+    return a->bytes < b->bytes && memcmp(a->text, b->text, a->bytes) == 0;
+}
+
+/* The n further phrases of a slot, in lines from `other` on. */
+static void make_others(const npr_phrases *p, found_by *key, uint32_t n, uint32_t other)
+{
+    npr_phrase_rest *rest = p->keys.rest + other;
+    qsort(key, n, sizeof *key, by_back);
+    for (uint32_t i = 0; i < n; i++) {
+        make_line(p, other + i, &key[i]);
+        uint32_t before = i > 0 && rest[i - 1].back == rest[i].back ? other + i - 1 : NPR_PHRASE_NONE;
+        while (before != NPR_PHRASE_NONE && !begins(&p->keys.rest[before], &rest[i]))
+            before = p->keys.rest[before].other;
+        rest[i].other = before;
+    }
+    for (uint32_t i = n; i-- > 0;)
+        rest[i].others = i + 1 < n && rest[i + 1].back == rest[i].back ? rest[i + 1].others + 1 : 1;
+}
+
+/* The slot of n keys, all but the first one in lines from `other` on. */
+static void make_slot(const npr_phrases *p, uint32_t slot, found_by *key, uint32_t n, uint32_t other)
 {
     const npr_phrase_keys *k = &p->keys;
     make_line(p, slot, key);
     npr_phrase_rest *rest = &k->rest[slot];
-    int plain = n == 1 && rest->shared < 0 && rest->bytes <= NPR_PHRASE_INLINE;
-    k->slot[slot] = (npr_phrase_slot){.label = rest->label,
-                                      .tag = key[0].hash == key[n - 1].hash ? (uint16_t)key->hash : 0,
-                                      .bytes = plain ? (uint8_t)rest->bytes : 0,
-                                      .back = plain ? (uint8_t)rest->back : 0};
+    int here = rest->shared < 0 && rest->bytes <= NPR_PHRASE_INLINE;
+    k->slot[slot] = (npr_phrase_slot){
+        .label = rest->label,
+        .tag = key[0].hash == key[n - 1].hash ? (uint16_t)key->hash : 0,
+        .bytes = here ? (uint8_t)rest->bytes : NPR_PHRASE_NOT_HERE,
+        .back = (uint8_t)((here ? rest->back : 0) + (here && n == 1 ? 0 : NPR_PHRASE_MORE))};
     rest->other = other;
     rest->others = n - 1;
-    for (uint32_t i = 1; i < n; i++) make_line(p, other++, &key[i]);
+    make_others(p, key + 1, n - 1, other);
 }
 
 /* Each bit that a key has gets a slot, keys being in the order of bits. */
-static void make_slots(npr_phrases *p, const found_by *key, uint32_t n, uint32_t words)
+static void make_slots(npr_phrases *p, found_by *key, uint32_t n, uint32_t words)
 {
     npr_phrase_keys *k = &p->keys;
     uint32_t word = 0, slot = 0, end;

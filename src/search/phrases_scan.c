@@ -13,6 +13,8 @@
 #include <emmintrin.h>
 #endif
 
+enum { FEW = 8 }; /* phrases compared one after the other */
+
 npr_status npr_matches_make(const npr_phrases *p, npr_matches *m)
 {
     *m = (npr_matches){0};
@@ -94,65 +96,110 @@ static inline int stands(const scan *s, uint32_t i, size_t at, int inner)
     const char *text = s->b.text + at - rest->back;
     if (!inner) return memcmp(text, rest->text, rest->bytes) == 0;
     unsigned same = same_bytes(text, &s->p->keys.line[i]);
-    if (same < NPR_PHRASE_INLINE) return same >= rest->bytes;
-    return rest->bytes <= NPR_PHRASE_INLINE ||
-           memcmp(text + same, rest->text + same, rest->bytes - same) == 0;
+    if (rest->bytes <= NPR_PHRASE_INLINE) return same >= rest->bytes;
+    return same == NPR_PHRASE_INLINE && memcmp(text + same, rest->text + same, rest->bytes - same) == 0;
 }
 
-/* One phrase of any length and any number of classes. */
-static npr_status compare_one(scan *s, uint32_t i, size_t at, int inner)
+/* One phrase of any length and any number of classes. `later`: as many matches must find room behind it. */
+static npr_status compare_one(scan *s, uint32_t i, size_t at, int inner, int later)
 {
     const npr_phrase_rest *rest = &s->p->keys.rest[i];
-    npr_matches *m = s->m;
-    if (!stands(s, i, at, inner)) return NPR_OK;
-    s->row = find_row(s, s->row, at);
-    if (!in_row(s, s->row, at - rest->back, rest->bytes)) return NPR_OK;
     const npr_phrase *shared = rest->shared < 0 ? NULL : &s->p->phrase[rest->shared];
-    int32_t owners = shared ? shared->owners : 1;
-    NPR_TRY(npr_grow(&m->match, &m->cap, m->count + (size_t)owners, sizeof *m->match, "matches"));
-    m->count = add_class(m->match, m->last, m->count, s->row, rest->label, 1);
-    for (int32_t o = 1; o < owners; o++)
-        m->count = add_class(m->match, m->last, m->count, s->row, s->p->owner[shared->owner + o], 1);
+    npr_matches *m = s->m;
+    size_t owners = shared ? (size_t)shared->owners : 1, most = m->count + owners + (size_t)later;
+    if (most > m->cap) NPR_TRY(npr_grow(&m->match, &m->cap, most, sizeof *m->match, "matches"));
+    s->row = find_row(s, s->row, at);
+    int found = stands(s, i, at, inner) & in_row(s, s->row, at - rest->back, rest->bytes);
+    m->count = add_class(m->match, m->last, m->count, s->row, rest->label, found);
+    for (size_t o = 1; o < owners; o++) /* few are of several */
+        m->count =
+            add_class(m->match, m->last, m->count, s->row, s->p->owner[(size_t)shared->owner + o], found);
     return NPR_OK;
 }
 
-/* All phrases of a slot. */
-static npr_status compare_all(scan *s, uint32_t slot, size_t at, int inner)
+/* Does a phrase come behind the text in their order? A phrase that begins the text does not. */
+static int is_behind(const npr_phrase_rest *rest, const char *text, size_t left)
 {
-    const npr_phrase_rest *rest = &s->p->keys.rest[slot];
-    NPR_TRY(compare_one(s, slot, at, inner));
-    for (uint32_t i = 0; i < rest->others; i++) NPR_TRY(compare_one(s, rest->other + i, at, inner));
+    int c = memcmp(rest->text, text, rest->bytes < left ? rest->bytes : left);
+    return c > 0 || (c == 0 && rest->bytes > left);
+}
+
+/* The phrases from line i on with one `back`. Of many, those that begin the text are the last one that is not
+ * behind it, and those that begin that one. */
+static npr_status compare_group(scan *s, uint32_t i, size_t at, int inner, int later)
+{
+    const npr_phrase_rest *rest = s->p->keys.rest;
+    uint32_t n = rest[i].others, low = 0, high = n;
+    if (n <= FEW) {
+        for (uint32_t j = 0; j < n; j++) NPR_TRY(compare_one(s, i + j, at, inner, later));
+        return NPR_OK;
+    }
+    if (at - s->b.begin < rest[i].back) return NPR_OK;
+    size_t from = at - rest[i].back;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (is_behind(&rest[i + middle], s->b.text + from, s->b.end - from))
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    for (uint32_t j = low ? i + low - 1 : NPR_PHRASE_NONE; j != NPR_PHRASE_NONE; j = rest[j].other)
+        NPR_TRY(compare_one(s, j, at, inner, later));
     return NPR_OK;
 }
 
-/* The candidates of a block. For most of them no branch depends on whether the phrase stands there. */
-static npr_status compare_block(scan *s, int candidates)
+/* What a slot has besides the phrase that is in it. */
+static npr_status compare_more(scan *s, uint32_t slot, size_t at, int inner, int later)
 {
     const npr_phrase_keys *k = &s->p->keys;
+    uint32_t i = k->rest[slot].other, end = i + k->rest[slot].others;
+    if (!inner || k->slot[slot].bytes == NPR_PHRASE_NOT_HERE) NPR_TRY(compare_one(s, slot, at, inner, later));
+    for (; i < end; i += k->rest[i].others) NPR_TRY(compare_group(s, i, at, inner, later));
+    return NPR_OK;
+}
+
+/* Candidates `from` on, up to the next one with more to it than the phrase that is in its slot, inclusive:
+ * returns how many. No branch depends on whether a phrase stands in the text. */
+static __attribute__((noinline)) int compare_slots(scan *s, int from, int to)
+{
+    const npr_phrase_slot *slots = s->p->keys.slot;
+    const npr_phrase_line *lines = s->p->keys.line;
+    const npr_block *b = &s->b;
+    const size_t base = b->at;
+    const char *text = b->text + base;
+    npr_match *match = s->m->match;
+    int64_t row = s->row, *last = s->m->last;
+    size_t n = s->m->count;
+    int c = from;
+    while (c < to) {
+        int h = b->candidate[c++];
+        uint32_t i = b->slot[h];
+        size_t at = b->start[1 + b->hit[h] / 2];
+        const npr_phrase_slot *slot = &slots[i];
+        size_t back = slot->back % NPR_PHRASE_MORE, bytes = slot->bytes;
+        int found = same_bytes(text + at - back, &lines[i]) >= bytes;
+        row = find_row(s, row, base + at);
+        n = add_class(match, last, n, row, slot->label, found & in_row(s, row, base + at - back, bytes));
+        if (slot->back >= NPR_PHRASE_MORE) break;
+    }
+    s->row = row;
+    s->m->count = n;
+    return c - from;
+}
+
+/* The candidates of a block. */
+static npr_status compare_block(scan *s, int candidates)
+{
     const npr_block *b = &s->b;
     npr_matches *m = s->m;
+    const npr_phrase_keys *k = &s->p->keys;
     int inner = b->at - b->begin >= sizeof *k->line && b->end - b->at >= NPR_BLOCK + sizeof *k->line;
+    NPR_TRY(npr_grow(&m->match, &m->cap, m->count + (size_t)candidates, sizeof *m->match, "matches"));
     for (int c = 0; c < candidates;) {
-        NPR_TRY(npr_grow(&m->match, &m->cap, m->count + (size_t)candidates, sizeof *m->match, "matches"));
-        size_t n = m->count;
-        int64_t row = s->row;
-        uint32_t slot = 0;
-        size_t at = 0;
-        for (; c < candidates; c++) {
-            int h = b->candidate[c];
-            slot = b->slot[h];
-            at = b->at + b->start[1 + b->hit[h] / 2];
-            const npr_phrase_slot one = k->slot[slot];
-            if (!inner || one.bytes == 0) break;
-            size_t from = at - one.back;
-            unsigned same = same_bytes(b->text + from, &k->line[slot]);
-            row = find_row(s, row, at);
-            n = add_class(m->match, m->last, n, row, one.label,
-                          (same >= one.bytes) & in_row(s, row, from, one.bytes));
-        }
-        m->count = n;
-        s->row = row;
-        if (c++ < candidates) NPR_TRY(compare_all(s, slot, at, inner));
+        c += inner ? compare_slots(s, c, candidates) : 1;
+        int h = b->candidate[c - 1];
+        if (inner && k->slot[b->slot[h]].back < NPR_PHRASE_MORE) break;
+        NPR_TRY(compare_more(s, b->slot[h], b->at + b->start[1 + b->hit[h] / 2], inner, candidates - c));
     }
     return NPR_OK;
 }
