@@ -123,7 +123,7 @@ npr_step() {
     ((!NPR_ASKED)) || { sleep 1 && kill -USR1 "$step" 2>/dev/null; } || true
     while :; do
         code=0
-        wait "$step" || code=$?
+        wait "$step" 2>/dev/null || code=$? # what the shell itself says of a step that was killed is of no use
         kill -0 "$step" 2>/dev/null || break # else only a trap ended the wait
     done
     trap - TERM

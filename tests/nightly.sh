@@ -4,7 +4,7 @@
 #   bash tests/nightly.sh [--runs=N] [--seed=N] [NAME...]     10^7 runs of each target, or of those named
 #   bash tests/nightly.sh captions                            10^7 made-up captions, their tokens compared with SQLite FTS5's
 #   bash tests/nightly.sh kill                                100 random kills over all stages, each resumed (tests/jobs/kill.sh)
-#   bash tests/nightly.sh slurm                               25 random kills of jobs on a real Slurm: each victim in each stage (tests/slurm/kill.sh)
+#   bash tests/nightly.sh slurm                               30 random kills of jobs on a real Slurm: each victim in each stage (tests/slurm/kill.sh)
 #   bash tests/nightly.sh cpu                                 the kernels for AVX-512 on an emulated CPU (tests/emulated_cpu.sh)
 #
 # What a target found interesting is kept in build/fuzz/corpus/NAME and used by the next night. An input that fails is
@@ -36,7 +36,7 @@ fi
 if [ "${names[*]}" = slurm ]; then
     npr_prepare --tests
     npr_build "$ROOT/build/test" -DCMAKE_BUILD_TYPE=Release
-    NPR_BIN=$ROOT/build/test NPR_SOURCE=$ROOT NPR_KILLS=25 NPR_SEED=${seed/#0/$RANDOM} exec bash "$ROOT/tests/slurm/kill.sh"
+    NPR_BIN=$ROOT/build/test NPR_SOURCE=$ROOT NPR_KILLS=30 NPR_SEED=${seed/#0/$RANDOM} exec bash "$ROOT/tests/slurm/kill.sh"
 fi
 
 if [ "${names[*]}" = cpu ]; then

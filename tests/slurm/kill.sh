@@ -1,7 +1,7 @@
 #!/bin/bash
-# Kills at random moments on a real Slurm of four nodes: a rank, srun, a slurmd, a whole node, or USR1. What Slurm then queues
+# Kills at random moments on a real Slurm of four nodes: a rank, srun, a slurmd, a whole node, a rank's slurmstepd, or USR1. What Slurm then queues
 # again, or else what is submitted again, runs on another number of nodes and ends with the bytes of an undisturbed run.
-# NPR_KILLS=20 for more (tests/nightly.sh slurm); NPR_SEED for others.
+# NPR_KILLS=30 for more (tests/nightly.sh slurm); NPR_SEED for others.
 # shellcheck source=tests/lib.sh
 source "$(dirname "$0")/../lib.sh"
 ((!SANITIZED)) || { echo "kill: it tests scripts; the programs have sanitized tests of their own" && exit 77; }
@@ -36,7 +36,7 @@ declare -A writes=([ingest]=index [search]=pool [index]=index [solve]=primed [ex
 declare -A wanted=([ingest]=index [search]=pool [index]=indexed [solve]=primed [extract]=features)
 declare -A slow=([ingest]=ingest.batch@1=slow [search]=search.part@1=slow [solve]=solve.tile@0=slow
     [extract]=extract.batch@1=slow)
-victims=(rank srun slurmd node usr1)
+victims=(rank srun slurmd node usr1 stepd)
 
 # fresh STAGE: as it is before the stage has run
 fresh() {
@@ -60,6 +60,15 @@ rank_pids() {
     done
 }
 
+# those that ranks are children of
+stepd_pids() {
+    local pid parent
+    for pid in $(rank_pids); do
+        parent=$(ps -o ppid= -p "$pid" | tr -d ' ')
+        ! grep -qsx slurmstepd "/proc/${parent:-0}/comm" || echo "$parent"
+    done
+}
+
 # strike VICTIM JOB NODES: what is hit goes to `hit`; a node without slurmd to `down`
 strike() {
     local node=node$((RANDOM % $3 + 1)) pids=()
@@ -72,6 +81,10 @@ strike() {
     srun)
         mapfile -t pids < <(pgrep -f "^srun .*$BIN/npr-")
         ((${#pids[@]} == 0)) || ! kill -9 "${pids[@]}" 2>/dev/null || hit="srun was killed"
+        ;;
+    stepd) # its rank dies with it, and srun does not hear of it
+        mapfile -t pids < <(stepd_pids)
+        ((${#pids[@]} == 0)) || ! kill -9 "${pids[RANDOM % ${#pids[@]}]}" 2>/dev/null || hit="a slurmstepd was killed"
         ;;
     slurmd) kill -9 "$(cat "$CLUSTER/slurmd.$node.pid")" && down=$node hit="slurmd of $node was killed" ;;
     node) node_crash "$node" && down=$node hit="$node was lost" ;;
@@ -99,14 +112,15 @@ await() {
 RANDOM=${NPR_SEED:-20261126}
 kills=${NPR_KILLS:-2}
 hits=0
-start=21 # a slurmd in a search, a node in an index
-[ -z "${NPR_SEED:-}" ] || start=$((RANDOM % 25))
+start=25 # a slurmd in a search, a node in an index
+[ -z "${NPR_SEED:-}" ] || start=$((RANDOM % 30))
 for ((round = 1; round <= kills; round++)); do
-    # every victim of every stage comes once in 25 rounds
+    # every victim of every stage comes once in 30 rounds
     i=$((round + start)) before=$((RANDOM % 3 + 2)) moment=$((RANDOM % 3)).$((RANDOM % 10))
-    stage=${stages[(i + i / 5) % 5]} victim=${victims[i % 5]} after=$(((before + RANDOM % 3) % 4 + 1))
+    stage=${stages[i % 5]} victim=${victims[i % 6]} after=$(((before + RANDOM % 3) % 4 + 1))
     fresh "$stage"
-    job=$(submit "$stage" "$before")
+    # Slurm takes minutes to miss a slurmstepd, and the other ranks wait for the one that has died with it: the watchdog ends that
+    job=$(TEST_WATCHDOG=$([ "$victim" = stepd ] && echo 10 || echo 1800) submit "$stage" "$before")
     number=$job
     [ "$stage" != ingest ] || job=${job}_0
     await 60 running "$job" || fail "round $round: $stage does not start: $(scontrol show job "$job")"

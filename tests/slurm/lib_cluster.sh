@@ -43,6 +43,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 JobRequeue=1
 KillWait=3
+EioTimeout=5
 InactiveLimit=0
 MinJobAge=3600
 SlurmctldTimeout=30
