@@ -7,7 +7,8 @@
 # NPR_RUN: put before mpirun, say "taskset -c 1". A machine that others use is not the same from minute to minute: the rates that some stages need are
 # calibrated right before them and again right after them, and the forecast is the mean of the two; a stage that takes less than 10 s is run three
 # times, and the middle run counts. What a forecast cannot know and takes from the data:
-# bytes of texts and tokens, the share of rows that name a class, rows of the pool, iterations of the probe. Writes FOLDER/npr-forecast-ROWS-DIM-RANKS/:
+# bytes of texts and tokens, the share of rows that name a class, rows of the pool, iterations of the probe. Not compared: a file system, a network
+# between hosts, --method=wise (the steps of finetune) and, of npr-solve --dry-run, --alpha=val, --sweep and draws of shots. Writes FOLDER/npr-forecast-ROWS-DIM-RANKS/:
 # forecast.csv (ranks, stage, seconds forecast before and after, seconds measured (time.total, all but starting MPI), mean forecast by measured), and
 # the calibrations, node-BLOCK-before.txt and -after.txt.
 set -euo pipefail
@@ -38,7 +39,7 @@ calibrate() { # BLOCK before|after
 plan() { # NODE STAGE ARGS...: its seconds
     rm -f plan.txt
     "$bin/npr-plan" --quiet --rows="$rows" --dim="$dim" --part-rows=$part --queries=$queries --classes=$queries --test="$(value result.rows test.txt)" \
-        --ranks-per-node="$ranks" --cores="$ranks" --text="$text" --tokens="$tokens" --network=0 --cached --calibration="$1" --recall-queries=0 \
+        --ranks-per-node="$ranks" --cores="$ranks" --text="$text" --tokens="$tokens" --network=0 --cached --calibration="$1" --recall-queries="${recall:-0}" \
         --sample="$sample" --image-part-rows=500 "${@:3}" --record=plan.txt || kill "$$"
     value "plan.$2.seconds" plan.txt
 }
@@ -51,10 +52,13 @@ compare() { # NAME BEFORE AFTER: a line of the table; NAME.txt is the stage's re
 planned() { # BLOCK NAME STAGE ARGS...: by npr-plan
     compare "$2" "$(plan "node-$1-before.txt" "${@:3}")" "$(plan "node-$1-after.txt" "${@:3}")"
 }
-dry_run() { # before|after PROGRAM ARGS...: seconds by a stage's own --dry-run
+dry_run() { # NODE PROGRAM ARGS...: seconds by a stage's own --dry-run
     rm -f plan.txt
-    run "${@:2}" --out=none --dry-run --calibration="node-clip-$1.txt" --record=plan.txt || kill "$$"
+    run "${@:2}" --out=none --dry-run --calibration="$1" --record=plan.txt || kill "$$"
     value plan.seconds plan.txt
+}
+dried() { # BLOCK NAME PROGRAM ARGS...: by the stage itself
+    compare "$2" "$(dry_run "node-$1-before.txt" "${@:3}")" "$(dry_run "node-$1-after.txt" "${@:3}")"
 }
 
 # stage NAME OUT PROGRAM ARGS...: run three times, the middle one's record is NAME.txt; one that takes 10 s is run once
@@ -69,7 +73,7 @@ stage() {
 }
 
 # ---- worlds
-rm -rf ./*-[123].txt index head test pool-* primed probed tuned features texthead npr-calibration
+rm -rf ./*-[123].txt index head test pool-* primed probed tuned features texthead pictures joined shards npr-calibration
 run npr-minilaion --embeddings --out=world --rows="$rows" --dim="$dim" --classes=$queries --tests=20 >/dev/null
 run npr-minilaion --out=painted --rows=2000 --tests=2 --val=1 --shots=1 >/dev/null
 run npr-ingest --emb=world/text/head.npy --meta=world/text/head.tsv --kind=head --out=head --record=head.txt
@@ -80,19 +84,23 @@ tokens=$(cat world/metadata/*.tsv | awk -F'\t' 'FNR > 1 && NR < 20000 { n += len
 # ---- measured, between two calibrations
 messages=$([ "$ranks" = 1 ] || echo messages,)
 declare -A rates=([ingest]=ingest [search]="${messages}reading,exact,captions" [solve]="${messages}reading,exact,captions,sums"
-    [training]="${messages}reading,exact,captions,sums,training" [index]="${messages}reading,exact,faiss,captions" [clip]="captions,images,text")
+    [training]="${messages}reading,exact,captions,sums,training" [index]="${messages}reading,exact,faiss,captions" [clip]="reading,captions,pictures,images,text")
 calibrate ingest before
 stage ingest index npr-ingest --emb=world/img_emb --meta=world/metadata --part-rows=$part
 calibrate ingest after
 
 calibrate search before
 stage exact pool-exact npr-search --index=index --head=head --mode=exact --k=100
-stage caption pool-caption npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --k=100
-stage filter pool-filter npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --clip-filter --k=100
+stage batches pool-batches npr-search --index=index --head=head --mode=exact --k=100 --query-batch=250 --resident=1
+named=(npr-search --index=index --head=head --names=world/text/classes.txt --mode=caption --k=100)
+stage caption pool-caption "${named[@]}"
+stage urls pool-urls "${named[@]}" --urls=urls.tsv
+stage filter pool-filter "${named[@]}" --clip-filter
 calibrate search after
 
 calibrate solve before
 stage solve primed npr-solve --head=head --pool=pool-exact --test=test --alpha=0.5
+stage loo primed npr-solve --head=head --pool=pool-exact --test=test --alpha=loo
 calibrate solve after
 
 trained=(npr-solve --head=head --pool=pool-caption --test=test)
@@ -103,13 +111,24 @@ calibrate training after
 
 calibrate index before
 run npr-index --set=index --factory="$factory" --sample="$sample" --record=index.txt
-stage faiss pool-faiss npr-search --index=index --head=head --mode=faiss --nprobe=16 --k=10 --recall-queries=0
+proposed=(npr-search --index=index --head=head --mode=faiss --nprobe=16 --k=10)
+stage faiss pool-faiss "${proposed[@]}" --recall-queries=0
+stage recall pool-recall "${proposed[@]}" --recall-queries=20
 calibrate index after
 
 calibrate clip before
 stage extract features npr-extract --images="painted/pictures/*.tar" --kind=features "${model[@]}" --part-rows=500
 head=(npr-extract --classes=world/text/classes.txt --templates=painted/templates.txt --vocab="$root/jobs/minilaion/vocab.txt.gz" "${model[@]}")
 stage text texthead "${head[@]}"
+# what img2dataset would bring back for a pool: the pictures that its URLs stand for, 500 to a tar as the painted ones are
+run npr-extract --images="painted/pictures/*.tar" --kind=index --id-field=id "${model[@]}" --out=pictures --record=pictures.txt
+run npr-search --index=pictures --names=painted/classes.txt --mode=caption --k=2000 --out=pool-pictures --urls=urls.tsv --record=pool-pictures.txt
+mkdir -p shards/all
+for tar in painted/pictures/*.tar; do tar -xf "$tar" -C shards/all; done
+awk -F'\t' 'NR > 1 { key = sprintf("%05d%04d", $3 / 500, $3 % 500); print key ".jpg\n" key ".json\n" key ".txt" }' urls.tsv |
+    split -l 1500 -d - shards/of-
+for list in shards/of-*; do tar --format=ustar -cf "shards/${list#*of-}.tar" -C shards/all -T "$list"; done
+stage join joined npr-extract --images="shards/*.tar" --join=pool-pictures "${model[@]}" --part-rows=500
 calibrate clip after
 
 {
@@ -117,14 +136,19 @@ calibrate clip after
     planned ingest ingest ingest
     planned index index index --mode="$factory"
     planned search exact search --k=100 --pool-rows="$(value result.pool_rows exact.txt)"
+    planned search batches search --k=100 --query-batch=250 --resident=1 --pool-rows="$(value result.pool_rows batches.txt)"
     planned search caption search --mode=caption --k=100 --matches="$(share caption.txt)" --pool-rows="$(value result.pool_rows caption.txt)"
+    planned search urls search --mode=caption --urls --k=100 --matches="$(share urls.txt)" --pool-rows="$(value result.pool_rows urls.txt)"
     planned search filter search --mode=caption --clip-filter --k=100 --matches="$(share filter.txt)" --pool-rows="$(value result.pool_rows filter.txt)"
     planned index faiss search --mode="$factory" --k=10 --nprobe=16 --pool-rows="$(value result.pool_rows faiss.txt)"
+    recall=20 planned index recall search --mode="$factory" --k=10 --nprobe=16 --pool-rows="$(value result.pool_rows recall.txt)"
     planned solve solve solve --k=100 --pool-rows="$(value result.pool_rows exact.txt)"
+    planned solve loo solve --k=100 --pool-rows="$(value result.pool_rows exact.txt)" --alpha=loo
     planned training probe solve --pool-rows="$(value result.training.rows probe.txt)" --method=probe --iterations="$(value result.training.iterations probe.txt)" \
         --evaluations="$(value result.training.evaluations probe.txt)"
     planned training finetune solve --pool-rows="$(value result.training.rows finetune.txt)" --method=finetune --epochs=2
     planned clip extract extract --images="$(value result.seen extract.txt)" "${model[1]}"
-    compare text "$(dry_run before "${head[@]}")" "$(dry_run after "${head[@]}")" # who knows how many tokens a prompt has
+    dried clip text "${head[@]}" # who knows how many tokens a prompt has
+    planned clip join extract --join --images="$(value result.join.pictures join.txt)" --pool-rows="$(value result.join.wanted join.txt)" "${model[1]}"
 } | tee forecast.csv
 ! grep -q unknown forecast.csv || { echo "forecast.sh: a rate that a stage needs was not calibrated" >&2 && exit 70; }
