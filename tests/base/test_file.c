@@ -133,7 +133,7 @@ static void an_unreadable_folder_is_no_short_one(void)
     npr_paths found;
     CHECK_OK(npr_folder_make(folder));
     for (int i = 0; i < 3; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "three/%d.x", i);
         put(name, "");
     }
