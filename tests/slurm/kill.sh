@@ -128,12 +128,13 @@ for ((round = 1; round <= kills; round++)); do
     sleep "$moment"
     strike "$victim" "$job" "$before"
     [ -z "$hit" ] || hits=$((hits + 1))
-    await 40 settled "$job" || true
+    # killed when the ranks are done, a slurmstepd is waited for by srun itself
+    await "$([ "$victim" = stepd ] && echo 300 || echo 40)" settled "$job" || true
     fate="went on"
     if ! ended "$job"; then
         # Slurm has queued it again; it may run on fewer or more nodes then
         fate="was queued again"
-        if await 20 waits "$job" && scontrol update jobid="$job" numtasks="$after" numnodes="$after" 2>"$TMP/said"; then
+        if await 20 waits "$job" && scontrol update jobid="$job" numtasks="$after" numnodes="$after-$after" 2>"$TMP/said"; then
             fate+=" for $after nodes"
         else
             fate+=" (not for $after: $(field "$job" JobState) $(head -n 1 "$TMP/said" 2>/dev/null || true))"
