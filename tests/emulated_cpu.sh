@@ -1,7 +1,7 @@
 #!/bin/bash
 # emulated_cpu.sh - the code for a CPU that this machine may not have: tests of the kernels on a PC with AVX-512 that Bochs emulates.
 #
-#   bash tests/emulated_cpu.sh [--cpu=MODEL] [--bochs=PROGRAM] [--display=NAME] [--minutes=N] [TEST...]
+#   bash tests/emulated_cpu.sh [--cpu=MODEL] [--bochs=PROGRAM] [--display=NAME] [--amx] [--minutes=N] [TEST...]
 #
 # Which kernel runs is asked of the CPU, so on one without AVX-512 the tests only see the others. Debian's Bochs knows AVX-512 (corei7_skylake_x;
 # `bochs --help cpu` lists more), boots Debian's cloud kernel in a minute or two, and runs the programs of build/test, hundreds of times slower
@@ -11,8 +11,10 @@
 #   --cpu=MODEL        what Bochs's configuration has as cpu: model= (corei7_skylake_x); more may follow: MODEL, add_features="..."
 #   --bochs=PROGRAM    another Bochs, with its own display (--display=nogui). Later ones know AVX512-BF16, but at least one of them, from before 3.1,
 #                      reads half of the numbers of VCVTNE2PS2BF16 from a wrong place: search_exact's block-bf16 then fails
+#   --amx              the CPU (sapphire_rapids) has AMX, and what Linux wants before it uses tiles: XSAVES with the right sizes, and XFD, which that Bochs
+#                      lacks. Tests must then meet AMX's kernels
 #   --minutes=N        180; who is not done by then has failed
-#   TEST...            of base_matmul base_score prime_mean prime_gradient clip_dnn clip_forward search_phrases search_exact: all
+#   TEST...            of base_cpu base_matmul base_score prime_mean prime_gradient clip_dnn clip_forward search_phrases search_exact: all
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=slurm/env/local.sh
@@ -22,24 +24,27 @@ cpu=corei7_skylake_x
 bochs="bochs-bin"
 display=term
 minutes=180
+amx=0
 names=()
 for arg in "$@"; do
     case $arg in
     --cpu=*) cpu=${arg#*=} ;;
     --bochs=*) bochs=${arg#*=} ;;
     --display=*) display=${arg#*=} ;;
+    --amx) amx=1 ;;
     --minutes=*) minutes=${arg#*=} ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
-    -*) npr_die 64 "unknown option $arg (known: --cpu, --bochs, --display, --minutes, --help)" ;;
+    -*) npr_die 64 "unknown option $arg (known: --cpu, --bochs, --display, --amx, --minutes, --help)" ;;
     *) names+=("$arg") ;;
     esac
 done
 
-# What a test must say it met, on a CPU with AVX-512 and on one with AVX512-BF16 too.
-declare -A wanted=([base_matmul]="kernel avx512" [base_score]="kernel avx512" [prime_mean]="kernel avx512" [prime_gradient]="" [search_phrases]="kernel avx512"
+# What a test must say it met, on a CPU with AVX-512, on one with AVX512-BF16 too, and on one with AMX.
+declare -A wanted=([base_cpu]="kernel without amx" [base_matmul]="kernel avx512" [base_score]="kernel avx512" [prime_mean]="kernel avx512" [prime_gradient]="" [search_phrases]="kernel avx512"
     [clip_dnn]="kernel bfloat16: of AVX-512" [clip_forward]="kernel bfloat16: refused" [search_exact]="screen few-avx512,screen block-f32")
 declare -A wanted_bf16=([clip_forward]="kernel bfloat16: of the CPU" [clip_dnn]="kernel bfloat16: of the CPU" [search_exact]="screen few-avx512,screen block-f32,screen block-bf16")
-((${#names[@]})) || names=(base_matmul prime_gradient prime_mean clip_dnn clip_forward base_score search_exact search_phrases)
+declare -A wanted_amx=([base_cpu]="kernel amx" [search_exact]="screen few-avx512,screen block-f32,screen block-bf16,screen block-amx")
+((${#names[@]})) || names=(base_cpu base_matmul prime_gradient prime_mean clip_dnn clip_forward base_score search_exact search_phrases)
 for name in "${names[@]}"; do
     [[ -v wanted[$name] ]] || npr_die 64 "there is no test $name for an emulated CPU (known: ${!wanted[*]})"
 done
@@ -92,14 +97,17 @@ END
 chmod +x "$work/files/init"
 (cd "$work/files" && find . | busybox cpio -o -H newc) >"$work/disc/isolinux/initrd" 2>"$work/cpio.log"
 
-# ---- a disc to boot from. Bochs 2.7 gives a wrong size for the compacted format of XSAVE, and Linux then goes without AVX: hence without that.
+# ---- a disc to boot from. Bochs 2.7 gives a wrong size for the compacted format of XSAVE, and Linux then goes without AVX: hence without that,
+# but for AMX, for which Linux wants it.
+compacted="clearcpuid=xsaves,xsavec"
+((!amx)) || compacted=""
 cp "$work"/kernel/boot/vmlinuz-* "$work/disc/isolinux/vmlinuz"
 cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/disc/isolinux/"
-cat >"$work/disc/isolinux/isolinux.cfg" <<'END'
+cat >"$work/disc/isolinux/isolinux.cfg" <<END
 DEFAULT npr
 LABEL npr
  KERNEL vmlinuz
- APPEND initrd=initrd console=ttyS0,115200 quiet panic=-1 nokaslr mitigations=off nosmp no_timer_check tsc=reliable clearcpuid=xsaves,xsavec
+ APPEND initrd=initrd console=ttyS0,115200 quiet panic=-1 nokaslr mitigations=off nosmp no_timer_check tsc=reliable $compacted
 END
 genisoimage -quiet -o "$work/boot.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table "$work/disc" \
     2>"$work/genisoimage.log" || npr_die 70 "genisoimage failed; its words are in $work/genisoimage.log"
@@ -167,6 +175,7 @@ for name in "${names[@]}"; do
     [[ $code == 0 ]] || verdict="FAILED (${code:-not done})"
     want=${wanted[$name]}
     ((!bf16)) || want=${wanted_bf16[$name]:-$want}
+    ((!amx)) || want=${wanted_amx[$name]:-$want}
     while read -r line; do
         [[ -z $line ]] || grep -qxF -- "$line" <<<"$said" || verdict="FAILED (no $line)"
     done < <(tr ',' '\n' <<<"$want")

@@ -33,6 +33,7 @@ const npr_screen *npr_screen_at(int i)
 {
     static const npr_screen *all[] = {
 #if defined(__x86_64__)
+        &npr_screen_block_amx,
         &npr_screen_few_avx512,
         &npr_screen_block_bf16,
         &npr_screen_block_f32,
@@ -50,7 +51,7 @@ const npr_screen *npr_screen_at(int i)
 const npr_screen *npr_screen_choose(int nq)
 {
     int i = 0;
-    while (nq > npr_screen_at(i)->most || !npr_screen_at(i)->usable()) i++;
+    for (const npr_screen *s; s = npr_screen_at(i), nq < s->least || nq > s->most || !s->usable();) i++;
     return npr_screen_at(i); /* the last takes any number, anywhere */
 }
 

@@ -63,13 +63,14 @@ typedef struct npr_sieve {
     int opened;
     void *scratch;
     int same_mean, skip, skipped; /* blocks: of screens in bytes, of npr_sieve_judge() */
+    int turn, ready;              /* of screen_amx.h: which block is next, rows of it that are converted */
     npr_status st;
 } npr_sieve;
 
 struct npr_screen {
     const char *name;
     int (*usable)(void);               /* on this CPU */
-    int most;                          /* the number of queries up to which it is the fastest */
+    int least, most;                   /* numbers of queries for which it is the fastest */
     int width;                         /* queries are padded to a multiple of it */
     npr_status (*pack)(npr_packed *p); /* makes values, bounds, block_rows, scratch */
     /* Rows row[0 .. n) of emb with all queries; the next ones will be row[n .. n + ahead). */
@@ -86,6 +87,7 @@ const npr_screen *npr_screen_choose(int nq);
 extern const npr_screen npr_screen_few_avx512;                       /* screen_few.c */
 extern const npr_screen npr_screen_few_avx2;                         /* screen_few_avx2.c */
 extern const npr_screen npr_screen_few_bytes;                        /* screen_few_bytes.c */
+extern const npr_screen npr_screen_block_amx;                        /* screen_amx.c */
 extern const npr_screen npr_screen_block_bf16, npr_screen_block_f32; /* screen_block.c */
 extern const npr_screen npr_screen_block_avx2;                       /* screen_avx2.c */
 extern const npr_screen npr_screen_block_bytes;                      /* screen_bytes.c */

@@ -291,5 +291,5 @@ static int usable(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && npr_half_in_hardware();
 }
 
-const npr_screen npr_screen_block_avx2 = {"block-avx2", usable, INT_MAX, PANEL, pack, scan, NULL};
+const npr_screen npr_screen_block_avx2 = {"block-avx2", usable, 0, INT_MAX, PANEL, pack, scan, NULL};
 #endif

@@ -288,6 +288,6 @@ static int usable(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && npr_half_in_hardware();
 }
 
-const npr_screen npr_screen_block_bytes = {
-    "block-bytes", usable, INT_MAX, NPR_BYTES_PANEL, npr_bytes_pack, scan, &npr_screen_block_avx2};
+const npr_screen npr_screen_block_bytes = {"block-bytes",   usable,         0,    INT_MAX,
+                                           NPR_BYTES_PANEL, npr_bytes_pack, scan, &npr_screen_block_avx2};
 #endif

@@ -141,6 +141,6 @@ static int usable_avx512(void)
            __builtin_cpu_supports("avx512vl") && npr_half_in_hardware();
 }
 
-const npr_screen npr_screen_few_avx512 = {"few-avx512", usable_avx512, MOST, 1,
+const npr_screen npr_screen_few_avx512 = {"few-avx512", usable_avx512, 0,   MOST, 1,
                                           npr_few_pack, scan_avx512,   NULL};
 #endif

@@ -245,5 +245,5 @@ static int usable(void)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && npr_half_in_hardware();
 }
 
-const npr_screen npr_screen_few_avx2 = {"few-avx2", usable, MOST, GROUP, npr_few_pack, scan, NULL};
+const npr_screen npr_screen_few_avx2 = {"few-avx2", usable, 0, MOST, GROUP, npr_few_pack, scan, NULL};
 #endif

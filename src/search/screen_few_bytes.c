@@ -207,6 +207,6 @@ static int usable(void)
     return npr_screen_few_avx2.usable();
 }
 
-const npr_screen npr_screen_few_bytes = {"few-bytes",         usable, MOST, GROUP, npr_few_bytes_pack, scan,
-                                         &npr_screen_few_avx2};
+const npr_screen npr_screen_few_bytes = {
+    "few-bytes", usable, 0, MOST, GROUP, npr_few_bytes_pack, scan, &npr_screen_few_avx2};
 #endif

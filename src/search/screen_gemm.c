@@ -72,4 +72,4 @@ static int usable(void)
     return 1;
 }
 
-const npr_screen npr_screen_gemm = {"gemm", usable, INT_MAX, 1, pack, scan, NULL};
+const npr_screen npr_screen_gemm = {"gemm", usable, 0, INT_MAX, 1, pack, scan, NULL};

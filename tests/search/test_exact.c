@@ -1,10 +1,10 @@
-/* Exact search against brute force with the definition of a score: every screen of this CPU, hard data, all
- * kinds of sizes. */
+/* Exact search against brute force with the definition of a score: every screen of this CPU, and the one for
+ * AMX with a model of its instructions, on hard data of all kinds of sizes. */
 #include "test.h"
 
 #include "base/half.h"
 #include "base/rng.h"
-#include "search/screen.h"
+#include "search/amx_model.h"
 
 /* A problem: rows in a tile, queries, and what the answer is. */
 typedef struct problem {
@@ -25,6 +25,8 @@ enum {
     TINY,       /* subnormal rows and queries */
     SPREAD,     /* norms from 1e-6 to 1e6, queries too */
     ZERO,       /* zero rows and queries: all scores tie */
+    COARSE,     /* 8 bits of values with zeros behind: bfloat16 loses nothing, so its bounds are as narrow as
+                   floats' */
     SPIKY, /* one value of +-2^n holds nearly all of a row's norm, of a query's too: the ends of integers'
               range */
     WORST, /* bytes lose nearly half a unit of each value, all towards the query: what a bound by
@@ -33,6 +35,15 @@ enum {
               of 16 bits, about as much as that holds, and all with one sign. Rows as opposites */
     KINDS
 };
+
+/* The screens of this CPU, then the model; NULL after the last. */
+static const npr_screen *screen_at(int i)
+{
+    int count = 0;
+    for (const npr_screen *s; (s = npr_screen_at(count)); count++)
+        if (s->usable() && i-- == 0) return s;
+    return i == 0 ? &amx_model : NULL;
+}
 
 static double dot(const uint16_t *row, const float *query, int d)
 {
@@ -50,6 +61,8 @@ static void make_row(npr_rng *r, int kind, int dim, uint16_t *row)
     if (kind == SPREAD) scale *= pow(10, 6 * npr_rng_uniform(r) - 3);
     for (int j = 0; j < dim; j++) row[j] = npr_half_round((float)(scale * npr_rng_normal(r)));
     if (kind == ZERO && npr_rng_below(r, 2)) memset(row, 0, (size_t)dim * 2);
+    if (kind == COARSE)
+        for (int j = 0; j < dim; j++) row[j] = npr_half_round((float)(npr_rng_below(r, 511) - 255) / 512);
     if (kind == SPIKY) {
         for (int j = 0; j < dim; j++)
             row[j] = npr_rng_below(r, 3) ? 0 : npr_half_round((float)(0x1p-16 * npr_rng_normal(r)));
@@ -82,6 +95,8 @@ static void make_query(npr_rng *r, int kind, int dim, float *q)
     if (kind == SPREAD) scale *= pow(10, 60 * npr_rng_uniform(r) - 30);
     for (int j = 0; j < dim; j++) q[j] = (float)(scale * npr_rng_normal(r));
     if (kind == ZERO && npr_rng_below(r, 2)) memset(q, 0, (size_t)dim * sizeof *q);
+    if (kind == COARSE)
+        for (int j = 0; j < dim; j++) q[j] = (float)(npr_rng_below(r, 511) - 255) * 0x1p-12f;
     if (kind == WORST) {
         float sign = npr_rng_below(r, 2) ? 1 : -1;
         for (int j = 1; j < dim; j++) q[j] = j % 3 ? sign : -sign;
@@ -190,12 +205,9 @@ static void search(const problem *p, const npr_screen *screen, int threads, int6
     npr_topk_free(got);
 }
 
-static int test_screens(void (*with)(const problem *, const npr_screen *), const problem *p)
+static void test_screens(void (*with)(const problem *, const npr_screen *), const problem *p)
 {
-    int count = 0;
-    for (const npr_screen *s; (s = npr_screen_at(count)); count++)
-        if (s->usable()) with(p, s);
-    return count;
+    for (int i = 0; screen_at(i); i++) with(p, screen_at(i));
 }
 
 static void all_ways(const problem *p, const npr_screen *s)
@@ -260,8 +272,7 @@ static void block_with_bounds(npr_rng *r, const problem *p, const npr_screen *sc
 /* All screens; `skip`: the blocks that one with a wider relative leaves to it from now on, or -1. */
 static void bounds_of(npr_rng *r, const problem *p, int highest, int skip)
 {
-    for (int i = 0; npr_screen_at(i); i++)
-        if (npr_screen_at(i)->usable()) block_with_bounds(r, p, npr_screen_at(i), highest, skip);
+    for (int i = 0; screen_at(i); i++) block_with_bounds(r, p, screen_at(i), highest, skip);
 }
 
 static void bounds(npr_rng *r)
@@ -348,9 +359,8 @@ static void refusals(void)
     npr_topk_free(other);
     q.nq = 0;
     t = npr_topk_make(0, 5);
-    for (int i = 0; npr_screen_at(i); i++) {
-        if (!npr_screen_at(i)->usable()) continue;
-        CHECK_OK(npr_exact_make_with(npr_screen_at(i), &q, 5, 1, &e));
+    for (int i = 0; screen_at(i); i++) {
+        CHECK_OK(npr_exact_make_with(screen_at(i), &q, 5, 1, &e));
         CHECK_OK(npr_exact_tile(e, &tile, t));
         npr_exact_free(e);
     }
@@ -360,8 +370,10 @@ static void refusals(void)
 int main(void)
 {
     refusals();
+    for (int i = 0; screen_at(i); i++) fprintf(stderr, "screen %s\n", screen_at(i)->name);
     for (int i = 0; npr_screen_at(i); i++)
-        if (npr_screen_at(i)->usable()) fprintf(stderr, "screen %s\n", npr_screen_at(i)->name);
+        if (!npr_screen_at(i)->usable())
+            fprintf(stderr, "this CPU cannot run %s: not tested\n", npr_screen_at(i)->name);
     npr_rng r = npr_rng_make(20, 0);
     sizes(&r);
     bounds(&r);
