@@ -107,7 +107,7 @@ cat >"$work/disc/isolinux/isolinux.cfg" <<END
 DEFAULT npr
 LABEL npr
  KERNEL vmlinuz
- APPEND initrd=initrd console=ttyS0,115200 quiet panic=-1 nokaslr mitigations=off nosmp no_timer_check tsc=reliable $compacted
+ APPEND initrd=initrd console=ttyS0,115200 quiet panic=-1 nokaslr mitigations=off nosmp no5lvl no_timer_check tsc=reliable $compacted
 END
 genisoimage -quiet -o "$work/boot.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table "$work/disc" \
     2>"$work/genisoimage.log" || npr_die 70 "genisoimage failed; its words are in $work/genisoimage.log"

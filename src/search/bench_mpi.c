@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "npr/search.h"
 #include "search/bench.h"
+#include "search/screen.h"
 
 enum { TILE = 16384, REPEATS_MAX = 99 };
 
@@ -24,7 +25,8 @@ typedef struct bench {
     int64_t *id;     /* [rows] */
     npr_queries all; /* as many as the largest batch */
     npr_faiss_flat *faiss;
-    double bandwidth, gemm; /* bytes/s, flop/s of this machine with these threads */
+    const npr_screen *screen; /* NULL: by the number of queries */
+    double bandwidth, gemm;   /* bytes/s, flop/s of this machine with these threads */
 } bench;
 
 /* ---- made-up data: one row in twenty repeats an earlier one ---- */
@@ -68,10 +70,15 @@ static void measure_machine(bench *b)
 
 /* ---- the two searches ---- */
 
+static const npr_screen *screen_for(const bench *b, int nq)
+{
+    return b->screen ? b->screen : npr_screen_choose(nq);
+}
+
 static npr_status search_ours(const bench *b, const npr_queries *q, npr_topk **out)
 {
     npr_exact *e;
-    NPR_TRY(npr_exact_make(q, b->job->k, b->job->threads, &e));
+    NPR_TRY(npr_exact_make_with(screen_for(b, q->nq), q, b->job->k, b->job->threads, &e));
     npr_status st = (*out = npr_topk_make(q->nq, b->job->k)) ? NPR_OK : npr_last();
     for (int64_t r = 0; !st && r < b->job->rows; r += TILE) {
         npr_tile tile = {.n = b->job->rows - r < TILE ? b->job->rows - r : TILE,
@@ -108,17 +115,21 @@ static void put(npr_record *rec, int nq, const char *name, double v)
 static void report(const bench *b, int nq, double ours, double faiss, int64_t differ)
 {
     double bytes = 2.0 * (double)b->job->rows * b->job->dim, flops = bytes * nq;
+    const char *screen = screen_for(b, nq)->name;
+    char key[64];
+    snprintf(key, sizeof key, "bench.nq%d.screen", nq);
+    npr_record_text(b->rec, key, screen);
     put(b->rec, nq, "ours_ms_per_query", 1e3 * ours / nq);
     put(b->rec, nq, "faiss_ms_per_query", 1e3 * faiss / nq);
     put(b->rec, nq, "ratio", faiss / ours);
     put(b->rec, nq, "share_of_bandwidth", bytes / ours / b->bandwidth);
     put(b->rec, nq, "share_of_sgemm", flops / ours / b->gemm);
     put(b->rec, nq, "differences", (double)differ);
-    npr_info(
-        b->log,
-        "%5d queries: %8.3f ms per query, FAISS %8.3f: %.2fx; %3.0f %% of read bandwidth, %3.0f %% of sgemm",
-        nq, 1e3 * ours / nq, 1e3 * faiss / nq, faiss / ours, 100 * bytes / ours / b->bandwidth,
-        100 * flops / ours / b->gemm);
+    npr_info(b->log,
+             "%5d queries: %8.3f ms per query, FAISS %8.3f: %.2fx; %3.0f %% of read bandwidth, %3.0f %% of "
+             "sgemm (%s)",
+             nq, 1e3 * ours / nq, 1e3 * faiss / nq, faiss / ours, 100 * bytes / ours / b->bandwidth,
+             100 * flops / ours / b->gemm, screen);
 }
 
 static npr_status compare(const bench *b, int nq)
@@ -169,6 +180,7 @@ static npr_status run(bench *b)
     while ((n = next_number(&at)) > 0) most = n > most ? n : most;
     if (n < 0 || !most)
         return npr_fail(NPR_EUSAGE, "--queries=%s: wanted numbers such as 1,10,100", b->job->queries);
+    if (b->job->screen) NPR_TRY(npr_screen_named(b->job->screen, &b->screen));
     NPR_TRY(make_data(b, most));
     NPR_TRY(npr_faiss_flat_make(b->wide, b->job->rows, b->job->dim, &b->faiss));
     measure_machine(b);

@@ -5,6 +5,7 @@
  * their candidates scored exactly. The order in which anything happens does not matter, since the lists keep
  * the k best in a total order. */
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +54,17 @@ const npr_screen *npr_screen_choose(int nq)
     int i = 0;
     for (const npr_screen *s; s = npr_screen_at(i), nq < s->least || nq > s->most || !s->usable();) i++;
     return npr_screen_at(i); /* the last takes any number, anywhere */
+}
+
+npr_status npr_screen_named(const char *name, const npr_screen **out)
+{
+    char known[256] = "";
+    for (int i = 0; (*out = npr_screen_at(i)); i++) {
+        if (!strcmp((*out)->name, name)) break;
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", (*out)->name);
+    }
+    if (!*out) return npr_fail(NPR_EUSAGE, "there is no screen \"%s\"; there are %s", name, known);
+    return (*out)->usable() ? NPR_OK : npr_fail(NPR_EENV, "this CPU cannot run the screen %s", name);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------- */

@@ -83,6 +83,9 @@ struct npr_screen {
 const npr_screen *npr_screen_at(int i);
 const npr_screen *npr_screen_choose(int nq);
 
+/* The screen of this name. NPR_EUSAGE names all there are; NPR_EENV: not on this CPU. */
+npr_status npr_screen_named(const char *name, const npr_screen **out);
+
 /* The screens' homes. */
 extern const npr_screen npr_screen_few_avx512;                       /* screen_few.c */
 extern const npr_screen npr_screen_few_avx2;                         /* screen_few_avx2.c */

@@ -12,6 +12,20 @@ for nq in 1 3 40; do
             fail "bench.nq$nq.$key: $(grep "$key" bench.txt)"
     done
 done
+# one screen for all: any CPU has gemm, and no CPU of today has all of them
+must 1 npr-bench --rows=2000 --dim=33 --k=5 --queries=2,20 --repeats=1 --screen=gemm --record=gemm.txt
+[ "$(grep -c '^bench.nq[0-9]*.screen=gemm$' gemm.txt)" = 2 ] || fail "not by gemm: $(grep screen gemm.txt)"
+grep -qx bench.nq20.differences=0 gemm.txt || fail "gemm finds other rows"
+expect 64 "there is no screen \"amx\"; there are block-amx, few-avx512" 1 npr-bench --rows=100 --dim=8 --screen=amx
+for name in block-amx few-avx512 block-bf16 block-f32 few-avx2 block-bytes block-avx2; do
+    code=0
+    "$BIN/npr-bench" --rows=500 --dim=40 --k=3 --queries=1,40 --repeats=1 --screen=$name --record=named.txt >said 2>&1 || code=$?
+    if ((code == 0)); then
+        [ "$(grep -cx -e bench.nq40.differences=0 -e "bench.nq1.screen=$name" named.txt)" = 2 ] || fail "$name: $(grep bench.nq named.txt)"
+    else
+        [[ $code == 78 ]] && grep -q "this CPU cannot run the screen $name" said || fail "$name: $code $(cat said)"
+    fi
+done
 expect 64 "wanted numbers such as 1,10,100" 2 npr-bench --rows=100 --dim=8 --queries=1,x
 expect 64 "needs --captions=FILE and --names=FILE" 2 npr-bench --what=captions --names=bench.txt
 for what in search calibrate; do
