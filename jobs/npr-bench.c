@@ -30,7 +30,8 @@ static npr_opt options[] = {
     {"dim", NPR_OPT_INT, &dim, "N", "values of a row", 0, 0, 4, 65536, 0},
     {"queries", NPR_OPT_TEXT, &search.queries, "A,B,...", "search: queries per batch", 0, 0, 0, 0, 0},
     {"screen", NPR_OPT_TEXT, &search.screen, "NAME",
-     "search: block-amx, few-avx512, block-bf16, block-f32, few-avx2, block-bytes, block-avx2 or gemm; "
+     "search: block-amx, few-avx512, block-bf16, block-f32, few-avx2, few-bytes, block-bytes, block-avx2 or "
+     "gemm; "
      "without "
      "it\nthe fastest of this CPU for so many queries",
      0, 0, 0, 0, 0},

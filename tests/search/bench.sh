@@ -17,7 +17,7 @@ must 1 npr-bench --rows=2000 --dim=33 --k=5 --queries=2,20 --repeats=1 --screen=
 [ "$(grep -c '^bench.nq[0-9]*.screen=gemm$' gemm.txt)" = 2 ] || fail "not by gemm: $(grep screen gemm.txt)"
 grep -qx bench.nq20.differences=0 gemm.txt || fail "gemm finds other rows"
 expect 64 "there is no screen \"amx\"; there are block-amx, few-avx512" 1 npr-bench --rows=100 --dim=8 --screen=amx
-for name in block-amx few-avx512 block-bf16 block-f32 few-avx2 block-bytes block-avx2; do
+for name in block-amx few-avx512 block-bf16 block-f32 few-avx2 few-bytes block-bytes block-avx2; do
     code=0
     "$BIN/npr-bench" --rows=500 --dim=40 --k=3 --queries=1,40 --repeats=1 --screen=$name --record=named.txt >said 2>&1 || code=$?
     if ((code == 0)); then
