@@ -30,10 +30,8 @@ static npr_opt options[] = {
     {"dim", NPR_OPT_INT, &dim, "N", "values of a row", 0, 0, 4, 65536, 0},
     {"queries", NPR_OPT_TEXT, &search.queries, "A,B,...", "search: queries per batch", 0, 0, 0, 0, 0},
     {"screen", NPR_OPT_TEXT, &search.screen, "NAME",
-     "search: block-amx, few-avx512, block-bf16, block-f32, few-avx2, few-bytes, block-bytes, block-avx2 or "
-     "gemm; "
-     "without "
-     "it\nthe fastest of this CPU for so many queries",
+     "search: block-amx, few-avx512, block-bf16, block-f32, few-avx2, few-bytes,\n"
+     "block-bytes, block-avx2 or gemm; without it the fastest of this CPU for so many",
      0, 0, 0, 0, 0},
     {"images", NPR_OPT_INT, &images, "N", "transductive: queries in all", 0, 0, 1, 1e7, 0},
     {"classes", NPR_OPT_INT, &classes, "N", "means, probe: classes", 0, 0, 1, 1 << 20, 0},

@@ -11,8 +11,8 @@
 #   --cpu=MODEL        what Bochs's configuration has as cpu: model= (corei7_skylake_x); more may follow: MODEL, add_features="..."
 #   --bochs=PROGRAM    another Bochs, with its own display (--display=nogui). Later ones know AVX512-BF16, but at least one of them, from before 3.1,
 #                      reads half of the numbers of VCVTNE2PS2BF16 from a wrong place: search_exact's block-bf16 then fails
-#   --amx              the CPU (sapphire_rapids) has AMX, and what Linux wants before it uses tiles: XSAVES with the right sizes, and XFD, which that Bochs
-#                      lacks. Tests must then meet AMX's kernels
+#   --amx              the emulated CPU has AMX, and what Linux wants before it uses tiles: XSAVES with the right sizes, XFD, and leaves 0x1d and 0x1e of
+#                      CPUID. Bochs of August 2026 lacks XFD, and saves tiles wrongly; tests must then meet AMX's kernels
 #   --minutes=N        180; who is not done by then has failed
 #   TEST...            of base_cpu base_matmul base_score prime_mean prime_gradient clip_dnn clip_forward search_phrases search_exact: all
 set -euo pipefail
