@@ -212,10 +212,17 @@ static npr_status find_in_list(const char *list, npr_paths *paths)
     return st;
 }
 
+/* What is not there is no input; what cannot be read may hold files that are meant: never "none". */
+static npr_status cannot_list(const char *folder, int error)
+{
+    int absent = error == ENOENT || error == ENOTDIR;
+    return npr_fail(absent ? NPR_ENOINPUT : NPR_EIO, "%s: cannot list: %s", folder, strerror(error));
+}
+
 static npr_status find_in_folder(const char *folder, const char *suffix, npr_paths *paths)
 {
     DIR *d = opendir(folder);
-    if (!d) return npr_fail(NPR_ENOINPUT, "%s: cannot list: %s", folder, strerror(errno));
+    if (!d) return cannot_list(folder, errno);
     npr_status st;
     size_t tail = strlen(suffix);
     for (struct dirent *e; !(st = npr_folder_next(d, folder, &e)) && e;) {
@@ -231,12 +238,10 @@ static npr_status find_in_folder(const char *folder, const char *suffix, npr_pat
     return st;
 }
 
-/* A folder on the way that cannot be listed may hold files that are meant. 1: end the search. */
+/* 1: end the search. */
 static int on_glob_error(const char *path, int error)
 {
-    if (error == ENOENT || error == ENOTDIR) return 0;
-    npr_fail(NPR_ENOINPUT, "%s: cannot list: %s", path, strerror(error));
-    return 1;
+    return cannot_list(path, error) == NPR_EIO;
 }
 
 static npr_status find_by_glob(const char *pattern, npr_paths *paths)

@@ -47,8 +47,8 @@ typedef struct npr_paths {
 } npr_paths;
 
 /* The files an option means, sorted by bytes: a glob pattern; a folder (its files that end in `suffix`); or
- * @LIST, a text file with one path a line (kept in its order). Nothing found is NPR_ENOINPUT, and so is a
- * folder that cannot be listed. */
+ * @LIST, a text file with one path a line (kept in its order). Nothing found is NPR_ENOINPUT; a folder
+ * that is there and cannot be listed is NPR_EIO. */
 npr_status npr_paths_find(const char *pattern, const char *suffix, npr_paths *paths);
 npr_status npr_paths_add(npr_paths *paths, const char *path);
 void npr_paths_free(npr_paths *paths);
