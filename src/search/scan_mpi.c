@@ -176,6 +176,10 @@ static npr_status scan_round(scan *s, npr_progress *progress, int64_t most, int 
 static npr_status end_round(scan *s, npr_status st, const char *what, int last)
 {
     st = npr_beside_finish(s->beside, st, s->lists);
+    if (last || st) { /* what the last second of work added: the disk says now what it has to say */
+        npr_status end = npr_journal_sync(s->journal);
+        if (!st) st = end;
+    }
     double start = npr_now();
     st = npr_agree(s->comm, st, what);
     int worth = !st && !last && npr_beside_worth(s->comm, s->beside);
