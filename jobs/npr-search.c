@@ -95,7 +95,7 @@ static npr_opt options[] = {
      "queries",
      0, 0, 0, 1e6, 0},
     {"query-batch", NPR_OPT_INT, &search.query_batch, "N",
-     "queries or classes per pass over the index; 0: as many as keep their lists\nbelow 1 GiB", 0, 0, 0,
+     "queries or classes per pass over the index; 0: as many as keep their lists\nbelow 1 GiB; with FAISS rounded up to whole blocks of 64 to 1,024", 0, 0, 0,
      INT_MAX, 0},
 };
 

@@ -185,8 +185,9 @@ typedef struct npr_plan_search_memory {
 /* sizeof npr_plan_row, npr_hit: asserted in search */
 enum { NPR_PLAN_POOL_ROW = 40, NPR_PLAN_HIT = 24 };
 
-/* Queries that FAISS answers together: the more, the fewer times a list is gone through; but an eighth of
- * all (so that threads have some each), 64 to 1,024, and 64 where each brings more than 4,096 candidates. */
+/* Queries that FAISS answers together, on one thread: the more, the fewer times a list is gone through. But
+ * threads want blocks of their own: a sixteenth of all queries, 64 to 1,024, and so few that eight blocks'
+ * candidates are asked for at a time. How many threads there are does not count: answers depend on blocks. */
 enum { NPR_PLAN_FAISS_BLOCK = 64 }; /* the least */
 int npr_plan_faiss_block(double queries, double candidates);
 enum {

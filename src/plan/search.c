@@ -9,15 +9,15 @@ static const double LISTS_BYTES = 1 << 30; /* of the lists of one batch, when th
 
 enum { ROW_COLUMNS = 24, TEXT_ROW = 256, CHUNK = 1024 };
 
-/* Candidates of some blocks of queries, of one at least (scan_faiss.c); bytes of one as it waits to be
- * scored. */
-static const double PAIRS_MAX = 1 << 22, PAIR = 8;
+/* Candidates of some blocks of queries, of one at least (scan_faiss.c). Bytes of one as it waits to be
+ * scored, and besides while its part is; and of a row of that part (scan_rescore.c). */
+static const double PAIRS_MAX = 1 << 22, PAIR = 8, SCORED = 16, PART_ROW = 12;
 
 int npr_plan_faiss_block(double queries, double candidates)
 {
-    enum { LEAST = NPR_PLAN_FAISS_BLOCK, MOST = 16, SHARE = 8, MANY = 4096 };
-    double blocks = floor(queries / (SHARE * LEAST));
-    return LEAST * (candidates > MANY ? 1 : (int)fmax(fmin(blocks, MOST), 1));
+    enum { LEAST = NPR_PLAN_FAISS_BLOCK, MOST = 16, SHARE = 16, TOGETHER = 8 };
+    double most = fmin(MOST, floor(PAIRS_MAX / TOGETHER / LEAST / candidates));
+    return LEAST * (int)fmax(fmin(floor(queries / (SHARE * LEAST)), most), 1);
 }
 
 /* Candidates of a query, of all parts together. */
@@ -41,6 +41,17 @@ static int reads_vectors(const npr_plan_search_shape *s)
     return s->mode != NPR_PLAN_CAPTION || s->filter;
 }
 
+/* Of one part at a time: its index, as bytes and as FAISS's, with its answers; or its candidates and rows. */
+static double part_bytes(const npr_plan_search_shape *s, double block, double batch)
+{
+    npr_plan_index_shape x = {
+        .rows = s->rows, .dim = s->dim, .part_rows = s->part_rows, .factory = s->factory};
+    double part = fmin(s->part_rows, s->rows), of_part = fmin(candidates(s), part), most = batch * of_part;
+    double asked = 12 * fmin(fmax(PAIRS_MAX, block * of_part), most) + 4 * part;
+    if (s->factory.known) asked += 2 * npr_plan_index_bytes(&x, part);
+    return fmax(asked, SCORED * most + PART_ROW * part);
+}
+
 npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s)
 {
     npr_plan_search_memory n = {0};
@@ -59,14 +70,7 @@ npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s)
     n.queries = reads_vectors(s) ? 3 * s->lists * s->dim * 4 : 0;
     n.plan = s->lists * room * NPR_PLAN_POOL_ROW;
     n.window = NPR_PLAN_WINDOW_MB * 1048576.0;
-    if (s->mode == NPR_PLAN_FAISS && s->factory.known) {
-        npr_plan_index_shape x = {
-            .rows = s->rows, .dim = s->dim, .part_rows = s->part_rows, .factory = s->factory};
-        double part = fmin(s->part_rows, s->rows), of_part = fmin(candidates(s), part);
-        double pairs = fmin(fmax(PAIRS_MAX, block * of_part), n.batch * of_part);
-        n.index = 2 * npr_plan_index_bytes(&x, part) + 12 * pairs +
-                  4 * part; /* as bytes and as FAISS's; its answers */
-    }
+    if (s->mode == NPR_PLAN_FAISS) n.index = part_bytes(s, block, n.batch);
     return n;
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 
-enum { FORMAT = 5 }; /* 5: FAISS answers in other blocks of queries */
+enum { FORMAT = 6 }; /* 6: FAISS answers in other blocks of queries */
 
 typedef struct candidate {
     float score;

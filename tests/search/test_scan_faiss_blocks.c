@@ -155,15 +155,15 @@ static void test_blocks(const char *factory)
     npr_topk_free(first);
 }
 
-/* 64 for every 512 queries, 64 to 1,024; 64 where a query has more than 4,096 candidates. */
+/* 64 for every 1,024 queries, 64 to 1,024; no more than have 2^19 candidates. */
 static void test_block_size(void)
 {
     static const struct {
         double queries, candidates;
         int block;
-    } c[] = {{0, 1, 64},        {1, 4096, 64},     {1023, 4096, 64},  {1024, 4096, 128},  {1535, 4096, 128},
-             {1536, 4096, 192}, {4000, 4096, 448}, {8191, 4096, 960}, {8192, 4096, 1024}, {1e9, 1, 1024},
-             {1024, 4097, 64},  {8192, 4097, 64},  {1e9, 1 << 19, 64}};
+    } c[] = {{0, 1, 64},       {1, 512, 64},     {2047, 512, 64},   {2048, 512, 128},   {3071, 512, 128},
+             {3072, 512, 192}, {4000, 512, 192}, {16383, 512, 960}, {16384, 512, 1024}, {1e9, 1, 1024},
+             {1e9, 513, 960},  {1e9, 4096, 128}, {1e9, 4097, 64},   {1e9, 8192, 64},    {1e9, 1 << 19, 64}};
     for (size_t i = 0; i < sizeof c / sizeof *c; i++)
         CHECK_INT(npr_plan_faiss_block(c[i].queries, c[i].candidates), c[i].block);
 }
@@ -173,9 +173,9 @@ static void test_block_of_a_search(void)
 {
     static const struct {
         double lists, k, refine, rows, batch;
-    } c[] = {{5000, 1024, 4, 1e6, 576}, {5000, 4096, 1, 1e6, 576},  {5000, 4097, 1, 1e6, 320},
-             {5000, 1025, 4, 1e6, 320}, {5000, 1025, 4, 4096, 576}, {5000, 1025, 4, 4097, 320},
-             {1536, 1024, 4, 1e6, 384}, {1023, 1024, 4, 1e6, 320}};
+    } c[] = {{5000, 512, 4, 1e6, 512},  {5000, 2048, 1, 1e6, 512},  {5000, 4097, 1, 1e6, 320},
+             {5000, 1025, 4, 1e6, 320}, {5000, 1025, 4, 2048, 512}, {5000, 1025, 4, 4097, 320},
+             {3072, 512, 4, 1e6, 384},  {2047, 512, 4, 1e6, 320}};
     for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
         npr_plan_search_shape s = {.mode = NPR_PLAN_FAISS,
                                    .rows = c[i].rows,
