@@ -28,10 +28,12 @@ typedef struct kmeans_job {
 
 /* Spherical k-means, for inner products: each round gives every row to the centroid of the greatest inner
  * product (of equal ones the first), and makes each centroid the mean of its rows, of unit length. A list
- * that is left without rows gets half of one of the largest. rows      may be none on some ranks centroid
- * [lists][dim], the same on all ranks: where to begin; in the end, what was found Scores are exact, and sums
- * are of integers: the same bits for any number of ranks and threads, however rows are dealt to them, on any
- * CPU. NPR_ESTOP: it was asked to stop, after a round or in one, which is then done again. Collective. */
+ * that is left without rows gets half of one of the largest. Some ranks may have no rows.
+ * centroid[lists][dim] is the same on all ranks: where to begin, and in the end what was found.
+ *
+ * Scores are exact, and sums are of integers: the same bits for any number of ranks and threads, however rows
+ * are dealt to them, on any CPU. NPR_ESTOP: it was asked to stop, after a round or in one, which is then done
+ * again. Collective. */
 npr_status kmeans_train(const npr_comm *comm, const npr_log *log, const kmeans_rows *rows,
                         const kmeans_job *job, float *centroid);
 

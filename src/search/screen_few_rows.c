@@ -99,7 +99,7 @@ AVX2 static inline __m256i round8(const uint16_t *x, __m256 scale, const float *
     return _mm256_cvtps_epi32(_mm256_fmsub_ps(value, scale, _mm256_loadu_ps(c)));
 }
 
-/* A line of a row: integers beyond -127 .. 126, which do not fit, become one of both ends. */
+/* A line of a row. Integers beyond -126 .. 126 do not fit; those that packing clips are -128 or 127. */
 AVX2 static inline __m256i round_line(const uint16_t *x, __m256 scale, const float *c)
 {
     __m256i a = _mm256_packs_epi32(round8(x, scale, c), round8(x + LANES, scale, c + LANES));
