@@ -238,6 +238,43 @@ static npr_status find_in_folder(const char *folder, const char *suffix, npr_pat
     return st;
 }
 
+/* ---- glob() takes an entry that cannot be read for the end of its folder: it reads through these ---- */
+
+typedef struct listing {
+    DIR *d;
+    char *path;
+} listing;
+
+static _Thread_local npr_status listed; /* of the glob() that runs: it hands nothing through */
+
+static void *listing_open(const char *path)
+{
+    listing *l = malloc(sizeof *l);
+    if (!l) return NULL; /* errno is for on_glob_error() */
+    *l = (listing){.path = strdup(path)};
+    l->d = l->path ? opendir(path) : NULL;
+    if (l->d) return l;
+    free(l->path);
+    free(l);
+    return NULL;
+}
+
+static struct dirent *listing_next(void *self)
+{
+    listing *l = self;
+    struct dirent *e = NULL;
+    if (!listed) listed = npr_folder_next(l->d, l->path, &e);
+    return e;
+}
+
+static void listing_close(void *self)
+{
+    listing *l = self;
+    closedir(l->d);
+    free(l->path);
+    free(l);
+}
+
 /* 1: end the search. */
 static int on_glob_error(const char *path, int error)
 {
@@ -246,10 +283,15 @@ static int on_glob_error(const char *path, int error)
 
 static npr_status find_by_glob(const char *pattern, npr_paths *paths)
 {
-    glob_t g = {0};
-    int rc = glob(pattern, GLOB_NOSORT, on_glob_error, &g);
-    npr_status st = NPR_OK;
-    if (rc == GLOB_ABORTED) st = npr_context(npr_last(), "%s", pattern);
+    glob_t g = {.gl_opendir = listing_open,
+                .gl_readdir = listing_next,
+                .gl_closedir = listing_close,
+                .gl_stat = stat,
+                .gl_lstat = lstat};
+    listed = NPR_OK;
+    int rc = glob(pattern, GLOB_NOSORT | GLOB_ALTDIRFUNC, on_glob_error, &g);
+    npr_status st = listed;
+    if (!st && rc == GLOB_ABORTED) st = npr_context(npr_last(), "%s", pattern);
     if (rc == GLOB_NOSPACE) st = npr_fail(NPR_EINTERNAL, "out of memory: files of %s", pattern);
     for (size_t i = 0; !st && i < g.gl_pathc; i++) st = npr_paths_add(paths, g.gl_pathv[i]);
     globfree(&g);

@@ -139,6 +139,11 @@ static void an_unreadable_folder_is_no_short_one(void)
     }
     CHECK_INT(in_child(folder, "folder.read@0:1"), NPR_EIO); /* three files, two dots, the end */
     CHECK_INT(in_child(folder, "folder.read@0:6"), NPR_EIO);
+    char *some = npr_path("%s/*.x", folder);
+    CHECK_INT(in_child(some, "folder.read@0:1"), NPR_EIO);
+    CHECK_INT(in_child(some, "folder.read@0:3"), NPR_EIO);
+    CHECK_INT(in_child(some, "folder.read@0:99"), NPR_OK); /* it would have been found, and is no folder */
+    free(some);
     CHECK_INT(in_child(folder, "folder.read@0:9"), NPR_EIO); /* while it is removed */
     CHECK(npr_file_exists(folder));
     struct rlimit files, few;
