@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/digest.h"
@@ -109,12 +110,26 @@ static void record_run(const npr_job *job, const npr_program *p, const npr_opt *
     }
 }
 
+/* Of all options, where they were read from aside. */
+static uint64_t hash_options(const npr_opt *table, size_t n)
+{
+    char value[4096];
+    uint64_t h = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!strcmp(table[i].name, "opts")) continue;
+        const char *v = npr_opt_print(&table[i], value, sizeof value);
+        h = npr_hash64(v, strlen(v), h);
+    }
+    return h;
+}
+
 /* All ranks must run the same program with the same options: a stale binary, or file of options, on one node
- * would give wrong answers, not errors. */
-static npr_status check_same_program(const npr_comm *comm, const char *identity)
+ * would give wrong answers, not errors, or ranks that wait for others for ever: work is dealt out by options,
+ * too. */
+static npr_status check_same_program(const npr_comm *comm, const npr_opt *table, size_t n)
 {
     char mine[256] = NPR_VERSION, first[256];
-    uint64_t options = npr_hash64(identity, strlen(identity), 0), others = options;
+    uint64_t options = hash_options(table, n), others = options;
     memcpy(first, mine, sizeof first);
     npr_bcast(comm, first, sizeof first, 0);
     npr_bcast(comm, &others, sizeof others, 0);
@@ -124,8 +139,8 @@ static npr_status check_same_program(const npr_comm *comm, const char *identity)
                       mine, first);
     else if (options != others)
         st = npr_fail(NPR_EUSAGE,
-                      "this rank has other options than rank 0 (those that shape the result): all want the "
-                      "same command line, and the same file of --opts");
+                      "this rank has other options than rank 0: all want the same command line, and the "
+                      "same file of --opts");
     return npr_agree(comm, st, "start");
 }
 
@@ -180,21 +195,26 @@ static void warn_of_lost(const npr_job *job)
                  most.rank, most.lines);
 }
 
+/* The record's folder is made if it is not there: it may be one that the job makes. */
+static npr_status prepare_record(const char *path)
+{
+    struct stat s;
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? npr_path("%.*s/", (int)(slash - path), path) : npr_strdup("./");
+    npr_status st = folder ? NPR_OK : npr_last();
+    if (!st && slash) st = npr_context(npr_folder_make(folder), "--record=%s", path);
+    if (!st && access(folder, W_OK))
+        st = npr_fail(NPR_ECREATE, "--record=%s: cannot write into its folder: %s", path, strerror(errno));
+    if (!st && stat(path, &s) == 0 && S_ISDIR(s.st_mode))
+        st = npr_fail(NPR_ECREATE, "--record=%s: is a folder, wanted the name of a file", path);
+    free(folder);
+    return st;
+}
+
 /* Better now than after a night's work, whose times would be lost. */
 static npr_status check_record(const npr_comm *comm, const char *path)
 {
-    npr_status st = NPR_OK;
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    if (path && comm->rank == 0) {
-        char *folder = slash ? npr_path("%.*s/.", (int)(slash - path), path) : npr_strdup(".");
-        if (!folder)
-            st = npr_last();
-        else if (access(folder, W_OK))
-            st =
-                npr_fail(NPR_ECREATE, "--record=%s: cannot write into its folder: %s", path, strerror(errno));
-        free(folder);
-    }
-    return npr_agree(comm, st, "record");
+    return npr_agree(comm, path && comm->rank == 0 ? prepare_record(path) : NPR_OK, "record");
 }
 
 static npr_status write_record(const npr_job *job, const char *path)
@@ -237,7 +257,7 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
     job.identity = identity;
     st = npr_agree(comm, identity && job.rec ? NPR_OK : npr_last(), "start");
     double start = npr_now();
-    if (!st) st = check_same_program(comm, identity);
+    if (!st) st = check_same_program(comm, table, p->option_count + COMMON);
     if (!st) st = check_record(comm, c->record);
     if (!st) st = npr_watchdog_start(comm, p->name, c->watchdog);
     if (!st) record_run(&job, p, table);

@@ -136,13 +136,19 @@ refuse 66 "nowhere.txt" --classes=nowhere.txt --vocab=bpe.txt --templates=templa
 refuse 66 "nowhere.gz" --classes=names.txt --vocab=nowhere.gz --templates=templates.txt
 # one rank has an older copy of the weights, as long as the others'
 /usr/bin/python3 - <<'PY'
+import os
 old = bytearray(open("model.safetensors", "rb").read())
 old[-1] ^= 0x80
-open("old.safetensors", "wb").write(old)
+os.mkdir("elsewhere")
+for name in ("tiny.json", "bpe.txt", "names.txt", "more.txt"):
+    os.symlink(f"../{name}", f"elsewhere/{name}")
+open("elsewhere/model.safetensors", "wb").write(old)
 PY
-timeout 60 mpirun -n 2 "$BIN/npr-extract" "${in[@]}" --templates=more.txt --out=refused : \
-    -n 1 "$BIN/npr-extract" "${in[@]/model.safetensors/old.safetensors}" --templates=more.txt --out=refused >out 2>err && fail "two models: ended with 0"
-once "old.safetensors: has the digest " || fail "two models: $(cat err)"
+code=0
+timeout 60 mpirun -n 2 "$BIN/npr-extract" "${in[@]}" --templates=more.txt --out="$PWD/refused" : \
+    -n 1 -wdir "$PWD/elsewhere" "$BIN/npr-extract" "${in[@]}" --templates=more.txt --out="$PWD/refused" >out 2>err || code=$?
+[ "$code" = 78 ] || fail "two models: exit code $code, wanted 78"
+once "model.safetensors: has the digest " || fail "two models: $(cat err)"
 [ ! -e refused/manifest.json ] || fail "a manifest in spite of two models"
 expect 73 "wanted" 2 npr-extract "${in[@]}" --templates=more.txt --out=templates --model-name=mine
 NPR_FAULT=text.class@1:2 refuse 74 "injected fault at text.class" --classes=names.txt --vocab=bpe.txt --templates=templates.txt --part-rows=2

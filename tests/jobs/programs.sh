@@ -53,25 +53,28 @@ must 1 npr-minilaion --opts=first.txt --out=again
 same world again "a run with the options of an earlier record"
 same <(facts first.txt) <(facts out) "its record"
 
-# a record that cannot be written is known before the work
-expect 73 "--record=lost/record.txt: cannot write into its folder: No such file or directory" 2 \
-    npr-minilaion --embeddings --out=none --record=lost/record.txt
-expect 73 "--record=first.txt/record.txt: cannot write into its folder: Not a directory" 1 \
-    npr-minilaion --embeddings --out=none --record=first.txt/record.txt
+# a record that cannot be written is known before the work; its folder is made, the one of the job, too
+expect 73 "--record=world: is a folder, wanted the name of a file" 2 npr-minilaion --embeddings --out=none --record=world
+expect 73 "--record=first.txt/record.txt: first.txt" 1 npr-minilaion --embeddings --out=none --record=first.txt/record.txt
+must 1 npr-minilaion --opts=first.txt --out=within --record=within/record.txt
+same <(facts first.txt) <(facts within/record.txt) "a record in the job's folder"
+rm -r within
 
 # a file of options that is bad, or on one rank missing or another: one sentence, said once
 echo "seed=x" >bad.txt
-ranks 2 npr-minilaion --opts=bad.txt --out=none && fail "a bad file of options ended with 0"
-once "bad.txt:1: --seed=x: wanted a whole number" || fail "a bad file of options: $(cat err)"
-apart() { # FILE FILE: options of rank 0 and of rank 1
-    local common=(--embeddings --out=none)
-    timeout 60 mpirun -n 1 "$BIN/npr-minilaion" --opts="$1" "${common[@]}" : -n 1 "$BIN/npr-minilaion" --opts="$2" "${common[@]}" >out 2>err
+expect 64 "bad.txt:1: --seed=x: wanted a whole number" 2 npr-minilaion --opts=bad.txt --out=none
+apart() { # CODE WORDS FILE FILE: what comes of options of rank 0 and of rank 1
+    local common=(--embeddings --out=none) code=0
+    timeout 60 mpirun -n 1 "$BIN/npr-minilaion" --opts="$3" "${common[@]}" : -n 1 "$BIN/npr-minilaion" --opts="$4" "${common[@]}" >out 2>err || code=$?
+    [ "$code" = "$1" ] || fail "exit code $code, wanted $1: options of $3 and $4: $(head -3 err)"
+    once "$2" || fail "wanted \"$2\" once: options of $3 and $4: $(cat err)"
 }
-sed 's/^option.seed=7/option.seed=8/' first.txt >second.txt
-apart first.txt lost.txt && fail "a file of options that one rank lacks ended with 0"
-once "lost.txt: cannot open: No such file" || fail "a file of options that one rank lacks: $(cat err)"
-apart first.txt second.txt && fail "ranks with other options ended with 0"
-once "this rank has other options than rank 0" || fail "ranks with other options: $(cat err)"
+sed -n '/^option\.\(out\|embeddings\)=/!s/^option\.//p' first.txt >plain.txt
+apart 66 "lost.txt: cannot open: No such file" plain.txt lost.txt
+for other in seed=8 watchdog=60 dry-run=1; do # of which two shape no result
+    { sed "/^${other%=*}=/d" plain.txt && echo "$other"; } >second.txt
+    apart 64 "this rank has other options than rank 0" plain.txt second.txt
+done
 [ ! -e none ] || fail "something was written with options that were refused"
 
 # a rank without memory for a line of its record: the work is done, and one sentence says what is missing
