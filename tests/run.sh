@@ -70,8 +70,10 @@ if ((!quick)); then
 fi
 suite test
 if ((!quick)); then
-    if wait "$building"; then suite sanitize; else failed=1 && summaries+=("sanitize: not built"); fi
+    built=0
+    wait "$building" || built=$?
     building=
+    if ((built == 0)); then suite sanitize; else failed=1 && summaries+=("sanitize: not built, see build/sanitize/build.log"); fi
 fi
 
 echo

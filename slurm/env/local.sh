@@ -44,7 +44,8 @@ npr_build() {
     if [ ! -e "$folder/CMakeCache.txt" ]; then
         ! command -v ninja >/dev/null || first+=(-G Ninja)
         # ld looks through the libraries of the libraries: 1 s for a program of ours, where gold takes 0.15
-        ! command -v ld.gold >/dev/null || first+=(-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=gold)
+        ! "${CC:-cc}" -fuse-ld=gold -x c -o /dev/null - <<<'int main(void) { return 0; }' 2>/dev/null ||
+            first+=("-DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=gold${LDFLAGS:+ $LDFLAGS}")
     fi
     if ! { cmake -S "$NPR_ROOT" -B "$folder" "${first[@]}" -DFAISS_ROOT="$FAISS_ROOT" "$@" &&
         cmake --build "$folder" --parallel "$(nproc)"; } >"$log" 2>&1; then
