@@ -67,7 +67,9 @@ static npr_opt options[] = {
      1e4, 0},
     {"method", NPR_OPT_CHOICE, &method, "mean|probe|finetune|wise", "as of npr-solve", 0, 0, 0, 0, 0},
     {"alpha", NPR_OPT_CHOICE, &alpha, "given|loo",
-     "as of npr-solve: a number or its rule; or leave-one-out, another pass over the pool", 0, 0, 0, 0, 0},
+     "of npr-solve. given: a number, or its rule, which takes no time. loo: another pass\nover the pool. "
+     "(npr-solve --dry-run knows --alpha=val and --sweep)",
+     0, 0, 0, 0, 0},
     {"iterations", NPR_OPT_REAL, &training.iterations, "N",
      "probe: of L-BFGS, the most that npr-solve makes; the data decides how many", 0, 0, 1, 1 << 20, 0},
     {"evaluations", NPR_OPT_REAL, &training.evaluations, "N",

@@ -2,8 +2,9 @@
  *
  * For 16-bit words w[0..m): sum1 = sum of w[i], sum2 = sum of (m - i) w[i], both modulo 65535; the checksum
  * is sum2 in the high half and sum1 in the low. HDF5 adds word by word; here LANES sums run side by side,
- * which a compiler turns into vector code. HDF5 reads words big-endian: modulo 65535 a swap of bytes is a
- * multiplication by 256, so sums of little-endian words are swapped once at the end. */
+ * which a compiler turns into vector code, and with AVX2 in instructions. HDF5 reads words big-endian: modulo
+ * 65535 a swap of bytes is a multiplication by 256, so sums of little-endian words are swapped once at the
+ * end. */
 #include "io/fletcher32.h"
 
 #include <string.h>
@@ -38,6 +39,7 @@ __attribute__((target("avx2"))) static void add_lanes_avx2(const unsigned char *
                                                            uint32_t *b)
 {
     enum { PARTS = 4 }; /* even and odd words of either half of a step */
+    _Static_assert(LANES == 32, "a step is two registers of words");
     __m256i sum[PARTS], sums[PARTS], low = _mm256_set1_epi32(0xffff);
     for (int i = 0; i < PARTS; i++) sum[i] = sums[i] = _mm256_setzero_si256();
     for (size_t s = 0; s < steps; s++) {
