@@ -48,6 +48,7 @@ typedef struct npr_plan_machine {
     double index_load;              /* bytes/s of an index out of its part into memory */
     double coarse;                  /* bytes/s of centroids compared with one query */
     double code[NPR_CODES];         /* bytes/s of codes */
+    double code_hit[NPR_CODES];     /* seconds per row that enters FAISS's list (npr_plan_hits) */
     double candidate;               /* seconds per candidate and value: exact score and list */
     double decode, tower;           /* images/s decoded and preprocessed; flop/s of CLIP's image tower */
     double text;                    /* flop/s of CLIP's text tower, tokens made too */

@@ -157,6 +157,15 @@ static double rows_named(double rows, double candidates)
     return rows * (1 - exp(-candidates / rows));
 }
 
+/* Rows that enter FAISS's lists of one query: a rank's first part is asked for all candidates, the others for
+ * as many as are likely to be among them (scan_faiss.c). */
+static double list_hits(const work *w, double probed)
+{
+    double rows = probed * w->busiest / w->parts, all = candidates(w->s);
+    double even = all / ceil(w->s->rows / w->s->part_rows), likely = fmin(even + 4 * sqrt(even), all);
+    return npr_plan_hits(rows, all) + (w->parts - 1) * npr_plan_hits(rows, likely);
+}
+
 static void faiss_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)
 {
     const npr_plan_search_shape *s = w->s;
@@ -173,6 +182,8 @@ static void faiss_seconds(const work *w, const npr_plan_search_memory *mem, npr_
                  "queries x centroids of every part / coarse");
     npr_plan_add(n, "codes", s->lists * probed * w->busiest * f->code_bytes / (m->code[f->code] * w->team),
                  "queries x bytes of the lists probed / code");
+    npr_plan_add(n, "hits", s->lists * list_hits(w, probed) * m->code_hit[f->code] / w->team,
+                 "queries x rows that enter FAISS's lists x code_hit");
     double chunks = part / CHUNK, named = rows_named(part, of_part / mem->batches);
     double touched = chunks * (1 - exp(-named / chunks));
     double pick =

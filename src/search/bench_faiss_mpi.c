@@ -149,7 +149,7 @@ static npr_status search_rates(const bench *b, const built *x, const char *facto
                                npr_plan_machine *m)
 {
     npr_faiss *f;
-    double one, all, start = npr_now();
+    double one, all, filled, start = npr_now();
     NPR_TRY(npr_faiss_load(x->full, x->full_bytes, b->set->dim, "index", &f));
     double load = npr_now() - start;
     npr_plan_factory kind = npr_plan_factory_read(factory, b->set->dim);
@@ -157,6 +157,8 @@ static npr_status search_rates(const bench *b, const built *x, const char *facto
     if (!st) st = time_probes(b, f, (int)kind.lists, 1, &all);
     double codes = part_rows(b) * kind.code_bytes * (1 - 1 / kind.lists);
     if (!st) m->code[code] = codes / fmax(all - one, 1e-9);
+    if (!st) st = time_probes(b, f, (int)kind.lists, CANDIDATES, &filled);
+    if (!st) m->code_hit[code] = fmax(filled - all, 0) / npr_plan_hits(part_rows(b), CANDIDATES);
     if (!st && code == NPR_CODE_FLAT) { /* codes of one list apart, its centroids remain */
         m->index_load = (double)x->full_bytes / load;
         double rest = one - part_rows(b) * kind.code_bytes / kind.lists / m->code[code];

@@ -36,7 +36,8 @@ for rate in memory_read sgemm file_write file_read file_read_cached part_read in
     latency bandwidth text gradient step picture; do
     awk -F= -v key="calibration.$rate" '$1 == key && $2 > 0 { n++ } END { exit n != 1 }' node.txt || fail "rate $rate: $(grep "$rate" node.txt)"
 done
-for rate in gradient_cell step_cell url_row merge_hit caption_match caption_filter pool_row exact_hit part_pick ingest_part train_polysemous index_row; do
+for rate in gradient_cell step_cell url_row merge_hit caption_match caption_filter pool_row exact_hit part_pick ingest_part train_polysemous index_row \
+    code_hit.flat code_hit.sq code_hit.pq code_hit.fs; do
     grep -q "^calibration.$rate=[0-9]" node.txt || fail "rate $rate: $(grep "$rate" node.txt)" # differences, which may be nothing
 done
 [ ! -e disk/npr-calibration ] || fail "left behind: $(ls disk/npr-calibration)"
@@ -46,7 +47,8 @@ done
     printf 'calibration.%s=%s\n' threads 8 ranks 8 dim 512 file_write 1e9 file_read 2e9 part_read 2e9 part_pick 1e-6 ingest_vectors 3e8 ingest_text 4e7 \
         ingest_part 0.04 exact.nq1 5e-11 exact.nq4 5e-11 exact.nq10 1e-10 exact.nq100 4e-10 exact.nq1000 4e-9 exact_hit 2e-8 caption 4e9 \
         caption_match 2e-7 caption_filter 1e-11 pool_row 1e-5 pool_start 0.05 train 5e10 train_pq 1e10 train_polysemous 3 add 3e10 encode_pq 8e10 index_row 2e-8 \
-        index_load 1e9 coarse 1e11 code.flat 4e10 code.sq 2e10 code.pq 1e10 code.fs 1e11 candidate 1e-10 decode 800 tower 4e11 sums 4e10 \
+        index_load 1e9 coarse 1e11 code.flat 4e10 code.sq 2e10 code.pq 1e10 code.fs 1e11 code_hit.flat 1e-7 code_hit.sq 1e-7 \
+        code_hit.pq 1e-7 code_hit.fs 5e-8 candidate 1e-10 decode 800 tower 4e11 sums 4e10 \
         argmax 4e11 loo 2e11 merge_hit 1e-9 latency 1e-6 bandwidth 5e9 text 2e11 gradient 1e11 gradient_cell 1e-8 step 5e10 step_cell 2e-9 picture 1e-5 url_row 2e-6
 } >made.txt
 plan() { must 1 npr-plan --queries=1000 --k=1000 --cores=64 --ranks-per-node=8 --calibration=made.txt "$@"; }
@@ -132,6 +134,10 @@ warns() {
 warns "search does not fit: a node needs [0-9.]* GiB, [0-9.]* GiB more"  --rows=2.3e9 --k=100000 --memory=16G --ranks-per-node=8
 # lists are trained on all ranks, a round of ten at a time; behind a transform by FAISS on one thread
 near "$(value plan.index.seconds.lists f.txt)" "$(awk 'BEGIN { here = 9 * 2^20 / 2.3e9 * 2^24; print 10 * (2 * here * 2^18 * 512 / 5e10 + 2 * 255 / 256 * 2^18 * 4096 / 5e9) }')" 1e-2 "training lists"
+# FAISS's lists: a part of nine asked for 4,000 rows, the others for what is likely of 4,000 in 2,194 parts
+near "$(value plan.search.seconds.hits f.txt)" "$(awk -v probes="$(value option.nprobe f.txt)" -v refine="$(value option.refine f.txt)" \
+    'function hits(n, k) { return n > k ? k * (1 + log(n / k)) : n }
+    BEGIN { n = probes / 2^18 * 2^20; all = 1000 * refine; even = all / 2194; print 1000 * (hits(n, all) + 8 * hits(n, even + 4 * sqrt(even))) * 1e-7 }')" 2e-2 "FAISS's lists"
 warns "index takes [0-9]* s, [0-9]* s more than a job has: it will be queued again" --rows=2.3e9 --mode=IVF262144,PQ64np --time=1:00:00 --cores=8 --nodes=32 --queries=10
 warns "index does not fit: training takes [0-9]* s and cannot be interrupted" --rows=2.3e9 --mode=IVF262144,PQ64 --time=0:05:00 --cores=8 --nodes=32 --queries=10
 warns "index does not fit: training takes [0-9]* s and cannot be interrupted" --rows=2.3e9 --mode=OPQ64,IVF262144,PQ64np --time=24:00:00 --cores=8 --nodes=32
