@@ -118,13 +118,15 @@ static double reading(const work *w, double bytes, double rate)
     return npr_plan_slower(bytes / rate, bytes * npr_plan_ranks_per_node(w->c) / w->c->read);
 }
 
-/* One pass with q queries over all rows, of which a share is in memory already. */
+/* One pass with q queries over all rows, of which a share is in memory already. Rows are read while others
+ * are scored, by a thread more: its copies and checksums take time of the cores that score. */
 static double exact_pass(const work *w, double q, double k, double there)
 {
     double screen = w->busiest * w->s->dim * cost_of(w->m, q) / w->team +
                     q * npr_plan_hits(w->busiest, k) * w->m->exact_hit / w->team;
     double bytes = (1 - there) * w->busiest * (2 * w->s->dim + 8);
-    return npr_plan_slower(screen, reading(w, bytes, w->m->part_read));
+    double copied = bytes / (w->m->part_read * w->c->threads); /* by one thread, while all want its core */
+    return npr_plan_slower(screen + copied, reading(w, bytes, w->m->part_read));
 }
 
 static void exact_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)
@@ -135,9 +137,10 @@ static void exact_seconds(const work *w, const npr_plan_search_memory *mem, npr_
     double scan = exact_pass(w, last, w->s->k, mem->batches > 1 ? there : 0);
     if (mem->batches > 1) scan += exact_pass(w, mem->batch, w->s->k, 0);
     if (mem->batches > 2) scan += (mem->batches - 2) * exact_pass(w, mem->batch, w->s->k, there);
-    npr_plan_add(n, "scan", scan,
-                 "per batch the slower of rows x dim x exact(queries) + hits x exact_hit, and bytes / "
-                 "part_read or file system; parts in memory are not read again");
+    npr_plan_add(
+        n, "scan", scan,
+        "per batch the slower of rows x dim x exact(queries) + hits x exact_hit + bytes / (part_read x "
+        "threads), and bytes / part_read or file system; parts in memory are not read again");
 }
 
 static void caption_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)
