@@ -3,7 +3,8 @@
 #   bash slurm/env/debian.sh --plots
 #
 #   npr-bench --what=search --record=results/search-1.txt     one run, one record; several of them give medians
-#   bash results/plot.sh                                       results/search.csv, search.svg, search.png
+#   npr-bench --rows=1000000 --dim=D --k=K --record=results/million-D-K.txt
+#   bash results/plot.sh                                       results/search.csv, search.svg, search.png; million.csv
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=results/draw.sh
@@ -73,3 +74,25 @@ plot 'search.csv' skip 1 using 1:4 with linespoints lw 2 pt 7 lc rgb '#b04a3a' t
      '' skip 1 using 1:3:(sprintf('%.1fx', \$5)) with labels offset 0,-1 tc rgb '#2b6c99' notitle
 END
 echo "results: search.csv, search.svg, search.png from ${#records[@]} records"
+
+# a line per record and number of queries
+records=(million-*.txt)
+[ -e "${records[0]}" ] || exit 0
+keys="screen ours_ms_per_query faiss_ms_per_query ratio share_of_bandwidth share_of_sgemm differences"
+{
+    echo "dim,k,queries,${keys// /,}"
+    for r in $(printf '%s\n' "${records[@]}" | sort -V); do
+        awk -F= -v keys="$keys" '
+            { value[$1] = $2 }
+            END {
+                columns = split(keys, key, " ")
+                sizes = split(value["option.queries"], nq, ",")
+                for (s = 1; s <= sizes; s++) {
+                    printf "%s,%s,%s", value["option.dim"], value["option.k"], nq[s]
+                    for (c = 1; c <= columns; c++) printf ",%s", value["bench.nq" nq[s] "." key[c]]
+                    print ""
+                }
+            }' "$r"
+    done
+} >million.csv
+echo "results: million.csv from ${#records[@]} records"
