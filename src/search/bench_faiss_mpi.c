@@ -157,8 +157,8 @@ static npr_status search_rates(const bench *b, const built *x, const char *facto
     if (!st) st = time_probes(b, f, (int)kind.lists, 1, &all);
     double codes = part_rows(b) * kind.code_bytes * (1 - 1 / kind.lists);
     if (!st) m->code[code] = codes / fmax(all - one, 1e-9);
-    if (!st) st = time_probes(b, f, (int)kind.lists, CANDIDATES, &filled);
-    if (!st) m->code_hit[code] = fmax(filled - all, 0) / npr_plan_hits(part_rows(b), CANDIDATES);
+    if (!st) st = time_probes(b, f, 1, CANDIDATES, &filled); /* few codes, most of which enter */
+    if (!st) m->code_hit[code] = fmax(filled - one, 0) / npr_plan_hits(part_rows(b) / kind.lists, CANDIDATES);
     if (!st && code == NPR_CODE_FLAT) { /* codes of one list apart, its centroids remain */
         m->index_load = (double)x->full_bytes / load;
         double rest = one - part_rows(b) * kind.code_bytes / kind.lists / m->code[code];
