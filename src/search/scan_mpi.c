@@ -48,16 +48,20 @@ typedef struct scan {
 
 /* ---- the journal ------------------------------------------------------------------------------------- */
 
+static npr_status sync_journal(scan *s)
+{
+    NPR_TRY(npr_journal_sync(s->journal));
+    s->durable = npr_now();
+    return NPR_OK;
+}
+
 static npr_status journal_part(scan *s, int part)
 {
     size_t n;
     NPR_TRY(npr_scan_record_make(s->pass, part, s->lists, &s->of_part, &s->record, &s->cap_record, &n));
     if (npr_fault("search.part")) return npr_fail(NPR_EIO, "injected fault search.part");
     NPR_TRY(npr_journal_add(s->journal, "scan", s->record, n));
-    if (npr_now() - s->durable >= DURABLE) {
-        NPR_TRY(npr_journal_sync(s->journal));
-        s->durable = npr_now();
-    }
+    if (npr_now() - s->durable >= DURABLE) NPR_TRY(sync_journal(s));
     return npr_fault("search.journal") ? npr_fail(NPR_EIO, "injected fault search.journal") : NPR_OK;
 }
 
@@ -177,7 +181,7 @@ static npr_status end_round(scan *s, npr_status st, const char *what, int last)
 {
     st = npr_beside_finish(s->beside, st, s->lists);
     if (last || st) { /* what the last second of work added: the disk says now what it has to say */
-        npr_status end = npr_journal_sync(s->journal);
+        npr_status end = sync_journal(s);
         if (!st) st = end;
     }
     double start = npr_now();
@@ -294,8 +298,7 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
                                npr_search_times *times)
 {
     double start = npr_now();
-    scan s = {.comm = comm, .index = in->index, .pass = pass, .w = w, .tally = tally};
-    s.durable = times->durable > 0 ? times->durable : start; /* earlier passes may have left records */
+    scan s = {.comm = comm, .index = in->index, .pass = pass, .w = w, .tally = tally, .durable = start};
     npr_queries view;
     char *names = NULL;
     npr_beside_times took = {0};
@@ -308,7 +311,6 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     times->bytes += s.bytes;
     times->pairs += (double)s.rows * (pass->list1 - pass->list0);
     times->waited += s.waited;
-    times->durable = s.durable;
     if (s.scanner) times->rows_waited += s.scanner->waited, times->reading += s.scanner->reading;
     if (!st) st = npr_beside_all(comm, s.beside, &s.lists);
     if (s.beside) took = npr_beside_took(s.beside);

@@ -74,7 +74,6 @@ typedef struct npr_search_times {
     double rows_waited;    /* within scan, for rows (and indexes) that were not yet read */
     double reading;        /* of the thread that reads ahead; where none does, the same */
     double pairs;          /* rows scanned, times lists */
-    double durable;        /* when the records of this run's passes were on the disk; 0: not asked yet */
 } npr_search_times;
 
 /* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks.
