@@ -5,6 +5,7 @@
 #include "base/half.h"
 #include "base/score.h"
 #include "search/screen_bytes.h"
+#include "search/screen_sample.h"
 #include "search/screen_sum.h"
 
 #if defined(__x86_64__)
@@ -44,19 +45,13 @@ void npr_bytes_lay_out(const npr_packed *p, void *scratch, npr_bytes_block *b)
     b->half = (uint16_t *)(void *)(b->mean + 1);
 }
 
-/* mu: the mean of some rows, in binary16, so that y is 0 or no less than 2^-24. Values that are not finite
- * count for nothing. */
+/* mu: the mean of some rows, in binary16, so that y is 0 or no less than 2^-24. */
 void npr_bytes_find_mean(const npr_packed *p, const uint16_t *emb, npr_bytes_block *b)
 {
     size_t dim = (size_t)p->dim, width = npr_bytes_width(p);
-    int step = (b->n + SAMPLE - 1) / SAMPLE, rows = (b->n + step - 1) / step;
-    float *x = b->y[0], squares = 0;
-    memset(b->mu, 0, width * sizeof *b->mu);
-    for (int i = 0; i < b->n; i += step) {
-        npr_half_to_float(emb + (size_t)b->row[i] * dim, x, dim);
-        for (size_t j = 0; j < dim; j++) b->mu[j] += fabsf(x[j]) <= FLT_MAX ? x[j] : 0;
-    }
-    for (size_t j = 0; j < width; j++) b->mu[j] /= (float)rows;
+    float squares = 0;
+    npr_sample_mean(emb, b->row, b->n, npr_sample_step(b->n, SAMPLE), dim, b->y[0], b->mu);
+    memset(b->mu + dim, 0, (width - dim) * sizeof *b->mu);
     npr_half_from_float(b->mu, b->half, width);
     npr_half_to_float(b->half, b->mu, width);
     for (size_t j = 0; j < width; j++) squares += b->mu[j] * b->mu[j];

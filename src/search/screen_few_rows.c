@@ -4,6 +4,7 @@
 
 #include "base/half.h"
 #include "search/screen_few_bytes.h"
+#include "search/screen_sample.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -39,34 +40,22 @@ npr_few_rows *npr_few_lay_out(const npr_packed *p, void *scratch)
     return r;
 }
 
-/* Values that are not finite count for nothing. */
-static float finite_or_zero(float x)
-{
-    return fabsf(x) <= FLT_MAX ? x : 0;
-}
-
 /* The mean of some rows in r->c; returns their scale. */
 static float look_at_some(const npr_packed *p, const uint16_t *emb, const uint32_t *row, int n,
                           npr_few_rows *r)
 {
     size_t dim = (size_t)p->dim;
-    int step = (n + SAMPLE - 1) / SAMPLE, rows = (n + step - 1) / step;
+    int step = npr_sample_step(n, SAMPLE), rows = (n + step - 1) / step;
     float most = 0, most_c = 0;
     double squares = 0;
-    memset(r->c, 0, npr_few_width(p) * sizeof *r->c);
-    for (int i = 0; i < n; i += step) {
-        npr_half_to_float(emb + (size_t)row[i] * dim, r->x, dim);
-        for (size_t j = 0; j < dim; j++) r->c[j] += finite_or_zero(r->x[j]);
-    }
-    for (size_t j = 0; j < dim; j++) {
-        r->c[j] /= (float)rows;
-        most_c = fmaxf(most_c, fabsf(r->c[j]));
-    }
+    npr_sample_mean(emb, row, n, step, dim, r->x, r->c);
+    memset(r->c + dim, 0, (npr_few_width(p) - dim) * sizeof *r->c);
+    for (size_t j = 0; j < dim; j++) most_c = fmaxf(most_c, fabsf(r->c[j]));
     for (int i = 0; i < n; i += step) {
         float sum = 0;
         npr_half_to_float(emb + (size_t)row[i] * dim, r->x, dim);
         for (size_t j = 0; j < dim; j++) {
-            float y = finite_or_zero(r->x[j]) - r->c[j];
+            float y = npr_sample_value(r->x[j]) - r->c[j];
             most = fmaxf(most, fabsf(y));
             sum += y * y;
         }
