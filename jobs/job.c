@@ -1,17 +1,16 @@
 /* job.c - see job.h. */
 #include "job.h"
 
-#include <errno.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/output.h"
+#include "io/manifest.h"
 #include "npr/watchdog.h"
 #include "plan_report.h"
 
@@ -33,8 +32,8 @@ static npr_opt *make_table(const npr_program *p, common_options *c)
          "a record of npr-bench --what=calibrate on such a node: --dry-run of npr-ingest, npr-index,\n"
          "npr-extract, npr-search and npr-solve, and npr-plan, then forecast seconds, too",
          0, 0, 0, 0, 0},
-        {"record", NPR_OPT_TEXT, &c->record, "FILE", "write the record there instead of to standard output",
-         0, 0, 0, 0, 0},
+        {"record", NPR_OPT_OUT_FILE, &c->record, "FILE",
+         "write the record there instead of to standard output", 0, 0, 0, 0, 0},
         {"opts", NPR_OPT_TEXT, &c->opts, "FILE",
          "read options from name=value lines, or from an earlier record", 0, 0, 0, 0, 0},
         {"watchdog", NPR_OPT_REAL, &c->watchdog, "SECONDS",
@@ -195,26 +194,42 @@ static void warn_of_lost(const npr_job *job)
                  most.rank, most.lines);
 }
 
-/* The record's folder is made if it is not there: it may be one that the job makes. */
-static npr_status prepare_record(const char *path)
+/* make: its folder, if it is not there; it may be one that the job makes. */
+static npr_status check_output(const npr_opt *o, int make)
 {
-    struct stat s;
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? npr_path("%.*s/", (int)(slash - path), path) : npr_strdup("./");
-    npr_status st = folder ? NPR_OK : npr_last();
-    if (!st && slash) st = npr_context(npr_folder_make(folder), "--record=%s", path);
-    if (!st && access(folder, W_OK))
-        st = npr_fail(NPR_ECREATE, "--record=%s: cannot write into its folder: %s", path, strerror(errno));
-    if (!st && stat(path, &s) == 0 && S_ISDIR(s.st_mode))
-        st = npr_fail(NPR_ECREATE, "--record=%s: is a folder, wanted the name of a file", path);
-    free(folder);
-    return st;
+    const char *path = *(const char **)o->to;
+    if (o->kind == NPR_OPT_OUT_FILE)
+        return npr_context(npr_output_file(path, make), "--%s=%s", o->name, path);
+    if (npr_manifest_exists(path)) return NPR_OK; /* a finished set, which may be read only */
+    return npr_context(npr_output_folder(path), "--%s=%s", o->name, path);
 }
 
-/* Better now than after a night's work, whose times would be lost. */
-static npr_status check_record(const npr_comm *comm, const char *path)
+static int is_output(const npr_opt *o)
 {
-    return npr_agree(comm, path && comm->rank == 0 ? prepare_record(path) : NPR_OK, "record");
+    return (o->kind == NPR_OPT_OUT_FILE || o->kind == NPR_OPT_OUT_FOLDER) && *(const char **)o->to;
+}
+
+/* One would be lost behind the other. */
+static npr_status check_other_name(const npr_opt *table, const npr_opt *o)
+{
+    for (const npr_opt *other = table; other < o; other++)
+        if (is_output(other) && !strcmp(*(const char **)other->to, *(const char **)o->to))
+            return npr_fail(NPR_EUSAGE, "--%s=%s: --%s is the same; wanted another name", o->name,
+                            *(const char **)o->to, other->name);
+    return NPR_OK;
+}
+
+/* Everything the job is to write, by rank 0: better now than after a night's work, which would be lost. A dry
+ * run writes its record alone, which is one of the common options. */
+static npr_status check_outputs(const npr_comm *comm, const npr_program *p, const npr_opt *table, int dry_run)
+{
+    npr_status st = NPR_OK;
+    for (size_t i = 0; i < p->option_count + COMMON && !st && comm->rank == 0; i++) {
+        if (!is_output(&table[i])) continue;
+        st = check_other_name(table, &table[i]);
+        if (!st) st = check_output(&table[i], !dry_run || i >= p->option_count);
+    }
+    return npr_agree(comm, st, "output");
 }
 
 static npr_status write_record(const npr_job *job, const char *path)
@@ -258,7 +273,7 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
     st = npr_agree(comm, identity && job.rec ? NPR_OK : npr_last(), "start");
     double start = npr_now();
     if (!st) st = check_same_program(comm, table, p->option_count + COMMON);
-    if (!st) st = check_record(comm, c->record);
+    if (!st) st = check_outputs(comm, p, table, c->dry_run);
     if (!st) st = npr_watchdog_start(comm, p->name, c->watchdog);
     if (!st) record_run(&job, p, table);
     if (!st && c->dry_run) st = prepare_plan(&job, &machine, &dry);

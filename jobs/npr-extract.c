@@ -51,7 +51,7 @@ static npr_opt options[] = {
      0, ALL, 0, 0, 0},
     {"precision", NPR_OPT_CHOICE, &model.precision, "auto|fp32|bf16",
      "auto: bf16 where library and CPUs have it; the record says which, and what it costs", 0, 0, 0, 0, 0},
-    {"out", NPR_OPT_TEXT, &out, "SET", "the set to write", 1, 0, 0, 0, 0},
+    {"out", NPR_OPT_OUT_FOLDER, &out, "SET", "the set to write", 1, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
     {"part-rows", NPR_OPT_INT, &part_rows, "N",
      "images per part, default 4096; classes per part of a head, default 64. Ranks take parts", 0, ALL, 0,

@@ -23,7 +23,7 @@ static npr_opt options[] = {
      0, ALL, 0, 0, 0},
     {"labels", NPR_OPT_TEXT, &ingest.labels, "FILE", "a class number per row (-1: none), one a line", 0, 0, 0,
      0, 0},
-    {"out", NPR_OPT_TEXT, &ingest.out, "SET", "the set to write", 1, 0, 0, 0, 0},
+    {"out", NPR_OPT_OUT_FOLDER, &ingest.out, "SET", "the set to write", 1, 0, 0, 0, 0},
     {"kind", NPR_OPT_CHOICE, &ingest.kind, "index|head|pool|test|features",
      "what it is; head: row i is class i, its caption the class name, and rows are\nkept in full precision "
      "too",

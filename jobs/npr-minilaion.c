@@ -10,7 +10,7 @@ static int64_t rows = 40000, file_rows = 0, seed = 1, classes = 200, tests = 25,
                dim = 512;
 
 static npr_opt options[] = {
-    {"out", NPR_OPT_TEXT, &job.out, "FOLDER", "where to write; a run that was interrupted goes on", 1, 0, 0,
+    {"out", NPR_OPT_OUT_FOLDER, &job.out, "FOLDER", "where to write; a run that was interrupted goes on", 1, 0, 0,
      0, 0},
     {"embeddings", NPR_OPT_FLAG, &embeddings, "", "vectors instead of pictures, for scaling studies", 0, 1, 0,
      0, 0},

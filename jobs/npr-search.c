@@ -21,8 +21,8 @@ enum { ALL = 1 /* shapes the result */, RECALL_QUERIES = 20 /* unless the user s
 
 static npr_opt options[] = {
     {"index", NPR_OPT_TEXT, &search.index, "SET", "the rows to recall from", 1, 0, 0, 0, 0},
-    {"out", NPR_OPT_TEXT, &search.out, "SET", "the pool to write", 1, 0, 0, 0, 0},
-    {"urls", NPR_OPT_TEXT, &search.urls, "FILE",
+    {"out", NPR_OPT_OUT_FOLDER, &search.out, "SET", "the pool to write", 1, 0, 0, 0, 0},
+    {"urls", NPR_OPT_OUT_FILE, &search.urls, "FILE",
      "write the pool's URLs too: a TSV of url, caption and id, as img2dataset reads it;\nnpr-extract --join "
      "takes what was downloaded back to the pool",
      0, 0, 0, 0, 0},

@@ -14,7 +14,7 @@ static npr_opt options[] = {
      0, 0, 0, 0},
     {"columns", NPR_OPT_INT, &columns, "N", "pictures per class, in the order of the set", 0, 0, 1, 200, 0},
     {"side", NPR_OPT_INT, &side, "PIXELS", "of a picture, cropped square", 0, 0, 8, 300, 0},
-    {"out", NPR_OPT_TEXT, &job.out, "FILE", "the JPEG to write", 1, 0, 0, 0, 0},
+    {"out", NPR_OPT_OUT_FILE, &job.out, "FILE", "the JPEG to write", 1, 0, 0, 0, 0},
 };
 
 static npr_status run(const npr_job *j)

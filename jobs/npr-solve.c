@@ -26,7 +26,7 @@ static npr_opt options[] = {
      0, 0, 0, 0, 0},
     {"test", NPR_OPT_TEXT, &job.test, "SET", "labelled test rows; without them nothing is evaluated", 0, 0, 0,
      0, 0},
-    {"out", NPR_OPT_TEXT, &job.out, "SET", "the primed head is written there", 1, 0, 0, 0, 0},
+    {"out", NPR_OPT_OUT_FOLDER, &job.out, "SET", "the primed head is written there", 1, 0, 0, 0, 0},
     {"method", NPR_OPT_CHOICE, &job.method, "mean|probe|finetune|wise",
      "class means blended with the text head; a linear probe alone; the text head\nfine-tuned; that one "
      "blended "
@@ -88,10 +88,10 @@ static npr_opt options[] = {
      "nothing: the "
      "head is that of --alpha",
      0, 0, 0, 0, 0},
-    {"sweep-table", NPR_OPT_TEXT, &job.sweep_table, "FILE", "--sweep, as a table with commas", 0, 0, 0, 0, 0},
-    {"per-class", NPR_OPT_TEXT, &job.per_class, "FILE",
+    {"sweep-table", NPR_OPT_OUT_FILE, &job.sweep_table, "FILE", "--sweep, as a table with commas", 0, 0, 0, 0, 0},
+    {"per-class", NPR_OPT_OUT_FILE, &job.per_class, "FILE",
      "a table with commas: share right of each class, with its interval, per head", 0, 0, 0, 0, 0},
-    {"predictions", NPR_OPT_TEXT, &job.predictions, "FILE",
+    {"predictions", NPR_OPT_OUT_FILE, &job.predictions, "FILE",
      "write one line per test row: id, label, zero-shot, primed", 0, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "OpenMP threads of a rank, for scores", 0, 0, 1, 4096, 0},
     {"tile-rows", NPR_OPT_INT, &tile_rows, "N", "rows read at a time", 0, 0, 1, 1 << 20, 0},

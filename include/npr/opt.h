@@ -9,11 +9,14 @@
 #include "npr/status.h"
 
 typedef enum npr_opt_kind {
-    NPR_OPT_FLAG,  /* int *: --name or --name=0|1 */
-    NPR_OPT_INT,   /* int64_t *: 1000, 1e6, 64K, 16M, 4G (powers of 1024); between min and max */
-    NPR_OPT_REAL,  /* double *: between min and max */
-    NPR_OPT_TEXT,  /* const char **: points into the arguments (or the options file, kept until exit) */
-    NPR_OPT_CHOICE /* const char **: one of the words of `arg`, "a|b|c" */
+    NPR_OPT_FLAG,      /* int *: --name or --name=0|1 */
+    NPR_OPT_INT,       /* int64_t *: 1000, 1e6, 64K, 16M, 4G (powers of 1024); between min and max */
+    NPR_OPT_REAL,      /* double *: between min and max */
+    NPR_OPT_TEXT,      /* const char **: points into the arguments (or the options file, kept until exit) */
+    NPR_OPT_CHOICE,    /* const char **: one of the words of `arg`, "a|b|c" */
+    NPR_OPT_OUT_FILE,  /* as TEXT: a file that is written. Programs refuse one that cannot be, before the work
+                        */
+    NPR_OPT_OUT_FOLDER /* as TEXT: a set or folder that is written */
 } npr_opt_kind;
 
 typedef struct npr_opt {

@@ -38,7 +38,7 @@ must 1 "${search[@]}" --urls=urls.tsv
 same first.tsv urls.tsv "URLs"
 facts out >facts
 expect 65 "has no column url" 2 npr-search --index=bare --mode=caption --names=names.txt --urls=none.tsv --out=none
-expect 73 "nowhere/urls.tsv.tmp: cannot create" 1 "${search[@]}" --urls=nowhere/urls.tsv
+expect 73 "/proc: cannot create a file in it" 1 "${search[@]}" --urls=/proc/urls.tsv
 
 # ---- the URLs: all of the pool's, once each, as a reader of quoted fields sees them; then "downloads"
 /usr/bin/python3 - "$HERE/clip" <<'PY'

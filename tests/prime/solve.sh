@@ -121,8 +121,9 @@ refused() { # refused CODE WORDS OPTIONS...
 expect 65 "has label 30; the head has the classes 0 to 29" \
     2 npr-solve "${sets[@]}" --test="$TMP/bad" --out="$TMP/refused"
 expect 65 "is a second row of class" 2 npr-solve --head="$TMP/test" --pool="$TMP/pool" --out="$TMP/refused"
-expect 73 "cannot create" \
-    2 npr-solve "${sets[@]}" --test="$TMP/test" --predictions="$TMP/missing/p" --out="$TMP/refused"
+touch "$TMP/bad_place"
+expect 73 "bad_place: is not a folder" \
+    2 npr-solve "${sets[@]}" --test="$TMP/test" --predictions="$TMP/bad_place/p" --out="$TMP/refused"
 [ ! -e "$TMP/refused/manifest.json" ] || fail "a refused head was written"
 rm -rf "$TMP/refused"
 refused 64 "wanted a number from 0 to 1" "${sets[@]}" --alpha=1.5
