@@ -77,27 +77,40 @@ static npr_status next_record(reader *r, char type[NPR_JOURNAL_TYPE], size_t *n,
     return NPR_OK;
 }
 
+static npr_status open_reader(reader *r, const char *path)
+{
+    *r = (reader){.path = path};
+    NPR_TRY(npr_file_size(path, &r->size));
+    if (!(r->f = fopen(path, "rbe")))
+        return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
+    return NPR_OK;
+}
+
+static void close_reader(reader *r)
+{
+    fclose(r->f); /* only read */
+    free(r->payload);
+}
+
 /* Read all good records; *end: bytes they take. */
 static npr_status read_records(const char *path, npr_journal_visit visit, void *context, int64_t *good,
                                int64_t *end, int64_t *size)
 {
-    reader r = {.path = path};
+    reader r;
     char type[NPR_JOURNAL_TYPE];
     size_t n = 0;
     int ok = 1;
     *good = 0;
-    NPR_TRY(npr_file_size(path, &r.size));
-    if (!(r.f = fopen(path, "rbe")))
-        return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
+    NPR_TRY(open_reader(&r, path));
     npr_status st = NPR_OK;
     while (ok && !st) {
+        int64_t at = r.at;
         st = next_record(&r, type, &n, &ok);
         if (st || !ok) break;
         ++*good;
-        if (visit) st = visit(context, type, r.payload, n);
+        if (visit) st = visit(context, type, at, r.payload, n);
     }
-    fclose(r.f); /* only read */
-    free(r.payload);
+    close_reader(&r);
     *end = r.at;
     *size = r.size;
     return st;
@@ -111,6 +124,29 @@ npr_status npr_journal_read(const char *path, npr_journal_visit visit, void *con
     if (good) *good = count;
     if (damaged) *damaged = end != size;
     return NPR_OK;
+}
+
+npr_status npr_journal_pick(const char *path, const int64_t *at, size_t n, npr_journal_visit visit,
+                            void *context)
+{
+    reader r;
+    NPR_TRY(open_reader(&r, path));
+    npr_status st = NPR_OK;
+    for (size_t i = 0; i < n && !st; i++) {
+        char type[NPR_JOURNAL_TYPE];
+        size_t bytes = 0;
+        int ok = 0;
+        if (at[i] != r.at && fseeko(r.f, at[i], SEEK_SET))
+            st = npr_fail(NPR_EIO, "%s: cannot seek: %s", path, strerror(errno));
+        r.at = at[i];
+        if (!st) st = next_record(&r, type, &bytes, &ok);
+        if (!st && !ok)
+            st = npr_fail(NPR_EDATA, "%s: the record at byte %lld was good before and is not now", path,
+                          (long long)at[i]);
+        if (!st) st = visit(context, type, at[i], r.payload, bytes);
+    }
+    close_reader(&r);
+    return st;
 }
 
 /* ---- appending ---- */

@@ -29,8 +29,10 @@ npr_status npr_journal_sync(npr_journal *j);
 
 void npr_journal_close(npr_journal *j); /* NULL is fine; does not sync */
 
-/* Called for each record; the payload is followed by a zero byte. Its failure ends the reading. */
-typedef npr_status (*npr_journal_visit)(void *context, const char *type, const char *bytes, size_t n);
+/* Called for each record, which stands `at` so many bytes from the journal's begin; the payload is followed
+ * by a zero byte. Its failure ends the reading. */
+typedef npr_status (*npr_journal_visit)(void *context, const char *type, int64_t at, const char *bytes,
+                                        size_t n);
 
 /* Read the records in order. Reading stops without failure at the end, or at the first record that is torn or
  * damaged: what follows it is not trusted. *good: number of good records, *damaged: 1 if something stands
@@ -38,8 +40,13 @@ typedef npr_status (*npr_journal_visit)(void *context, const char *type, const c
 npr_status npr_journal_read(const char *path, npr_journal_visit visit, void *context, int64_t *good,
                             int *damaged);
 
-/* The same for all journals "NAME-<run>-<rank>.log" in a folder, in order of run and rank. *last_run: the
- * highest run among all journals of the folder, whatever their name; 0 = none. */
+/* Read only the n records at these places, which npr_journal_read() told before. NPR_EDATA: there is no good
+ * record at one of them any more. */
+npr_status npr_journal_pick(const char *path, const int64_t *at, size_t n, npr_journal_visit visit,
+                            void *context);
+
+/* The same as npr_journal_read() for all journals "NAME-<run>-<rank>.log" in a folder, in order of run and
+ * rank. *last_run: the highest run among all journals of the folder, whatever their name; 0 = none. */
 npr_status npr_journal_read_all(const char *folder, const char *name, npr_journal_visit visit, void *context,
                                 int *last_run);
 

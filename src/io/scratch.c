@@ -152,8 +152,9 @@ npr_status npr_scratch_put(npr_scratch *s, int part, const npr_part_entry *e)
     return NPR_OK;
 }
 
-static npr_status take_record(void *context, const char *type, const char *bytes, size_t n)
+static npr_status take_record(void *context, const char *type, int64_t at, const char *bytes, size_t n)
 {
+    (void)at;
     npr_scratch *s = context;
     npr_part_entry e;
     int64_t part = -1;
@@ -296,10 +297,10 @@ npr_status npr_scratch_begin(npr_scratch *s, const npr_set *want, int *complete)
 
 /* ---- begin an index ---- */
 
-static npr_status count_record(void *context, const char *type, const char *bytes, size_t n)
+static npr_status count_record(void *context, const char *type, int64_t at, const char *bytes, size_t n)
 {
     int64_t *count = context;
-    (void)type, (void)bytes, (void)n;
+    (void)type, (void)at, (void)bytes, (void)n;
     ++*count;
     return NPR_OK;
 }

@@ -1,20 +1,16 @@
 /* scan_mpi.c - one pass over the parts of the index: who scans what, the journal, the merge. See
  * search_stage.h.
  *
- * After each part a rank appends one record to its journal: the part's tally, and those of its hits that are
- * still in the rank's lists. A hit that is not there was pushed out by k better ones, which are in this or an
- * earlier record or will be found again; so the records together hold all that a later run needs, whoever
- * reads them. A run starts by reading all journals, on any number of ranks, and deals out the parts without a
- * record. */
+ * A pass starts by taking in what earlier runs have journalled of it, on any number of ranks, and deals out
+ * the parts without a record. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "io/journal.h"
 #include "search/beside.h"
 #include "search/resident.h"
-#include "search/scan_record.h"
+#include "search/scan_journal.h"
 #include "search/search_stage.h"
 
 enum {
@@ -23,121 +19,20 @@ enum {
     ROUND_ROWS = 32 << 10, /* and not after fewer rows than this */
 };
 
-static const double DURABLE = 1; /* seconds of work that are lost with the machine; a kill loses none of it */
-
 typedef struct scan {
     const npr_comm *comm;
     const npr_set *index;
     const npr_search_pass *pass;
-    const npr_set_writer *w;
     npr_scanner *scanner;
     npr_topk *lists;    /* hits that are not being merged yet */
     npr_beside *beside; /* the others */
     npr_tally *tally;   /* of the parts this rank answers for: scanned now, or read from a journal */
     npr_tally of_part;
-    npr_journal *journal;
-    char *record; /* the one being made */
-    size_t cap_record;
-    int64_t *owner;      /* [parts] size - rank of the rank that has read its record, 0 = no record */
-    int64_t *accepted;   /* [parts] 1: this rank has taken the record in */
+    npr_scan_journal *journal;
+    int64_t *owner;      /* [parts] not 0: done by an earlier run, its record is taken in */
     int64_t bytes, rows; /* read, scanned in this run */
-    double durable;      /* when all records were on the disk */
     double waited;       /* seconds, for the other ranks at the end of rounds */
-    int filling;         /* reading journals: 0 = which records are there, 1 = take them in */
 } scan;
-
-/* ---- the journal ------------------------------------------------------------------------------------- */
-
-static npr_status sync_journal(scan *s)
-{
-    NPR_TRY(npr_journal_sync(s->journal));
-    s->durable = npr_now();
-    return NPR_OK;
-}
-
-static npr_status journal_part(scan *s, int part)
-{
-    size_t n;
-    NPR_TRY(npr_scan_record_make(s->pass, part, s->lists, &s->of_part, &s->record, &s->cap_record, &n));
-    if (npr_fault("search.part")) return npr_fail(NPR_EIO, "injected fault search.part");
-    NPR_TRY(npr_journal_add(s->journal, "scan", s->record, n));
-    if (npr_now() - s->durable >= DURABLE) NPR_TRY(sync_journal(s));
-    return npr_fault("search.journal") ? npr_fail(NPR_EIO, "injected fault search.journal") : NPR_OK;
-}
-
-/* One record of any journal: of this pass and well-formed, or passed over. */
-static npr_status read_record(void *self, const char *type, const char *bytes, size_t n)
-{
-    scan *s = self;
-    npr_scan_record head;
-    if (strcmp(type, "scan") != 0 || !npr_scan_record_read(s->pass, s->index->parts, bytes, n, &head))
-        return NPR_OK;
-    if (!s->filling) {
-        s->owner[head.part] = s->comm->size - s->comm->rank;
-        return NPR_OK;
-    }
-    if (s->owner[head.part] != s->comm->size - s->comm->rank || s->accepted[head.part]) return NPR_OK;
-    s->accepted[head.part] = 1;
-    NPR_TRY(npr_scan_record_take(&head, bytes, s->lists, &s->of_part));
-    npr_search_tally_add(s->tally, &s->of_part);
-    return NPR_OK;
-}
-
-/* Names of all journals of scans, a line each, seen once for all ranks: for a while a folder looks
- * different from different nodes. */
-static npr_status list_journals(const scan *s, char **list)
-{
-    npr_paths paths = {0};
-    npr_status st = NPR_OK;
-    *list = NULL;
-    if (s->comm->rank == 0) {
-        st = npr_paths_find(npr_set_scratch(s->w), ".log", &paths);
-        if (st == NPR_ENOINPUT) st = NPR_OK; /* none yet */
-        char *text = st ? NULL : npr_path("%s", "");
-        for (size_t i = 0; text && i < paths.count; i++) {
-            const char *name = strrchr(paths.path[i], '/') + 1;
-            if (strncmp(name, "scan-", 5) != 0) continue;
-            char *longer = npr_path("%s%s\n", text, name);
-            free(text);
-            text = longer;
-        }
-        if (!st && !text) st = npr_last();
-        *list = text;
-        npr_paths_free(&paths);
-    }
-    NPR_TRY(npr_agree(s->comm, st, "reading journals"));
-    return npr_bcast_text(s->comm, list, 0);
-}
-
-/* Journals are dealt to ranks like parts. */
-static npr_status read_journals(scan *s, const char *list)
-{
-    int64_t number = 0;
-    for (const char *line = list, *end; *line; line = end + 1) {
-        end = strchr(line, '\n');
-        if (!npr_owns(s->comm, number++)) continue;
-        char *path = npr_path("%s/%.*s", npr_set_scratch(s->w), (int)(end - line), line);
-        npr_status st = path ? npr_journal_read(path, read_record, s, NULL, NULL) : npr_last();
-        free(path);
-        NPR_TRY(st);
-    }
-    return NPR_OK;
-}
-
-/* Take in what earlier runs have found. Two looks: first all ranks agree who has the record of a part. */
-static npr_status resume(scan *s)
-{
-    char *list;
-    NPR_TRY(list_journals(s, &list));
-    npr_status st = npr_agree(s->comm, read_journals(s, list), "reading journals");
-    if (!st) {
-        npr_max_i64(s->comm, s->owner, (size_t)s->index->parts);
-        s->filling = 1;
-        st = npr_agree(s->comm, read_journals(s, list), "reading journals");
-    }
-    free(list);
-    return st;
-}
 
 /* ---- scanning ---------------------------------------------------------------------------------------- */
 
@@ -145,7 +40,7 @@ static npr_status scan_part(scan *s, int part)
 {
     npr_search_tally_clear(&s->of_part);
     NPR_TRY(s->scanner->part(s->scanner, s->index, part, s->lists, &s->of_part));
-    NPR_TRY(journal_part(s, part));
+    NPR_TRY(npr_scan_journal_add(s->journal, s->pass, part, s->lists, &s->of_part));
     s->bytes += s->of_part.bytes, s->rows += s->of_part.rows;
     npr_search_tally_add(s->tally, &s->of_part);
     return NPR_OK;
@@ -181,7 +76,7 @@ static npr_status end_round(scan *s, npr_status st, const char *what, int last)
 {
     st = npr_beside_finish(s->beside, st, s->lists);
     if (last || st) { /* what the last second of work added: the disk says now what it has to say */
-        npr_status end = sync_journal(s);
+        npr_status end = npr_scan_journal_sync(s->journal);
         if (!st) st = end;
     }
     double start = npr_now();
@@ -271,9 +166,8 @@ static npr_status prepare(scan *s)
     size_t parts = (size_t)s->index->parts;
     s->lists = npr_topk_make(lists, s->pass->k);
     s->owner = npr_alloc(parts, sizeof *s->owner, "records of parts");
-    s->accepted = npr_alloc(parts, sizeof *s->accepted, "records of parts");
     if (!s->lists) return npr_fail(NPR_EINTERNAL, "out of memory for %d lists", lists);
-    if (!s->owner || !s->accepted) return npr_last();
+    if (!s->owner) return npr_last();
     NPR_TRY(npr_beside_make(s->comm, s->lists, &s->beside));
     NPR_TRY(npr_search_tally_make(lists, s->tally));
     return npr_search_tally_make(lists, &s->of_part);
@@ -281,24 +175,18 @@ static npr_status prepare(scan *s)
 
 static npr_status scan_all(scan *s, const npr_log *log, npr_resident *resident)
 {
-    NPR_TRY(resume(s));
+    NPR_TRY(npr_scan_journal_resume(s->comm, s->journal, s->pass, s->lists, s->tally, &s->of_part, s->owner));
     forget_others(s, resident);
-    char *path = npr_path("%s/scan-%d-%d.log", npr_set_scratch(s->w), npr_set_run(s->w), s->comm->rank);
-    npr_status st = path ? npr_journal_open(path, &s->journal) : npr_last();
-    free(path);
-    NPR_TRY(npr_agree(s->comm, st, "journal"));
-    st = scan_parts(s, log);
-    npr_journal_close(s->journal);
-    return st;
+    return scan_parts(s, log);
 }
 
 npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
-                               const npr_search_inputs *in, const npr_set_writer *w,
+                               const npr_search_inputs *in, npr_scan_journal *journal,
                                const npr_search_pass *pass, npr_topk **lists, npr_tally *tally,
                                npr_search_times *times)
 {
     double start = npr_now();
-    scan s = {.comm = comm, .index = in->index, .pass = pass, .w = w, .tally = tally, .durable = start};
+    scan s = {.comm = comm, .index = in->index, .pass = pass, .journal = journal, .tally = tally};
     npr_queries view;
     char *names = NULL;
     npr_beside_times took = {0};
@@ -326,8 +214,6 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     npr_beside_free(s.beside);
     npr_search_tally_free(&s.of_part);
     free(s.owner);
-    free(s.accepted);
-    free(s.record);
     free(names);
     return st;
 }

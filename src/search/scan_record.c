@@ -1,6 +1,7 @@
 /* scan_record.c - see scan_record.h. */
 #include "search/scan_record.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -11,6 +12,17 @@ typedef struct candidate {
     float score;
     uint32_t row;
 } candidate;
+
+npr_scan_key npr_scan_key_of(const npr_search_pass *pass)
+{
+    return (npr_scan_key){.format = FORMAT,
+                          .kind = pass->kind,
+                          .list0 = pass->list0,
+                          .list1 = pass->list1,
+                          .k = pass->k,
+                          .nprobe = pass->nprobe,
+                          .refine = pass->refine};
+}
 
 static size_t hit_bytes(int64_t kind)
 {
@@ -30,7 +42,7 @@ static npr_hit read_hit(const char *from, const npr_scan_record *head)
 {
     npr_hit hit;
     candidate c;
-    if (head->kind == SEARCH_CANDIDATES) {
+    if (head->pass.kind == SEARCH_CANDIDATES) {
         memcpy(&c, from, sizeof c);
         return (npr_hit){.score = c.score, .place = npr_place((int)head->part, c.row)};
     }
@@ -48,13 +60,7 @@ npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr
 {
     int nq = npr_topk_queries(lists);
     size_t counts = counts_bytes(nq), each = hit_bytes(pass->kind);
-    npr_scan_record head = {.format = FORMAT,
-                            .kind = pass->kind,
-                            .list0 = pass->list0,
-                            .list1 = pass->list1,
-                            .k = pass->k,
-                            .nprobe = pass->nprobe,
-                            .refine = pass->refine,
+    npr_scan_record head = {.pass = npr_scan_key_of(pass),
                             .part = part,
                             .non_finite = of_part->non_finite,
                             .rows = of_part->rows,
@@ -80,17 +86,15 @@ npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr
     return NPR_OK;
 }
 
-int npr_scan_record_read(const npr_search_pass *pass, int parts, const char *bytes, size_t n,
-                         npr_scan_record *head)
+int npr_scan_record_read(int parts, const char *bytes, size_t n, npr_scan_record *head)
 {
-    size_t lists = (size_t)(pass->list1 - pass->list0), each = hit_bytes(pass->kind);
-    size_t fixed = sizeof *head + lists * (NPR_TALLY_FIELDS + 1) * sizeof(int64_t);
     if (n < sizeof *head) return 0;
     memcpy(head, bytes, sizeof *head);
-    if (head->format != FORMAT || head->kind != pass->kind || head->list0 != pass->list0 ||
-        head->list1 != pass->list1 || head->k != pass->k || head->nprobe != pass->nprobe ||
-        head->refine != pass->refine)
-        return 0; /* another pass, batches of another size, other candidates: scanned again */
+    const npr_scan_key *pass = &head->pass;
+    if (pass->format != FORMAT || pass->list0 < 0 || pass->list1 <= pass->list0 || pass->list1 > INT_MAX)
+        return 0;
+    size_t lists = (size_t)(pass->list1 - pass->list0), each = hit_bytes(pass->kind);
+    size_t fixed = sizeof *head + lists * (NPR_TALLY_FIELDS + 1) * sizeof(int64_t);
     if (head->part < 0 || head->part >= parts || n < fixed) return 0;
     return (n - fixed) / each == (size_t)head->hits && (n - fixed) % each == 0;
 }
@@ -99,7 +103,7 @@ npr_status npr_scan_record_take(const npr_scan_record *head, const char *bytes, 
                                 npr_tally *of_part)
 {
     int nq = npr_topk_queries(lists);
-    size_t counts = counts_bytes(nq), each = hit_bytes(head->kind);
+    size_t counts = counts_bytes(nq), each = hit_bytes(head->pass.kind);
     memcpy(of_part->count, bytes + sizeof *head, counts);
     of_part->non_finite = head->non_finite;
     of_part->rows = head->rows;

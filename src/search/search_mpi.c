@@ -8,6 +8,7 @@
 #include "io/urls.h"
 #include "npr/plan.h"
 #include "search/resident.h"
+#include "search/scan_journal.h"
 #include "search/search_stage.h"
 
 typedef struct search_run {
@@ -17,6 +18,7 @@ typedef struct search_run {
     const npr_search_job *job;
     npr_search_inputs in;
     npr_set_writer *w;
+    npr_scan_journal *journal; /* of all passes */
     int by_class;
     npr_search_plan plan;
     npr_tally tally; /* of all lists */
@@ -29,97 +31,17 @@ typedef struct search_run {
     npr_search_times times;
 } search_run;
 
-_Static_assert(sizeof(npr_plan_row) == NPR_PLAN_POOL_ROW && sizeof(npr_hit) == NPR_PLAN_HIT,
-               "npr/plan.h counts these bytes");
-
-/* What the formulas of npr/plan.h need to know. */
-static npr_plan_search_shape shape_of(const search_run *r)
-{
-    const npr_set *index = r->in.index;
-    const char *factory = index->index ? index->index : "";
-    npr_plan_search_shape s = {.rows = (double)index->rows,
-                               .dim = index->dim,
-                               .part_rows = 1,
-                               .pool_part_rows = (double)r->job->part_rows,
-                               .lists = r->in.lists,
-                               .k = r->job->k,
-                               .batch = (double)r->job->query_batch,
-                               .tile_rows = (double)r->job->tile_rows,
-                               .filter = r->job->limits.clip,
-                               .probes = r->job->nprobe,
-                               .refine = r->job->refine,
-                               .recall_queries = r->job->recall_queries,
-                               .resident = r->job->resident,
-                               .urls = r->job->urls != NULL,
-                               .classes = r->in.head.nq,
-                               .factory = npr_plan_factory_read(factory, index->dim)};
-    if (!strcmp(r->job->mode, "caption")) s.mode = NPR_PLAN_CAPTION;
-    if (!strcmp(r->job->mode, "faiss")) s.mode = NPR_PLAN_FAISS;
-    for (int p = 0; p < index->parts; p++) {
-        s.file += (double)index->part[p].bytes;
-        s.part_rows = fmax(s.part_rows, (double)index->part[p].rows);
-    }
-    return s;
-}
-
 static int batch_size(const search_run *r)
 {
-    npr_plan_search_shape s = shape_of(r);
+    npr_plan_search_shape s = npr_search_shape(r->job, &r->in);
     return (int)npr_plan_search_parts(&s).batch;
 }
 
 /* Bytes of parts that a rank keeps in memory at most: none for a single pass. */
 static double resident_bytes(const search_run *r)
 {
-    npr_plan_search_shape s = shape_of(r);
+    npr_plan_search_shape s = npr_search_shape(r->job, &r->in);
     return npr_plan_search_parts(&s).resident;
-}
-
-/* ---- the plan, for --dry-run --------------------------------------------------------------------------- */
-
-static double gib(double bytes)
-{
-    return bytes / (1 << 30);
-}
-
-/* What nobody knows of captions before they are read: a third of the texts are tokens (captions, tokens,
- * URLs), and rows name a class as often as LAION-2B's name one of ImageNet. */
-static void assume_captions(const search_run *r, npr_plan_search_shape *s)
-{
-    static const double MATCHES = 0.15;
-    if (s->mode != NPR_PLAN_CAPTION) return;
-    s->tokens = s->rows > 0 ? fmax(s->file / s->rows - 2 * s->dim, 0) / 3 : 0;
-    s->matches = MATCHES;
-    npr_record_real(r->rec, "plan.assumed.token_bytes", s->tokens);
-    npr_record_real(r->rec, "plan.assumed.matches", s->matches);
-}
-
-/* What would be done, and what it takes. */
-static void say_plan(const search_run *r)
-{
-    const npr_set *index = r->in.index;
-    npr_plan_search_shape s = shape_of(r);
-    assume_captions(r, &s);
-    npr_plan_dry_run *dry = r->job->dry_run;
-    npr_plan_cluster here = npr_plan_here(dry, r->job->threads);
-    npr_plan_needs n = dry->needs = npr_plan_search(&s, &here, dry->machine);
-    npr_plan_search_memory mem = npr_plan_search_parts(&s);
-    int64_t room = r->job->k < index->rows ? r->job->k : index->rows;
-    npr_record_int(r->rec, "plan.index_rows", index->rows);
-    npr_record_int(r->rec, "plan.index_parts", index->parts);
-    npr_record_int(r->rec, "plan.parts_per_rank", (index->parts + r->comm->size - 1) / r->comm->size);
-    npr_record_int(r->rec, "plan.lists", r->in.lists);
-    npr_record_int(r->rec, "plan.batches", (int64_t)mem.batches);
-    npr_record_int(r->rec, "plan.pool_rows_most", r->in.lists * room);
-    npr_record_real(r->rec, "plan.read_gib_most", gib(n.read));
-    npr_record_real(r->rec, "plan.memory_gib.tiles", gib(mem.tiles));
-    npr_record_real(r->rec, "plan.memory_gib.lists_most", gib(mem.lists));
-    npr_record_real(r->rec, "plan.memory_gib.queries", gib(mem.queries));
-    npr_record_real(r->rec, "plan.memory_gib.pool_plan_most", gib(mem.plan));
-    npr_record_real(r->rec, "plan.memory_gib.pool_window", gib(mem.window));
-    if (s.mode == NPR_PLAN_FAISS) npr_record_real(r->rec, "plan.memory_gib.index", gib(mem.index));
-    npr_record_real(r->rec, "plan.memory_gib.resident_most", gib(mem.resident));
-    npr_record_real(r->rec, "plan.memory_gib_per_rank_most", gib(n.memory));
 }
 
 /* ---- recall -------------------------------------------------------------------------------------------- */
@@ -140,7 +62,8 @@ static npr_status propose(search_run *r, const npr_search_pass *pass, npr_topk *
     npr_search_pass first = *pass;
     first.kind = SEARCH_CANDIDATES;
     first.k = (int)npr_search_candidates(r->job->k, r->job->refine, r->in.index->rows);
-    return npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &first, candidates, tally, &r->times);
+    return npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->journal, &first, candidates, tally,
+                               &r->times);
 }
 
 /* Search with the lists [list0, list1), and take what is found into the whole. Collective. */
@@ -156,7 +79,8 @@ static npr_status run_pass(search_run *r, int list0, int list1)
     if (faiss) st = propose(r, &pass, &candidates, &proposed);
     pass.candidates = candidates;
     if (!st)
-        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &lists, &tally, &r->times);
+        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->journal, &pass, &lists, &tally,
+                                 &r->times);
     if (candidates) tally.non_finite = proposed.non_finite; /* only an index knows what is not in it */
     if (!st) st = npr_agree(r->comm, keep(r, &pass, lists, &tally), "scan");
     npr_topk_free(lists);
@@ -197,7 +121,8 @@ static npr_status find_truth(search_run *r, const npr_queries *tune)
     npr_status st = npr_agree(r->comm, npr_search_queries_join(&r->sample.queries, tune, &all), "recall");
     if (!st) {
         npr_search_pass pass = {SEARCH_TRUTH, 0, all.nq, "exact", &all, r->job->k, 0, 0, NULL};
-        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->w, &pass, &r->truth, &tally, &apart);
+        st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->journal, &pass, &r->truth, &tally,
+                                 &apart);
     }
     if (!st) npr_record_time(r->comm, r->rec, "recall", apart.scan + apart.exposed);
     npr_search_tally_free(&tally);
@@ -249,6 +174,21 @@ static npr_status prepare_recall(search_run *r)
     }
     npr_queries_free(&by);
     return st;
+}
+
+/* All passes, with one journal. */
+static npr_status scan_all(search_run *r)
+{
+    NPR_TRY(npr_scan_journal_open(r->comm, npr_set_scratch(r->w), npr_set_run(r->w), r->in.index->parts,
+                                  &r->journal));
+    npr_status st = prepare_recall(r);
+    if (!st) st = run_passes(r);
+    int64_t read = npr_scan_journal_bytes_read(r->journal);
+    npr_scan_journal_close(r->journal);
+    if (st) return st;
+    npr_sum_i64(r->comm, &read, 1);
+    npr_record_int(r->rec, "run.journal_bytes_read", read);
+    return NPR_OK;
 }
 
 /* After the search: how much of that was found, and how much was looked at. */
@@ -336,8 +276,7 @@ static npr_status say_pool(search_run *r)
 
 static npr_status recall_and_write(search_run *r)
 {
-    NPR_TRY(prepare_recall(r));
-    NPR_TRY(run_passes(r));
+    NPR_TRY(scan_all(r));
     NPR_TRY(measure_recall(r));
     npr_search_plan_order(&r->plan, r->by_class);
     if (r->plan.full && r->job->min_score > -INFINITY)
@@ -383,7 +322,7 @@ npr_status npr_search_run(const npr_comm *comm, const npr_log *log, npr_record *
     if (!st && job->urls && !(r.in.index->columns & NPR_COL(NPR_URL)))
         st = npr_fail(NPR_EDATA, "--urls=%s: %s has no column url", job->urls, job->index);
     if (!st && job->dry_run)
-        say_plan(&r);
+        npr_search_needs_say(rec, job, &r.in, comm->size);
     else if (!st)
         st = search(&r);
     npr_search_tally_free(&r.tally);

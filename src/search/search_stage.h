@@ -2,7 +2,9 @@
  * others.
  *
  *   inputs_mpi.c   open and check the sets, hand queries and names to all ranks
- *   scan_mpi.c     scan the parts, keep the journal (scan_record.c), merge the lists
+ *   needs.c        batches and memory; what --dry-run says
+ *   scan_mpi.c     scan the parts, merge the lists
+ *   scan_journal_mpi.c  what was found stays on the disk (scan_record.c), and is taken in again
  *   candidates.c   how many rows FAISS proposes
  *   recall.c       FAISS's answers measured against exact ones
  *   tune_mpi.c     the fewest probes that reach a target recall (tuned_mpi.c: once for all runs)
@@ -15,6 +17,7 @@
 
 #include <stdint.h>
 
+#include "npr/plan.h"
 #include "npr/search.h"
 #include "search/phrases.h"
 
@@ -37,6 +40,14 @@ typedef struct npr_search_inputs {
 npr_status npr_search_inputs_read(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
                                   npr_search_inputs *in);
 void npr_search_inputs_free(npr_search_inputs *in);
+
+/* ---- what it takes ------------------------------------------------------------------------------------- */
+
+/* The search as npr/plan.h wants to know it. Local. */
+npr_plan_search_shape npr_search_shape(const npr_search_job *job, const npr_search_inputs *in);
+
+/* --dry-run: what would be done on so many ranks, and what it takes, into the record. Local. */
+void npr_search_needs_say(npr_record *rec, const npr_search_job *job, const npr_search_inputs *in, int ranks);
 
 /* ---- scanning ------------------------------------------------------------------------------------------ */
 
@@ -76,10 +87,12 @@ typedef struct npr_search_times {
     double pairs;          /* rows scanned, times lists */
 } npr_search_times;
 
+typedef struct npr_scan_journal npr_scan_journal; /* scan_journal.h */
+
 /* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks.
  * Collective. */
 npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
-                               const npr_search_inputs *in, const npr_set_writer *w,
+                               const npr_search_inputs *in, npr_scan_journal *journal,
                                const npr_search_pass *pass, npr_topk **lists, npr_tally *tally,
                                npr_search_times *times);
 

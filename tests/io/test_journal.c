@@ -32,10 +32,10 @@ static size_t payload(int64_t i, char *bytes)
 }
 
 typedef struct visited {
-    int64_t n, wrong, stop_at;
+    int64_t n, wrong, stop_at, at[RECORDS + 1];
 } visited;
 
-static npr_status visit(void *context, const char *type, const char *bytes, size_t n)
+static npr_status visit(void *context, const char *type, int64_t at, const char *bytes, size_t n)
 {
     visited *v = context;
     char want[512];
@@ -43,7 +43,7 @@ static npr_status visit(void *context, const char *type, const char *bytes, size
     if (n != length || memcmp(bytes, want, n) != 0 || bytes[n] != 0) v->wrong++;
     if (strcmp(type, v->n % 2 ? "scan-row" : "part") != 0) v->wrong++;
     if (v->n == v->stop_at) return npr_fail(NPR_EUSAGE, "enough");
-    v->n++;
+    v->at[v->n++] = at;
     return NPR_OK;
 }
 
@@ -95,6 +95,47 @@ static void test_append_and_read(void)
         CHECK_FAILS(npr_journal_append(j, bad[i], "", 0), NPR_EINTERNAL, "no type of record");
     npr_journal_close(j);
     npr_journal_close(NULL);
+}
+
+/* The payloads that are met, in a row. */
+static npr_status copy(void *context, const char *type, int64_t at, const char *bytes, size_t n)
+{
+    char **to = context;
+    (void)type, (void)at;
+    memcpy(*to, bytes, n);
+    *to += n;
+    return NPR_OK;
+}
+
+/* Some of the records, in any order and more than once, by the places they were met at. */
+static void test_pick(void)
+{
+    static const int wanted[] = {2, 3, 6, 6, 0, 5, 1};
+    enum { N = sizeof wanted / sizeof *wanted };
+    visited v = {.stop_at = -1};
+    CHECK_OK(npr_journal_read(path_of("log"), visit, &v, NULL, NULL));
+    char want[N * 512], have[N * 512], *to = want;
+    int64_t at[N];
+    for (int i = 0; i < N; i++) {
+        at[i] = v.at[wanted[i]];
+        to += payload(wanted[i], to);
+    }
+    size_t n = (size_t)(to - want);
+    to = have;
+    CHECK_OK(npr_journal_pick(path_of("log"), at, N, copy, &to));
+    CHECK((size_t)(to - have) == n && memcmp(want, have, n) == 0);
+    CHECK_OK(npr_journal_pick(path_of("log"), at, 0, copy, &to));
+    /* a record whose bytes have changed since, a place at which none begins, one behind the end */
+    size_t size = 0;
+    char *bytes = sample_slurp(path_of("log"), &size);
+    bytes[v.at[4] - 2] ^= 1;
+    sample_spill(path_of("changed"), bytes, size);
+    CHECK_OK(npr_journal_pick(path_of("changed"), &v.at[4], 1, copy, &to)); /* as no other one is looked at */
+    CHECK_FAILS(npr_journal_pick(path_of("changed"), &v.at[3], 1, copy, &to), NPR_EDATA, "was good before");
+    for (int64_t bad = v.at[2] + 1; bad <= (int64_t)size + 9; bad += (int64_t)size / 3)
+        CHECK_FAILS(npr_journal_pick(path_of("log"), &bad, 1, copy, &to), NPR_EDATA, "was good before");
+    CHECK_FAILS(npr_journal_pick(path_of("none"), at, 1, copy, &to), NPR_ENOINPUT, "none");
+    free(bytes);
 }
 
 int __real_fdatasync(int fd);
@@ -200,9 +241,9 @@ static void test_hostile(void)
     }
 }
 
-static npr_status collect(void *context, const char *type, const char *bytes, size_t n)
+static npr_status collect(void *context, const char *type, int64_t at, const char *bytes, size_t n)
 {
-    (void)type;
+    (void)type, (void)at;
     char *text = context;
     strncat(text, bytes, n);
     return NPR_OK;
@@ -271,6 +312,7 @@ int main(int argc, char **argv)
 {
     if (argc == 2) return append_with_fault(argv[1]);
     test_append_and_read();
+    test_pick();
     test_added();
     test_every_cut();
     test_every_flip();

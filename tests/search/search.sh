@@ -127,6 +127,25 @@ NPR_FAULT=search.part@0:2=stop ranks 1 npr-search "${exact[@]}" --out=again || c
 [ "$code" = 75 ] || fail "a stopped run ends with $code, wanted 75"
 rm -r again
 
+# ---- many batches: finished ones are taken in, and a journal is read twice by a run that goes on, whatever their number
+fact() { sed -n "s/^$1=//p" out; }
+left() { cat again/.work/scan-*.log | wc -c; }
+each=("${exact[@]}" --query-batch=1) # 12 batches, 8 parts: 96 records
+must 1 npr-search "${each[@]}" --out=again
+[ "$(fact run.journal_bytes_read)" = 0 ] || fail "a run reads the journals that it writes itself"
+scanned=$(fact run.bytes_scanned)
+rm -r again
+NPR_FAULT=search.part@0:93=kill ranks 1 npr-search "${each[@]}" --out=again && fail "a fault in the last batch did not end the run"
+NPR_FAULT=search.part@0:3=kill ranks 2 npr-search "${exact[@]}" --query-batch=5 --out=again && fail "a fault in batches of another size did not end the run"
+all=$(left)
+must 3 npr-search "${each[@]}" --out=again
+same exact again "exact, killed in the last of 12 batches"
+(($(fact run.bytes_scanned) < scanned / 16)) ||
+    fail "a run that has 4 of 96 parts left scanned $(fact run.bytes_scanned) of $scanned bytes"
+read=$(fact run.journal_bytes_read)
+((read > all && read < 2 * all)) || fail "journals of $all bytes were read to $read bytes"
+rm -r again
+
 # ---- the answers of a plain search
 must 2 npr-search "${exact[@]}" --clip-filter --out=semantic_all
 /usr/bin/python3 - <<'PY'

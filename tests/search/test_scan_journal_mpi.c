@@ -1,0 +1,273 @@
+/* The journals of a search: each pass gets its own records of earlier runs, each part once, on any number of
+ * ranks; what is read does not grow with the number of passes; and what is added is on the disk after a
+ * second of work, by a clock that the test sets. */
+#include "test.h"
+
+#include "base/file.h"
+#include "io/journal.h"
+#include "search/scan_journal.h"
+
+enum { PARTS = 9, LISTS = 3, K = 2 };
+
+/* ---- the clock, and how often the disk is asked ------------------------------------------------------- */
+
+double __real_npr_now(void);
+double __wrap_npr_now(void);
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+static double seconds; /* > 0: the time */
+static int synced;
+
+double __wrap_npr_now(void)
+{
+    return seconds > 0 ? seconds : __real_npr_now();
+}
+
+int __wrap_fdatasync(int fd)
+{
+    synced++;
+    return __real_fdatasync(fd);
+}
+
+/* ---- passes and their hits ---------------------------------------------------------------------------- */
+
+static npr_search_pass pass_of(int number)
+{
+    return (npr_search_pass){.kind = number % 4 == 3 ? SEARCH_TRUTH : SEARCH_MAIN,
+                             .list0 = number * LISTS,
+                             .list1 = (number + 1) * LISTS,
+                             .mode = "exact",
+                             .k = K};
+}
+
+/* The one hit that a part has for each list of a pass. */
+static npr_hit hit_of(int number, int part, int list)
+{
+    return (npr_hit){number * 100 + (part * 7 + list) % PARTS, part * 1000 + list, npr_place(part, list)};
+}
+
+typedef struct room {
+    npr_topk *lists;
+    npr_tally tally, of_part;
+    int64_t owner[PARTS];
+} room;
+
+static void room_make(room *r)
+{
+    *r = (room){.lists = npr_topk_make(LISTS, PARTS)};
+    CHECK_OK(npr_search_tally_make(LISTS, &r->tally));
+    CHECK_OK(npr_search_tally_make(LISTS, &r->of_part));
+}
+
+static void room_free(room *r)
+{
+    npr_topk_free(r->lists);
+    npr_search_tally_free(&r->tally);
+    npr_search_tally_free(&r->of_part);
+}
+
+/* Scan a part: all of its hits are found, and go into the journal. */
+static void add_part(npr_scan_journal *j, int number, int part)
+{
+    npr_search_pass pass = pass_of(number);
+    room r;
+    room_make(&r);
+    for (int q = 0; q < LISTS; q++) {
+        CHECK_OK(npr_topk_push(r.lists, q, hit_of(number, part, q)));
+        r.of_part.count[q * NPR_TALLY_FIELDS] = part + 1;
+    }
+    r.of_part.rows = 10 + part;
+    CHECK_OK(npr_scan_journal_add(j, &pass, part, r.lists, &r.of_part));
+    room_free(&r);
+}
+
+/* Begin a pass of which these parts (bits) are done: they are told to all ranks, and their hits and tallies
+ * are there once, over all ranks. */
+static void check_pass(const npr_comm *c, npr_scan_journal *j, int number, unsigned done)
+{
+    npr_search_pass pass = pass_of(number);
+    room r;
+    room_make(&r);
+    CHECK_OK(npr_scan_journal_resume(c, j, &pass, r.lists, &r.tally, &r.of_part, r.owner));
+    int64_t rows = 0, parts = 0;
+    for (int p = 0; p < PARTS; p++) {
+        int is_done = done >> p & 1;
+        CHECK_INT(r.owner[p] != 0, is_done);
+        rows += is_done ? 10 + p : 0, parts += is_done;
+    }
+    npr_sum_i64(c, &r.tally.rows, 1);
+    CHECK_INT(r.tally.rows, rows);
+    for (int q = 0; q < LISTS; q++) {
+        int64_t hits = npr_topk_count(r.lists, q), wrong = 0, *matched = &r.tally.count[q * NPR_TALLY_FIELDS];
+        for (int i = 0; i < hits; i++) {
+            npr_hit hit = npr_topk_list(r.lists, q)[i], want = hit_of(number, npr_place_part(hit.place), q);
+            wrong += memcmp(&hit, &want, sizeof hit) != 0 || !(done >> npr_place_part(hit.place) & 1);
+        }
+        npr_sum_i64(c, &hits, 1);
+        npr_sum_i64(c, matched, 1);
+        int64_t want = 0;
+        for (int p = 0; p < PARTS; p++) want += done >> p & 1 ? p + 1 : 0;
+        CHECK_INT(wrong, 0);
+        CHECK_INT(hits, parts);
+        CHECK_INT(*matched, want);
+    }
+    room_free(&r);
+}
+
+/* ---- a folder of all ranks ---------------------------------------------------------------------------- */
+
+/* Fresh, and made by rank 0. */
+static const char *make_folder(const npr_comm *c, const char *name)
+{
+    static char path[128];
+    char *root = c->rank ? NULL : strdup(test_folder());
+    CHECK_OK(npr_bcast_text(c, &root, 0));
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    free(root);
+    if (c->rank == 0) CHECK_OK(npr_folder_make(path));
+    CHECK_OK(npr_agree(c, NPR_OK, "test"));
+    return path;
+}
+
+static npr_scan_journal *open_run(const npr_comm *c, const char *folder, int run)
+{
+    npr_scan_journal *j = NULL;
+    CHECK_OK(npr_scan_journal_open(c, folder, run, PARTS, &j));
+    return j;
+}
+
+static int64_t all_read(const npr_comm *c, const npr_scan_journal *j)
+{
+    int64_t n = npr_scan_journal_bytes_read(j);
+    npr_sum_i64(c, &n, 1);
+    return n;
+}
+
+/* ---- tests -------------------------------------------------------------------------------------------- */
+
+/* Three runs. The first does pass 0 wholly, of pass 1 the even parts, of pass 3 (another kind) part 2; the
+ * second the rest of pass 1, with part 4 again; the third takes them in. */
+static void test_passes(const npr_comm *c)
+{
+    enum { ALL = (1 << PARTS) - 1, EVEN = 0x155 };
+    const char *folder = make_folder(c, "passes");
+    npr_scan_journal *j = open_run(c, folder, 1);
+    check_pass(c, j, 0, 0);
+    for (int p = 0; p < PARTS; p++)
+        if (npr_owns(c, p)) add_part(j, 0, p);
+    check_pass(c, j, 1, 0);
+    for (int p = 0; p < PARTS; p += 2)
+        if (npr_owns(c, p)) add_part(j, 1, p);
+    if (c->rank == c->size - 1) add_part(j, 3, 2);
+    check_pass(c, j, 0, 0); /* a run does not read what it writes */
+    CHECK_INT(all_read(c, j), 0);
+    npr_scan_journal_close(j);
+
+    j = open_run(c, folder, 2);
+    check_pass(c, j, 1, EVEN);
+    for (int p = 1; p < PARTS; p += 2)
+        if (npr_owns(c, p)) add_part(j, 1, p);
+    if (c->rank == 0) add_part(j, 1, 4);
+    npr_scan_journal_close(j);
+
+    j = open_run(c, folder, 3);
+    int64_t known = all_read(c, j), each = known / (PARTS + 5 + 1 + 4 + 1);
+    check_pass(c, j, 0, ALL);
+    check_pass(c, j, 1, ALL);
+    check_pass(c, j, 2, 0);
+    check_pass(c, j, 3, 1 << 2);
+    CHECK_INT(all_read(c, j), known + (2 * PARTS + 1) * each); /* each part's record once more */
+    check_pass(c, j, 4, 0);
+    CHECK_INT(all_read(c, j), known + (2 * PARTS + 1) * each);
+    npr_scan_journal_close(j);
+}
+
+/* Bytes that are no record of a pass are passed over; a record behind a torn one is not trusted; a journal
+ * that changes while the job runs is refused by all ranks. */
+static void test_damage(const npr_comm *c)
+{
+    const char *folder = make_folder(c, "damage");
+    char path[256];
+    npr_scan_journal *j = open_run(c, folder, 1);
+    if (c->rank == 0)
+        for (int p = 0; p < 4; p++) add_part(j, 5, p);
+    npr_scan_journal_close(j);
+    snprintf(path, sizeof path, "%s/scan-1-0.log", folder);
+    if (c->rank == 0) {
+        npr_journal *log;
+        static const int64_t head[12] = {6, 0, 15, 18, K, 0, 0, PARTS, 0, 0, 0, 0}; /* no such part */
+        CHECK_OK(npr_journal_open(path, &log));
+        CHECK_OK(npr_journal_append(log, "scan", "short", 5));
+        CHECK_OK(npr_journal_append(log, "scan", head, sizeof head));
+        CHECK_OK(npr_journal_append(log, "other", "", 0));
+        npr_journal_close(log);
+    }
+    CHECK_OK(npr_agree(c, NPR_OK, "test"));
+    j = open_run(c, folder, 2);
+    check_pass(c, j, 5, 0xf);
+    npr_scan_journal_close(j);
+    j = open_run(c, folder, 3);
+    if (c->rank == 0) CHECK_INT(truncate(path, 300), 0); /* within the first record */
+    CHECK_OK(npr_agree(c, NPR_OK, "test"));
+    npr_search_pass pass = pass_of(5);
+    room r;
+    room_make(&r);
+    CHECK_FAILS(npr_scan_journal_resume(c, j, &pass, r.lists, &r.tally, &r.of_part, r.owner), NPR_EDATA,
+                "was good before");
+    room_free(&r);
+    npr_scan_journal_close(j);
+    j = open_run(c, folder, 4);
+    check_pass(c, j, 5, 0);
+    npr_scan_journal_close(j);
+}
+
+/* The disk is asked at the first record that comes a second or more after all were on it, and at the end of a
+ * pass if something was added. */
+static void test_sync(const npr_comm *c)
+{
+    npr_scan_journal *j = open_run(c, make_folder(c, "sync"), 1);
+    static const struct {
+        double at;
+        int synced;
+    } added[] = {{100.5, 0},  {100.98, 0}, {101, 1},    {101.5, 1}, {101.99, 1},
+                 {102.01, 2}, {103, 2},    {103.02, 3}, {200, 4},   {200.9, 4}};
+    seconds = 100;
+    check_pass(c, j, 0, 0);
+    synced = 0;
+    for (size_t i = 0; i < sizeof added / sizeof *added; i++) {
+        seconds = added[i].at;
+        add_part(j, 0, (int)i % PARTS);
+        CHECK_INT(synced, added[i].synced);
+    }
+    CHECK_OK(npr_scan_journal_sync(j)); /* the end of a pass */
+    CHECK_INT(synced, 5);
+    CHECK_OK(npr_scan_journal_sync(j)); /* one that found all done */
+    CHECK_INT(synced, 5);
+    seconds = 300; /* the next pass begins: its first record is not late */
+    check_pass(c, j, 1, 0);
+    add_part(j, 1, 0);
+    CHECK_INT(synced, 5);
+    seconds = 301;
+    add_part(j, 1, 1);
+    CHECK_INT(synced, 6);
+    npr_scan_journal_close(j);
+    CHECK_INT(synced, 6);
+    seconds = 0;
+}
+
+int main(void)
+{
+    MPI_Init(NULL, NULL);
+    npr_comm c = npr_comm_make(MPI_COMM_WORLD);
+    test_passes(&c);
+    test_damage(&c);
+    test_sync(&c);
+    if (c.rank == 0) {
+        char command[160];
+        snprintf(command, sizeof command, "rm -rf '%s'", test_folder());
+        CHECK_INT(system(command), 0);
+    }
+    npr_comm_free(&c);
+    MPI_Finalize();
+    return TEST_END();
+}
