@@ -290,6 +290,28 @@ npr_status npr_part_pick(npr_part *p, const int64_t *row, int64_t n, npr_rows *r
     return st;
 }
 
+/* All of a column of bytes that has the digest of the part's index: some chunks at a time, while they are in
+ * a cache. */
+static npr_status read_digested(const npr_part *p, npr_h5_column *c, char *to)
+{
+    enum { SLICE = 4 * NPR_TEXT_CHUNK };
+    char hex[NPR_DIGEST_HEX] = "";
+    int64_t bytes = npr_h5_column_rows(c);
+    npr_digest *g = npr_digest_new();
+    npr_status st = g ? NPR_OK : npr_last();
+    for (int64_t at = 0, n; !st && at < bytes; at += n) {
+        n = bytes - at < SLICE ? bytes - at : SLICE;
+        st = npr_h5_read(c, at, n, to + at);
+        if (!st) npr_digest_add(g, to + at, (size_t)n);
+    }
+    if (!st) npr_digest_hex(g, hex);
+    npr_digest_free(g);
+    if (!st && strcmp(hex, p->entry.index_digest) != 0)
+        st = npr_fail(NPR_EDATA, "%s: the index has digest %s, the manifest says %s", p->path, hex,
+                      p->entry.index_digest);
+    return st;
+}
+
 npr_status npr_part_read_index(npr_part *p, char **bytes, size_t *n)
 {
     *bytes = NULL;
@@ -297,17 +319,10 @@ npr_status npr_part_read_index(npr_part *p, char **bytes, size_t *n)
         return npr_fail(NPR_EENV, "%s: has no index, npr-index makes one", p->path);
     npr_h5_column *c;
     NPR_TRY(npr_h5_find(p->file, &npr_index_shape, -1, &c));
-    char hex[NPR_DIGEST_HEX];
     *n = (size_t)npr_h5_column_rows(c);
     *bytes = npr_alloc_aligned(*n, 1, "an index");
-    npr_status st = *bytes ? npr_h5_read(c, 0, (int64_t)*n, *bytes) : npr_last();
+    npr_status st = *bytes ? read_digested(p, c, *bytes) : npr_last();
     npr_h5_column_free(c);
-    if (!st) {
-        npr_digest_block(*bytes, *n, hex);
-        if (strcmp(hex, p->entry.index_digest) != 0)
-            st = npr_fail(NPR_EDATA, "%s: the index has digest %s, the manifest says %s", p->path, hex,
-                          p->entry.index_digest);
-    }
     if (st) {
         free(*bytes);
         *bytes = NULL;

@@ -140,6 +140,38 @@ static void test_refused(void)
     CHECK_FAILS(npr_h5_open("/dev/null", &f), NPR_EDATA, "not an HDF5 file");
 }
 
+/* Whole chunks are read in place when the next one hides their checksum: nothing behind what was asked for is
+ * written to, however little of the last chunk it is. */
+static void test_ends(void)
+{
+    enum { CHUNK = 1024, ROWS = 3 * CHUNK, CANARY = 0xee };
+    static const npr_h5_shape blob = {"blob", NPR_BYTE, 1, CHUNK};
+    unsigned char rows[ROWS], got[ROWS + 8];
+    npr_rng rng = npr_rng_make(3, 4);
+    npr_h5 *f;
+    npr_h5_column *c;
+    for (int i = 0; i < ROWS; i++) rows[i] = (unsigned char)npr_rng_next(&rng);
+    CHECK_OK(npr_h5_create(path_of("ends"), &f));
+    CHECK_OK(npr_h5_add(f, &blob, &c));
+    CHECK_OK(npr_h5_append(c, rows, ROWS));
+    CHECK_OK(npr_h5_finish(c));
+    npr_h5_column_free(c);
+    CHECK_OK(npr_h5_close(f));
+    CHECK_OK(npr_h5_open(path_of("ends"), &f));
+    CHECK_OK(npr_h5_find(f, &blob, ROWS, &c));
+    int wrong = 0;
+    for (int first = 0; first < 3; first++)
+        for (int n = CHUNK - 2; n <= 2 * CHUNK; n += n < CHUNK + 6 ? 1 : CHUNK - 6) {
+            memset(got, CANARY, sizeof got);
+            CHECK_OK(npr_h5_read(c, first * CHUNK / 2, n, got));
+            wrong += memcmp(got, rows + first * CHUNK / 2, (size_t)n) != 0;
+            for (int i = n; i < n + 8; i++) wrong += got[i] != CANARY;
+        }
+    CHECK_INT(wrong, 0);
+    npr_h5_column_free(c);
+    npr_h5_discard(f);
+}
+
 /* A chunk that is lost: the writer's disk was full and nobody looked at the return code. */
 static void test_lost_chunk(void)
 {
@@ -210,6 +242,7 @@ int main(void)
     if (!make_files()) SKIP("python3-h5py is not installed");
     test_good();
     test_refused();
+    test_ends();
     test_lost_chunk();
     test_mutations();
     test_folder_remove();
