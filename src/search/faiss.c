@@ -29,7 +29,7 @@
 #include <faiss/c_api/index_io_c.h>
 #pragma GCC diagnostic pop
 
-enum { NUMBER_MAX = 1 << 24 };
+enum { NUMBER_MAX = 1 << 24, BESIDE = 64 << 20 /* bytes of heap that a search takes beside its index */ };
 
 struct npr_faiss {
     FaissIndex *index;
@@ -130,6 +130,7 @@ npr_status npr_faiss_load(const char *blob, size_t bytes, int dim, const char *o
     FILE *file = bytes ? fmemopen((void *)(uintptr_t)blob, bytes, "rb") : NULL;
     if (!file) return npr_fail(NPR_EDATA, "%s: an index of %zu bytes cannot be read", origin, bytes);
     FaissIndex *index = NULL;
+    npr_heap_ahead(bytes + BESIDE);
     guard(1);
     int rc = faiss_read_index(file, 0, &index);
     guard(0);
