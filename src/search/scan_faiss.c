@@ -146,8 +146,7 @@ static npr_status search_blocks(faiss_scan *c, int q0, int nq)
 static npr_status search_open(faiss_scan *c)
 {
     int nq = c->o->queries->nq, blocks = (nq + c->o->block - 1) / c->o->block;
-    int64_t room = c->pairs / (c->ask * c->o->block);
-    if (room == 0) room = 1; /* all queries are less than a block */
+    int64_t room = c->ask * nq > c->pairs ? c->pairs / (c->ask * c->o->block) : blocks;
     for (int b = 0, end; b < blocks; b = end) {
         for (end = b; end < blocks && c->open[end] && end - b < room;) end++;
         int q0 = b * c->o->block, q1 = end < blocks ? end * c->o->block : nq;
