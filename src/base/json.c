@@ -9,6 +9,24 @@
 
 enum { DEPTH_MAX = 64 };
 
+/* jansson tells a text that is wrong from memory that is short neither by its error code nor, since it passes
+ * over some failures, by failing: "invalid token", or a string without its end. So its memory comes through
+ * here. */
+static _Thread_local int starved; /* an allocation failed since it was set to 0 */
+
+static void *take(size_t n)
+{
+    void *p = malloc(n);
+    if (!p) starved = 1;
+    return p;
+}
+
+/* Before main(): other threads may be at work later. */
+__attribute__((constructor)) static void give_memory(void)
+{
+    json_set_alloc_funcs(take, free);
+}
+
 /* Depth of brackets outside of strings; jansson's own limit (2048) is deeper than any file of ours needs. */
 static int too_deep(const char *text, size_t n)
 {
@@ -38,7 +56,13 @@ npr_json *npr_json_parse(const char *text, size_t n, const char *origin)
         return NULL;
     }
     json_error_t error;
+    starved = 0;
     json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    if (starved) {
+        json_decref(v);
+        npr_fail(NPR_EINTERNAL, "%s: out of memory: its JSON, %zu bytes", origin, n);
+        return NULL;
+    }
     if (!v)
         npr_fail(NPR_EDATA, "%s: not valid JSON: line %d, column %d: %s", origin, error.line, error.column,
                  error.text);
@@ -79,8 +103,9 @@ npr_json *npr_json_array(void)
 /* A JSON string of any bytes: what is not UTF-8 becomes '?'. */
 static json_t *make_string(const char *text)
 {
+    starved = 0;
     json_t *v = json_string(text);
-    if (v) return v;
+    if (v || starved) return v;
     char *clean = npr_file_escape(text);
     v = clean ? json_string(clean) : NULL;
     free(clean);

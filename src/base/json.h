@@ -10,8 +10,8 @@
 
 typedef struct json_t npr_json; /* a reference-counted value */
 
-/* Parse a text of n bytes (no duplicate keys, nesting <= 64). `origin` names it in messages. NULL on failure.
- */
+/* Parse a text of n bytes (no duplicate keys, nesting <= 64). `origin` names it in messages. NULL on failure:
+ * NPR_EDATA, or NPR_EINTERNAL if memory is short. */
 npr_json *npr_json_parse(const char *text, size_t n, const char *origin);
 npr_json *npr_json_read(const char *path, size_t max_bytes); /* NULL on failure */
 void npr_json_free(npr_json *v);

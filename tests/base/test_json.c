@@ -77,8 +77,49 @@ static void round_trip(void)
     npr_json_free(o);
 }
 
+/* The allocation before which so many others succeed fails; -1: none. */
+static int allowed = -1;
+
+void *__real_malloc(size_t n);
+void *__wrap_malloc(size_t n);
+
+void *__wrap_malloc(size_t n)
+{
+    if (allowed < 0) return __real_malloc(n);
+    return allowed-- ? __real_malloc(n) : NULL;
+}
+
+/* Whichever allocation fails: short memory is never a bad text, nor a text of other content, nor a bad one
+ * short memory. */
+static void no_memory(void)
+{
+    static const char text[] =
+        "{\"a\": [1, 2.5, \"a string that is longer than the first piece of memory for "
+        "it \\u00e9\"], \"b\": {\"c\": \"d\"}, \"e\": null}";
+    int at = 0;
+    npr_json *v = NULL;
+    for (; at < 1000 && !v; at++) {
+        allowed = at;
+        v = parse(text);
+        int failed = allowed < 0;
+        allowed = -1;
+        if (!v) CHECK(npr_last() == NPR_EINTERNAL && strstr(npr_status_text(), "test.json: out of memory"));
+        if (failed == (v != NULL)) CHECK(!"a failure of memory that nobody noticed");
+    }
+    CHECK(v != NULL && at > 10);
+    npr_json_free(v);
+    CHECK(parse("[1,") == NULL && npr_last() == NPR_EDATA);
+    npr_json *o = npr_json_object();
+    allowed = 0;
+    npr_status st = npr_json_set_text(o, "key", "\xc3\xa9"); /* not escaped: it is UTF-8 */
+    allowed = -1;
+    CHECK(st == NPR_EINTERNAL && npr_json_count(o) == 0);
+    npr_json_free(o);
+}
+
 int main(void)
 {
+    no_memory();
     bad_texts();
     access_by_key();
     round_trip();
