@@ -101,65 +101,62 @@ static void test_empty(void)
 }
 
 /* Headers that must be refused, and a word of the reason. 12 bytes of data follow. */
+#define REST ", 'fortran_order': False, 'shape': (3, 2), }\n"
+static const char *const hostile_header[][2] = {
+    {"{'descr': '>f2'" REST, "an array of '>f2', wanted '<f2' or '<f4'"},
+    {"{'descr': '<f8'" REST, "'<f8'"},
+    {"{'descr': '|O'" REST, "'|O'"},
+    {"{'descr': '=f2'" REST, "'=f2'"},
+    {"{'descr': 'float16'" REST, "'float16'"},
+    {"{'descr': ''" REST, "an array of ''"},
+    {"{'descr': [('a', '<f2'), ('b', '<f2')]" REST, "an array of records"},
+    {"{'descr': '<f2" REST, "an array of '<f2, '"},
+    {"{'descr': '<f\\x32'" REST, "damaged header"},
+    {"{'descr': 2" REST, "wanted a type such as '<f2' at byte 10 of its text, found '2'"},
+    {"{'descr': None" REST, "damaged header"},
+    {"{'descr': '<f2' 'fortran_order': False, 'shape': (3, 2), }", "wanted a comma"},
+    {"{'descr' '<f2'" REST, "wanted a colon"},
+    {"{descr: '<f2'" REST, "wanted a key in quotes"},
+    {"{'descr': '<f2', 'descr': '<f2'" REST, "key 'descr' is there twice"},
+    {"{'descr': '<f2', 'more': 1" REST, "key 'more' is none of"},
+    {"{'descr': '<f2', 'fortran_order': True, 'shape': (3, 2), }", "Fortran order"},
+    {"{'descr': '<f2', 'fortran_order': 0, 'shape': (3, 2), }", "wanted True or False"},
+    {"{'descr': '<f2', 'fortran_order': Fals", "wanted True or False"},
+    {"{'descr': '<f2', 'shape': (3, 2), }", "no fortran_order"},
+    {"{'descr': '<f2', 'fortran_order': False, }", "no shape"},
+    {"{'fortran_order': False, 'shape': (3, 2), }", "no descr"},
+    {"{}", "no descr"},
+    {"", "it ends where a dictionary is wanted"},
+    {"{", "it ends where a key in quotes is wanted"},
+    {"(3, 2)", "wanted a dictionary at byte 0"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (), }", "an array of 0 dimensions, wanted 2"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (6,), }", "an array of 1 dimension, wanted 2"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (1, 3, 2), }", "an array of 3 dimensions"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': [3, 2], }", "wanted a shape"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (-3, 2), }", "wanted a length"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 2L), }",
+     "wanted a comma or the end of the shape"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (3 2), }", "wanted a comma or the end of the shape"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 2", "wanted"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 0), }", "rows of 0 values, wanted 1 to 65536"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (1, 65537), }", "rows of 65537 values"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (99999999999999999999, 2), }", "beyond 2^63"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (9223372036854775807, 2), }", "more than 2^63 bytes"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (4611686018427387904, 4), }", "more than 2^63 bytes"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (4611686018427387810, 1), }", "truncated"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (4, 2), }", "shape (4, 2) of float16 make"},
+    {"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }", "truncated"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 1), }", "too long"},
+    {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 2), } x", "wanted nothing more"},
+};
+
 static void test_hostile_headers(void)
 {
-#define REST ", 'fortran_order': False, 'shape': (3, 2), }\n"
-    static const char *const hostile[][2] = {
-        {"{'descr': '>f2'" REST, "an array of '>f2', wanted '<f2' or '<f4'"},
-        {"{'descr': '<f8'" REST, "'<f8'"},
-        {"{'descr': '|O'" REST, "'|O'"},
-        {"{'descr': '=f2'" REST, "'=f2'"},
-        {"{'descr': 'float16'" REST, "'float16'"},
-        {"{'descr': ''" REST, "an array of ''"},
-        {"{'descr': [('a', '<f2'), ('b', '<f2')]" REST, "an array of records"},
-        {"{'descr': '<f2" REST, "an array of '<f2, '"},
-        {"{'descr': '<f\\x32'" REST, "damaged header"},
-        {"{'descr': 2" REST, "wanted a type such as '<f2' at byte 10 of its text, found '2'"},
-        {"{'descr': None" REST, "damaged header"},
-        {"{'descr': '<f2' 'fortran_order': False, 'shape': (3, 2), }", "wanted a comma"},
-        {"{'descr' '<f2'" REST, "wanted a colon"},
-        {"{descr: '<f2'" REST, "wanted a key in quotes"},
-        {"{'descr': '<f2', 'descr': '<f2'" REST, "key 'descr' is there twice"},
-        {"{'descr': '<f2', 'more': 1" REST, "key 'more' is none of"},
-        {"{'descr': '<f2', 'fortran_order': True, 'shape': (3, 2), }", "Fortran order"},
-        {"{'descr': '<f2', 'fortran_order': 0, 'shape': (3, 2), }", "wanted True or False"},
-        {"{'descr': '<f2', 'fortran_order': Fals", "wanted True or False"},
-        {"{'descr': '<f2', 'shape': (3, 2), }", "no fortran_order"},
-        {"{'descr': '<f2', 'fortran_order': False, }", "no shape"},
-        {"{'fortran_order': False, 'shape': (3, 2), }", "no descr"},
-        {"{}", "no descr"},
-        {"", "it ends where a dictionary is wanted"},
-        {"{", "it ends where a key in quotes is wanted"},
-        {"(3, 2)", "wanted a dictionary at byte 0"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (), }", "an array of 0 dimensions, wanted 2"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (6,), }", "an array of 1 dimension, wanted 2"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (1, 3, 2), }", "an array of 3 dimensions"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': [3, 2], }", "wanted a shape"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (-3, 2), }", "wanted a length"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 2L), }",
-         "wanted a comma or the end of the shape"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (3 2), }",
-         "wanted a comma or the end of the shape"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 2", "wanted"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 0), }",
-         "rows of 0 values, wanted 1 to 65536"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (1, 65537), }", "rows of 65537 values"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (99999999999999999999, 2), }", "beyond 2^63"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (9223372036854775807, 2), }",
-         "more than 2^63 bytes"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (4611686018427387904, 4), }",
-         "more than 2^63 bytes"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (4611686018427387810, 1), }", "truncated"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (4, 2), }", "shape (4, 2) of float16 make"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }", "truncated"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 1), }", "too long"},
-        {"{'descr': '<f2', 'fortran_order': False, 'shape': (3, 2), } x", "wanted nothing more"},
-    };
     static char file[1024];
-    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+    for (size_t i = 0; i < sizeof hostile_header / sizeof *hostile_header; i++) {
         npr_npy *f;
-        put_file(file, make_file(file, 1, hostile[i][0], strlen(hostile[i][0]), 12));
-        CHECK_FAILS(npr_npy_open(path, &f), NPR_EDATA, hostile[i][1]);
+        put_file(file, make_file(file, 1, hostile_header[i][0], strlen(hostile_header[i][0]), 12));
+        CHECK_FAILS(npr_npy_open(path, &f), NPR_EDATA, hostile_header[i][1]);
     }
     static const char zero[] = "{'descr': '<f2\0', 'fortran_order': False, 'shape': (3, 2), }";
     npr_npy *f;
