@@ -61,7 +61,7 @@ npr_status npr_clip_make_up(const npr_clip_config *config, uint64_t seed, int to
 const char *npr_clip_warning(const npr_clip *m);
 
 /* XXH3-128 of the weights file (what xxh128sum prints), 32 digits and a zero: reads the whole file. */
-void npr_clip_digest(const npr_clip *m, char hex[33]);
+npr_status npr_clip_digest(const npr_clip *m, char hex[33]);
 
 /* Scratch memory of one thread. */
 typedef struct npr_clip_work npr_clip_work;

@@ -49,11 +49,11 @@ static npr_status check_same(const npr_comm *comm, const char *path, const char 
     return npr_agree(comm, st, "model");
 }
 
-/* Each rank reads all of both files: the weights it has just packed, from memory. */
+/* Each rank reads all of both files; the weights have just been read, so they come from the page cache. */
 static npr_status digest(const npr_comm *comm, const npr_extract_model *model, npr_extract_tower *t)
 {
     int64_t bytes;
-    npr_clip_digest(t->clip, t->weights);
+    NPR_TRY(npr_agree(comm, npr_clip_digest(t->clip, t->weights), "model"));
     NPR_TRY(npr_agree(comm, npr_digest_file(model->config, t->config, &bytes), "model"));
     NPR_TRY(check_same(comm, model->weights, t->weights));
     NPR_TRY(check_same(comm, model->config, t->config));

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/digest.h"
 #include "base/mem.h"
 #include "clip/config.h"
 
@@ -108,7 +107,7 @@ const char *npr_clip_warning(const npr_clip *m)
     return m->warning;
 }
 
-void npr_clip_digest(const npr_clip *m, char hex[33])
+npr_status npr_clip_digest(const npr_clip *m, char hex[33])
 {
-    npr_digest_block(m->file.bytes, m->file.size, hex);
+    return npr_tensors_digest(&m->file, hex);
 }

@@ -63,7 +63,7 @@ struct npr_clip {
     int precision; /* an npr_precision, or NPR_DNN_FP32 */
     npr_tower image, text;
     npr_tensors file; /* what it was opened from; empty if made up */
-    float **owned;    /* tensors that do not lie in the file as they are needed */
+    float **owned;    /* tensors that are not packed, or not yet */
     size_t owned_count, owned_cap;
     char *warning; /* NULL: none */
 };

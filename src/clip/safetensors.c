@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digest.h"
 #include "base/half.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -76,9 +76,8 @@ static npr_status read_offsets(const char *origin, const npr_json *v, int64_t *b
     return NPR_OK;
 }
 
-/* origin: "FILE: tensor NAME". data, left: what lies behind the header. */
-static npr_status read_tensor(const char *origin, const npr_json *v, const unsigned char *data, size_t left,
-                              npr_tensor *x)
+/* origin: "FILE: tensor NAME". data, left: where what lies behind the header begins, and how much it is. */
+static npr_status read_tensor(const char *origin, const npr_json *v, size_t data, size_t left, npr_tensor *x)
 {
     static const char *const known[] = {"dtype", "shape", "data_offsets"};
     const char *dtype;
@@ -101,7 +100,7 @@ static npr_status read_tensor(const char *origin, const npr_json *v, const unsig
     if ((uint64_t)end > left)
         return npr_fail(NPR_EDATA, "%s: ends at byte %lld of the data, the file has %zu", origin,
                         (long long)end, left);
-    x->data = data + begin;
+    x->at = data + (size_t)begin;
     x->bytes = (size_t)want;
     return NPR_OK;
 }
@@ -116,28 +115,28 @@ static int by_name(const void *a, const void *b)
 static int by_place(const void *a, const void *b)
 {
     const npr_tensor *x = a, *y = b;
-    if (x->data != y->data) return x->data < y->data ? -1 : 1;
+    if (x->at != y->at) return x->at < y->at ? -1 : 1;
     return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
 /* Sorted by place, each tensor must begin where the one before it ends. */
-static npr_status check_places(npr_tensors *t, const unsigned char *data, size_t left)
+static npr_status check_places(npr_tensors *t, size_t data)
 {
-    const unsigned char *at = data;
+    size_t at = data;
     const char *before = "the header";
     qsort(t->tensor, t->count, sizeof *t->tensor, by_place);
     for (size_t i = 0; i < t->count; i++) {
         const npr_tensor *x = &t->tensor[i];
-        if (x->data != at)
+        if (x->at != at)
             return npr_fail(NPR_EDATA, "%s: tensor %.200s %s %.200s at byte %zu of the data", t->path,
-                            x->name, x->data < at ? "overlaps" : "leaves a hole behind", before,
-                            (size_t)((x->data < at ? x->data : at) - data));
-        at = x->data + x->bytes;
+                            x->name, x->at < at ? "overlaps" : "leaves a hole behind", before,
+                            (x->at < at ? x->at : at) - data);
+        at = x->at + x->bytes;
         before = x->name;
     }
-    if (at != data + left)
+    if (at != t->size)
         return npr_fail(NPR_EDATA, "%s: %zu bytes behind the last tensor that belong to none", t->path,
-                        (size_t)(data + left - at));
+                        t->size - at);
     qsort(t->tensor, t->count, sizeof *t->tensor, by_name);
     return NPR_OK;
 }
@@ -151,7 +150,7 @@ static npr_status read_metadata(npr_tensors *t, npr_json *v)
     return t->metadata ? NPR_OK : npr_last();
 }
 
-static npr_status read_entries(npr_tensors *t, npr_json *header, const unsigned char *data, size_t left)
+static npr_status read_entries(npr_tensors *t, npr_json *header, size_t data)
 {
     for (const char *key = npr_json_next_key(header, NULL); key; key = npr_json_next_key(header, key)) {
         npr_json *v = npr_json_get(header, key);
@@ -162,7 +161,7 @@ static npr_status read_entries(npr_tensors *t, npr_json *header, const unsigned 
         char origin[768];
         snprintf(origin, sizeof origin, "%.400s: tensor %.300s", t->path, key);
         npr_tensor *x = &t->tensor[t->count];
-        NPR_TRY(read_tensor(origin, v, data, left, x));
+        NPR_TRY(read_tensor(origin, v, data, t->size - data, x));
         if (!(x->name = npr_strdup(key))) return npr_last();
         t->count++;
     }
@@ -178,67 +177,106 @@ static int too_many_values(const char *text, size_t n)
     return marks > (size_t)NPR_TENSORS_MAX * 20;
 }
 
-npr_status npr_tensors_parse(const char *path, const void *bytes, size_t size, npr_tensors *t)
+static npr_status parse_header(npr_tensors *t, const char *text, size_t length)
 {
-    *t = (npr_tensors){.bytes = bytes, .size = size};
-    if (!(t->path = npr_strdup(path))) return npr_last();
-    if (size < PREFIX) return npr_fail(NPR_EDATA, "%s: %zu bytes are no .safetensors file", path, size);
-    uint64_t length = 0;
-    for (int i = PREFIX - 1; i >= 0; i--) length = length << 8 | t->bytes[i];
-    if (length > NPR_TENSORS_HEADER_MAX || length > size - PREFIX)
-        return npr_fail(NPR_EDATA, "%s: a header of %llu bytes, at most %zu fit here", path,
-                        (unsigned long long)length,
-                        size - PREFIX < NPR_TENSORS_HEADER_MAX ? size - PREFIX : NPR_TENSORS_HEADER_MAX);
-    const char *text = (const char *)t->bytes + PREFIX;
     if (!length || text[0] != '{')
-        return npr_fail(NPR_EDATA, "%s: not a .safetensors file: its header does not begin with {", path);
-    if (too_many_values(text, (size_t)length))
-        return npr_fail(NPR_EDATA, "%s: a header of more values than %d tensors need", path, NPR_TENSORS_MAX);
-    npr_json *header = npr_json_parse(text, (size_t)length, path);
+        return npr_fail(NPR_EDATA, "%s: not a .safetensors file: its header does not begin with {", t->path);
+    if (too_many_values(text, length))
+        return npr_fail(NPR_EDATA, "%s: a header of more values than %d tensors need", t->path,
+                        NPR_TENSORS_MAX);
+    npr_json *header = npr_json_parse(text, length, t->path);
     if (!header) return npr_last();
-    size_t count = npr_json_count(header), left = size - PREFIX - (size_t)length;
+    size_t count = npr_json_count(header);
     npr_status st = NPR_OK;
     if (count > NPR_TENSORS_MAX)
-        st = npr_fail(NPR_EDATA, "%s: %zu tensors, at most %d are allowed", path, count, NPR_TENSORS_MAX);
+        st = npr_fail(NPR_EDATA, "%s: %zu tensors, at most %d are allowed", t->path, count, NPR_TENSORS_MAX);
     if (!st && !(t->tensor = npr_alloc(count, sizeof *t->tensor, "a list of tensors"))) st = npr_last();
-    if (!st) st = read_entries(t, header, t->bytes + PREFIX + length, left);
-    if (!st) st = check_places(t, t->bytes + PREFIX + length, left);
+    if (!st) st = read_entries(t, header, PREFIX + length);
+    if (!st) st = check_places(t, PREFIX + length);
     npr_json_free(header);
     return st;
 }
 
-/* ---- files --------------------------------------------------------------------------------------------- */
-
-static npr_status map_file(const char *path, const void **bytes, size_t *size)
+static npr_status read_header(npr_tensors *t)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
-    struct stat s;
-    npr_status st = NPR_OK;
-    void *map = MAP_FAILED;
-    if (fstat(fd, &s))
-        st = npr_fail(NPR_EIO, "%s: %s", path, strerror(errno));
-    else if (!S_ISREG(s.st_mode))
-        st = npr_fail(NPR_ENOINPUT, "%s: not a regular file", path);
-    else if (s.st_size < PREFIX)
-        st = npr_fail(NPR_EDATA, "%s: %lld bytes are no .safetensors file", path, (long long)s.st_size);
-    else if ((map = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0)) == MAP_FAILED)
-        st = npr_fail(npr_status_from_errno(errno), "%s: cannot map: %s", path, strerror(errno));
-    close(fd);
-    if (st) return st;
-    *bytes = map;
-    *size = (size_t)s.st_size;
-    return NPR_OK;
+    unsigned char prefix[PREFIX];
+    if (t->size < PREFIX)
+        return npr_fail(NPR_EDATA, "%s: %zu bytes are no .safetensors file", t->path, t->size);
+    NPR_TRY(npr_tensors_read(t, 0, prefix, PREFIX));
+    uint64_t length = 0;
+    for (int i = PREFIX - 1; i >= 0; i--) length = length << 8 | prefix[i];
+    if (length > NPR_TENSORS_HEADER_MAX || length > t->size - PREFIX)
+        return npr_fail(NPR_EDATA, "%s: a header of %llu bytes, at most %zu fit here", t->path,
+                        (unsigned long long)length,
+                        t->size - PREFIX < NPR_TENSORS_HEADER_MAX ? t->size - PREFIX
+                                                                  : NPR_TENSORS_HEADER_MAX);
+    char *text = npr_alloc((size_t)length, 1, "the header of a .safetensors file");
+    npr_status st = text ? npr_tensors_read(t, PREFIX, text, (size_t)length) : npr_last();
+    if (!st) st = parse_header(t, text, (size_t)length);
+    free(text);
+    return st;
 }
+
+npr_status npr_tensors_parse(const char *path, const void *bytes, size_t size, npr_tensors *t)
+{
+    *t = (npr_tensors){.bytes = bytes, .size = size};
+    t->path = npr_strdup(path);
+    return t->path ? read_header(t) : npr_last();
+}
+
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 npr_status npr_tensors_open(const char *path, npr_tensors *t)
 {
-    const void *bytes = NULL;
-    size_t size = 0;
+    struct stat s;
     *t = (npr_tensors){0};
-    NPR_TRY(map_file(path, &bytes, &size));
-    npr_status st = npr_tensors_parse(path, bytes, size, t);
-    t->mapped = 1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
+    if (!(t->path = npr_strdup(path))) {
+        close(fd);
+        return npr_last();
+    }
+    t->fd = fd;
+    if (fstat(fd, &s)) return npr_fail(NPR_EIO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(s.st_mode)) return npr_fail(NPR_ENOINPUT, "%s: not a regular file", path);
+    t->size = (size_t)s.st_size;
+    return read_header(t);
+}
+
+npr_status npr_tensors_read(const npr_tensors *t, size_t at, void *to, size_t n)
+{
+    if (t->bytes) {
+        memcpy(to, t->bytes + at, n);
+        return NPR_OK;
+    }
+    for (size_t got = 0; got < n;) {
+        ssize_t m = npr_fault("weights.read") ? (errno = EIO, -1)
+                                              : pread(t->fd, (char *)to + got, n - got, (off_t)(at + got));
+        if (m < 0 && errno == EINTR) continue;
+        if (m < 0)
+            return npr_fail(NPR_EIO, "%s: cannot read at byte %zu: %s", t->path, at + got, strerror(errno));
+        if (m == 0)
+            return npr_fail(NPR_EIO, "%s: changed while it was being read: it ends at byte %zu, wanted %zu",
+                            t->path, at + got, t->size);
+        got += (size_t)m;
+    }
+    return NPR_OK;
+}
+
+npr_status npr_tensors_digest(const npr_tensors *t, char hex[NPR_DIGEST_HEX])
+{
+    enum { BLOCK = 1 << 20 };
+    npr_digest *g = npr_digest_new();
+    char *block = npr_alloc_aligned(BLOCK, 1, "a read buffer");
+    npr_status st = g && block ? NPR_OK : npr_last();
+    for (size_t at = 0; at < t->size && !st; at += BLOCK) {
+        size_t n = t->size - at < BLOCK ? t->size - at : BLOCK;
+        st = npr_tensors_read(t, at, block, n);
+        if (!st) npr_digest_add(g, block, n);
+    }
+    if (!st) npr_digest_hex(g, hex);
+    free(block);
+    npr_digest_free(g);
     return st;
 }
 
@@ -247,8 +285,8 @@ void npr_tensors_close(npr_tensors *t)
     for (size_t i = 0; t->tensor && i < t->count; i++) free(t->tensor[i].name);
     free(t->tensor);
     free(t->metadata);
+    if (t->path && !t->bytes) close(t->fd);
     free(t->path);
-    if (t->mapped) munmap((void *)(uintptr_t)t->bytes, t->size);
     *t = (npr_tensors){0};
 }
 
@@ -270,13 +308,14 @@ const npr_tensor *npr_tensors_find(const npr_tensors *t, const char *name)
 /* ---- values -------------------------------------------------------------------------------------------- */
 
 /* bfloat16 is the upper half of a float. */
-static void widen(const npr_tensor *x, float *out)
+static npr_status widen(const npr_tensors *t, const npr_tensor *x, float *out)
 {
-    uint16_t block[1024];
+    enum { BLOCK = 16384 };
+    uint16_t block[BLOCK];
     int bf16 = x->dtype[0] == 'B';
     for (size_t i = 0, n = (size_t)x->values; i < n;) {
-        size_t m = n - i < 1024 ? n - i : 1024;
-        memcpy(block, x->data + 2 * i, 2 * m);
+        size_t m = n - i < BLOCK ? n - i : BLOCK;
+        NPR_TRY(npr_tensors_read(t, x->at + 2 * i, block, 2 * m));
         if (!bf16) npr_half_to_float(block, out + i, m);
         for (size_t j = 0; bf16 && j < m; j++) {
             uint32_t u = (uint32_t)block[j] << 16;
@@ -284,25 +323,22 @@ static void widen(const npr_tensor *x, float *out)
         }
         i += m;
     }
+    return NPR_OK;
 }
 
-npr_status npr_tensor_floats(const npr_tensors *t, const npr_tensor *x, const float **values, float **owned)
+npr_status npr_tensor_floats(const npr_tensors *t, const npr_tensor *x, float **values)
 {
-    *owned = NULL;
+    *values = NULL;
     int f32 = !strcmp(x->dtype, "F32");
     if (!f32 && strcmp(x->dtype, "F16") != 0 && strcmp(x->dtype, "BF16") != 0)
         return npr_fail(NPR_EDATA, "%s: tensor %.300s is of type %s, wanted F32, F16 or BF16", t->path,
                         x->name, x->dtype);
-    if (f32 && (uintptr_t)x->data % sizeof(float) == 0) {
-        *values = (const float *)(const void *)x->data;
-        return NPR_OK;
-    }
     float *copy = npr_alloc_aligned((size_t)x->values, sizeof *copy, x->name);
     if (!copy) return npr_last();
-    if (f32)
-        memcpy(copy, x->data, x->bytes);
+    npr_status st = f32 ? npr_tensors_read(t, x->at, copy, x->bytes) : widen(t, x, copy);
+    if (st)
+        free(copy);
     else
-        widen(x, copy);
-    *values = *owned = copy;
-    return NPR_OK;
+        *values = copy;
+    return st;
 }

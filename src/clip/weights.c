@@ -161,9 +161,10 @@ static npr_status bind_one(npr_clip *m, const wanted *w)
                         w->name, npr_tensor_shape_text(x->rank, x->shape, found_text, sizeof found_text),
                         want_text);
     if (!(w->tower & m->towers)) return NPR_OK;
-    float *owned;
-    NPR_TRY(npr_tensor_floats(&m->file, x, w->slot, &owned));
-    return owned ? own(m, owned) : NPR_OK;
+    float *values;
+    NPR_TRY(npr_tensor_floats(&m->file, x, &values));
+    *w->slot = values;
+    return own(m, values);
 }
 
 /* Tensors that do not take part in the towers: temperature and bias of the logits, the causal mask, and sizes

@@ -241,5 +241,6 @@ expect 73 "images=folder" 2 npr-extract --images=photos --out=f1 "${cut[@]}"
 rm photos/b/zz.jpg
 NPR_FAULT=extract.batch@1 refuse 74 "injected fault at extract.batch" --images=photos "${cut[@]}"
 NPR_FAULT=tar.read@1:2 refuse 74 "cannot read" --images=shards "${cut[@]}"
+NPR_FAULT=weights.read@1:6 refuse 74 "tiny_clip.safetensors: cannot read at byte" --images=photos "${cut[@]}"
 NPR_FAULT=alloc@1:80 refuse 70 "out of memory" --images=photos "${cut[@]}"
 done_with extract

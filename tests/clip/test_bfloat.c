@@ -40,7 +40,7 @@ static void against_open_clip(const char *activation)
     compare(name, features, tiny_floats(&t, name, &owned), IMAGES, EMBED, 1e-4);
     free(owned);
     CHECK_INT(npr_tensors_find(&t, "tokens")->bytes, sizeof tokens);
-    memcpy(tokens, npr_tensors_find(&t, "tokens")->data, sizeof tokens);
+    CHECK_OK(npr_tensors_read(&t, npr_tensors_find(&t, "tokens")->at, tokens, sizeof tokens));
     CHECK_OK(npr_clip_text(m, w, tokens, TEXTS, features));
     snprintf(name, sizeof name, "%s.text.features", activation);
     compare(name, features, tiny_floats(&t, name, &owned), TEXTS, EMBED, 1e-4);

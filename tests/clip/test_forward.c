@@ -84,7 +84,7 @@ static void check_tower(const npr_clip *m, npr_clip_work *w, const npr_tensors *
     snprintf(v.prefix, sizeof v.prefix, "%s.%s", activation, image ? "image" : "text");
     w->trace = compare_block;
     w->context = &v;
-    memcpy(tokens, x->data, x->bytes);
+    CHECK_OK(npr_tensors_read(t, x->at, tokens, x->bytes));
     if (image)
         CHECK_OK(npr_clip_image(m, w, tiny_floats(t, "images", &owned), v.n, features));
     else

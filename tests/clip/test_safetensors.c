@@ -2,6 +2,8 @@
  * types. */
 #include "tiny.h"
 
+#include "base/digest.h"
+#include "base/file.h"
 #include "base/rng.h"
 
 enum { MOST = 4096 };
@@ -24,12 +26,11 @@ static npr_status parse_exactly(const unsigned char *bytes, size_t n)
     memcpy(copy, bytes, n);
     npr_status st = npr_tensors_parse("t.safetensors", copy, n, &t);
     for (size_t i = 0; !st && i < t.count; i++) {
-        const float *values;
-        float *owned;
-        if (npr_tensor_floats(&t, &t.tensor[i], &values, &owned)) continue;
+        float *values;
+        if (npr_tensor_floats(&t, &t.tensor[i], &values)) continue;
         volatile float sum = 0;
         for (int64_t j = 0; j < t.tensor[i].values; j++) sum += values[j];
-        free(owned);
+        free(values);
     }
     npr_tensors_close(&t);
     free(copy);
@@ -149,8 +150,8 @@ static void good(void)
     unsigned char bytes[MOST];
     size_t n = file_of(header, 20, bytes);
     static const uint16_t raw[] = {0x3c00, 0xc100, 0x3f80, 0xc020}; /* 1, -2.5 in each type */
-    const float f = 1234.5f, *values;
-    float *owned;
+    const float f = 1234.5f;
+    float *values;
     npr_tensors t;
     memcpy(bytes + n - 20, raw, sizeof raw);
     memcpy(bytes + n - 12, &f, sizeof f);
@@ -160,14 +161,14 @@ static void good(void)
     CHECK(npr_tensors_find(&t, "absent") == NULL && npr_tensors_find(&t, "__metadata__") == NULL);
     CHECK(npr_tensors_find(&t, "none")->values == 0 && npr_tensors_find(&t, "none")->rank == 2);
     for (int i = 0; i < 2; i++) {
-        CHECK_OK(npr_tensor_floats(&t, npr_tensors_find(&t, i ? "brain" : "half"), &values, &owned));
-        CHECK(values[0] == 1.0f && values[1] == -2.5f && owned == values);
-        free(owned);
+        CHECK_OK(npr_tensor_floats(&t, npr_tensors_find(&t, i ? "brain" : "half"), &values));
+        CHECK(values[0] == 1.0f && values[1] == -2.5f);
+        free(values);
     }
-    CHECK_OK(npr_tensor_floats(&t, npr_tensors_find(&t, "z"), &values, &owned));
+    CHECK_OK(npr_tensor_floats(&t, npr_tensors_find(&t, "z"), &values));
     CHECK(values[0] == f && npr_tensors_find(&t, "z")->rank == 0);
-    free(owned);
-    CHECK_FAILS(npr_tensor_floats(&t, npr_tensors_find(&t, "long"), &values, &owned), NPR_EDATA,
+    free(values);
+    CHECK_FAILS(npr_tensor_floats(&t, npr_tensors_find(&t, "long"), &values), NPR_EDATA,
                 "tensor long is of type I64, wanted F32, F16 or BF16");
     npr_tensors_close(&t);
     /* every beginning, and one byte too many */
@@ -199,6 +200,36 @@ static void files(void)
     npr_tensors_close(&t);
 }
 
+/* A file that becomes shorter after it was opened ends nothing but the reading of what is gone. */
+static void becomes_shorter(void)
+{
+    static const char header[] =
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[30000],\"data_offsets\":[0,120000]},"
+        "\"b\":{\"dtype\":\"F16\",\"shape\":[30000],\"data_offsets\":[120000,180000]}}";
+    static unsigned char bytes[MOST + 180000];
+    char path[256], hex[NPR_DIGEST_HEX], want[NPR_DIGEST_HEX];
+    float *values;
+    npr_tensors t;
+    size_t n = file_of(header, 180000, bytes);
+    snprintf(path, sizeof path, "%s/shorter.safetensors", test_folder());
+    CHECK_OK(npr_file_replace(path, bytes, n));
+    CHECK_OK(npr_tensors_open(path, &t));
+    CHECK_OK(npr_tensors_digest(&t, hex));
+    npr_digest_block(bytes, n, want);
+    CHECK_TEXT(hex, want);
+    CHECK_INT(truncate(path, (off_t)n - 30000), 0); /* a page of b is left */
+    CHECK_OK(npr_tensor_floats(&t, npr_tensors_find(&t, "a"), &values));
+    CHECK(!memcmp(values, bytes + n - 180000, 120000));
+    free(values);
+    CHECK_FAILS(npr_tensor_floats(&t, npr_tensors_find(&t, "b"), &values), NPR_EIO,
+                "shorter.safetensors: changed while it was being read: it ends at byte");
+    CHECK(values == NULL);
+    CHECK_INT(truncate(path, 0), 0);
+    CHECK_FAILS(npr_tensor_floats(&t, npr_tensors_find(&t, "a"), &values), NPR_EIO, "ends at byte");
+    CHECK_FAILS(npr_tensors_digest(&t, hex), NPR_EIO, "it ends at byte 0, wanted");
+    npr_tensors_close(&t);
+}
+
 int main(void)
 {
     broken_rules();
@@ -206,5 +237,7 @@ int main(void)
     costly();
     good();
     files();
+    becomes_shorter();
+    test_folder_remove();
     return TEST_END();
 }

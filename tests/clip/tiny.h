@@ -38,14 +38,13 @@ static inline npr_tensors tiny_expected(void)
 /* Values of a tensor of floats, which must be there; *owned is to be freed. */
 static inline const float *tiny_floats(const npr_tensors *t, const char *name, float **owned)
 {
-    const float *values = NULL;
     const npr_tensor *x = npr_tensors_find(t, name);
     if (!x) {
         fprintf(stderr, "no tensor %s\n", name);
         exit(1);
     }
-    CHECK_OK(npr_tensor_floats(t, x, &values, owned));
-    return values;
+    CHECK_OK(npr_tensor_floats(t, x, owned));
+    return *owned;
 }
 
 /* 1 - cosine of a [n] and b [n]. */
