@@ -71,55 +71,71 @@ AVX2 static inline float most_of(__m256 v)
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
-/* Eight values from column j on, zeros behind the end. */
-AVX2 static inline __m256 load_floats(const uint16_t *row, int j, int dim)
+/* What is found of a row while it is read, by lane. One struct a row, and not arrays of rows: the compiler
+ * keeps those in memory. */
+typedef struct found {
+    __m256 squares, along, most, sums;
+} found;
+
+/* y = x - mu of a segment of a row. */
+AVX2 static inline __attribute__((always_inline)) void move_segment(const uint16_t *x, const float *mu,
+                                                                    const float *nu, float *y, found *f)
 {
-    uint16_t rest[LANES] = {0};
-    const uint16_t *from = rest;
-    if (dim - j >= LANES)
-        from = row + j;
-    else if (dim > j)
-        memcpy(rest, row + j, (size_t)(dim - j) * sizeof *rest);
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)from));
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 s = _mm256_setzero_ps();
+#pragma GCC unroll 8
+    for (int j = 0; j < NPR_BYTES_COLUMNS; j += LANES) {
+        __m256 v = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(x + j)));
+        v = _mm256_sub_ps(v, _mm256_loadu_ps(mu + j));
+        _mm256_storeu_ps(y + j, v);
+        s = _mm256_fmadd_ps(v, v, s);
+        f->along = _mm256_fmadd_ps(v, _mm256_loadu_ps(nu + j), f->along);
+        f->most = _mm256_max_ps(f->most, _mm256_andnot_ps(sign, v));
+    }
+    /* the two sums of a segment have columns 0 1 4 5 and 2 3 6 7 of 8 */
+    __m256 both = _mm256_add_ps(s, _mm256_permute2f128_ps(s, s, 1));
+    f->sums = _mm256_max_ps(f->sums, _mm256_hadd_ps(both, both));
+    f->squares = _mm256_add_ps(f->squares, s);
 }
 
-/* What is found of two rows while they are read. */
+/* The columns behind the last whole segment, and zeros. */
+AVX2 static void move_rest(const uint16_t *x, int n, const float *mu, const float *nu, float *y, found *f)
+{
+    uint16_t rest[NPR_BYTES_COLUMNS] = {0};
+    memcpy(rest, x, (size_t)n * sizeof *rest);
+    move_segment(rest, mu, nu, y, f);
+}
+
 typedef struct facts {
     float norm, along, unit;
 } facts;
 
+AVX2 static facts sum_up(const found *f, int dim)
+{
+    float by_sum = sqrtf(most_of(f->sums)) / MOST_NORM, by_most = most_of(f->most) / MOST;
+    return (facts){.norm = npr_norm_above(npr_sum_of_lanes(f->squares), dim),
+                   .along = npr_sum_of_lanes(f->along),
+                   .unit = fmaxf(by_sum, by_most)};
+}
+
 /* y = x - mu of two rows, of the two halves of a block: see screen_few.c for two streams of memory. */
 AVX2 static void move(const npr_packed *p, const npr_bytes_block *b, const uint16_t *const *x, facts *f)
 {
-    const float *nu = npr_bytes_nu(p);
-    const __m256 sign = _mm256_set1_ps(-0.0f);
-    __m256 squares[2], along[2], most[2], sums[2];
-    for (int u = 0; u < 2; u++) squares[u] = along[u] = most[u] = sums[u] = _mm256_setzero_ps();
-    for (int from = 0; from < p->dim; from += NPR_BYTES_COLUMNS) {
-        __m256 s[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-        for (int j = from; j < from + NPR_BYTES_COLUMNS; j += LANES) {
-            __m256 mu = _mm256_loadu_ps(b->mu + j), n = _mm256_loadu_ps(nu + j);
-#pragma GCC unroll 2
-            for (int u = 0; u < 2; u++) {
-                __m256 y = _mm256_sub_ps(load_floats(x[u], j, p->dim), mu);
-                _mm256_storeu_ps(b->y[u] + j, y);
-                s[u] = _mm256_fmadd_ps(y, y, s[u]);
-                along[u] = _mm256_fmadd_ps(y, n, along[u]);
-                most[u] = _mm256_max_ps(most[u], _mm256_andnot_ps(sign, y));
-            }
-        }
-        for (int u = 0; u < 2; u++) { /* the two sums of a segment have columns 0 1 4 5 and 2 3 6 7 of 8 */
-            __m256 both = _mm256_add_ps(s[u], _mm256_permute2f128_ps(s[u], s[u], 1));
-            sums[u] = _mm256_max_ps(sums[u], _mm256_hadd_ps(both, both));
-            squares[u] = _mm256_add_ps(squares[u], s[u]);
-        }
+    const float *mu = b->mu, *nu = npr_bytes_nu(p);
+    float *y0 = b->y[0], *y1 = b->y[1];
+    const __m256 none = _mm256_setzero_ps();
+    found f0 = {none, none, none, none}, f1 = f0;
+    int dim = p->dim, from = 0;
+    for (; dim - from >= NPR_BYTES_COLUMNS; from += NPR_BYTES_COLUMNS) {
+        move_segment(x[0] + from, mu + from, nu + from, y0 + from, &f0);
+        move_segment(x[1] + from, mu + from, nu + from, y1 + from, &f1);
     }
-    for (int u = 0; u < 2; u++) {
-        float by_sum = sqrtf(most_of(sums[u])) / MOST_NORM, by_most = most_of(most[u]) / MOST;
-        f[u].norm = npr_norm_above(npr_sum_of_lanes(squares[u]), p->dim);
-        f[u].along = npr_sum_of_lanes(along[u]);
-        f[u].unit = fmaxf(by_sum, by_most);
+    if (from < dim) {
+        move_rest(x[0] + from, dim - from, mu + from, nu + from, y0 + from, &f0);
+        move_rest(x[1] + from, dim - from, mu + from, nu + from, y1 + from, &f1);
     }
+    f[0] = sum_up(&f0, dim);
+    f[1] = sum_up(&f1, dim);
 }
 
 /* y / unit as integers + 64; returns the norm of what rounding moves. */
