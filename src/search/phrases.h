@@ -20,10 +20,13 @@ typedef struct npr_phrase {
     int32_t owner, owners; /* classes: owner[owner .. owner + owners) of the table */
 } npr_phrase;
 
-/* How a scan finds phrases. A key is the hash of a phrase's only token, or of two neighbours in it. One bit
- * is asked of every token and of every pair in a text: few enough bits to stay in the first caches. A bit
- * that is set has a slot, found by counting the bits before it: eight bytes, and half a cache line with its
- * phrase. Further phrases of a slot stand behind those of all slots. */
+/* How a scan finds phrases. A key is the hash of a phrase's only token, or of two neighbours in it. A token
+ * in a text has a word of 32 bits, which its hash says: few enough words to stay in the first caches. The
+ * lowest bits of it are of single tokens. Each pair has one of the others in the word of its first token and
+ * one in that of its second, so that one load answers for a token and for its pair with the one before; and a
+ * token that half of all phrases have fills its word, but not those of its neighbours. What passes is looked
+ * for among the bits of all keys: a bit that is set has a slot, found by counting the bits before it: eight
+ * bytes, and half a cache line with its phrase. Further phrases of a slot stand behind those of all slots. */
 enum { NPR_PHRASE_INLINE = 32 };
 
 typedef struct npr_phrase_slot {
@@ -56,6 +59,9 @@ typedef struct npr_phrase_rest {
 #define NPR_PHRASE_NONE UINT32_MAX
 
 typedef struct npr_phrase_keys {
+    uint32_t *word; /* [2^(32 - word_shift)] that of a token is hash >> word_shift */
+    uint32_t alone; /* bits of a word that are of single tokens: 8 or 16 */
+    int word_shift;
     uint64_t *bits;        /* [2^(32 - shift) / 64] bit hash >> shift; 2^16 of them at least */
     uint32_t *rank;        /* [words] bits set in the words before */
     npr_phrase_slot *slot; /* [slots] */
@@ -65,13 +71,30 @@ typedef struct npr_phrase_keys {
     int shift;
 } npr_phrase_keys;
 
-/* The slot of a hash, if its bit is set. */
+/* Bits of words. That of a token alone, if its hash is a key. */
+static inline uint32_t npr_word_alone(const npr_phrase_keys *k, uint32_t hash)
+{
+    return UINT32_C(1) << (k->alone - 1 - (hash >> (k->word_shift - 5)) % k->alone);
+}
+
+/* Of a pair, by the hash of both: the bit in the word of its first token, and in that of its second. */
+static inline uint32_t npr_word_first(const npr_phrase_keys *k, uint32_t pair)
+{
+    return UINT32_C(1) << (31 - ((pair & 0xffff) * (32 - k->alone) >> 16));
+}
+static inline uint32_t npr_word_second(const npr_phrase_keys *k, uint32_t pair)
+{
+    return UINT32_C(1) << (31 - ((pair >> 16) * (32 - k->alone) >> 16));
+}
+
+/* The slot of a hash, if its bit is set; else some slot. */
 static inline __attribute__((always_inline)) uint32_t npr_phrase_find_slot(const npr_phrase_keys *k,
                                                                            uint32_t hash)
 {
     uint32_t bit = hash >> k->shift;
     uint64_t below = k->bits[bit / 64] & ((UINT64_C(1) << bit % 64) - 1);
-    return k->rank[bit / 64] + (uint32_t)__builtin_popcountll(below);
+    uint32_t slot = k->rank[bit / 64] + (uint32_t)__builtin_popcountll(below);
+    return slot < k->slots ? slot : k->slots - 1;
 }
 
 typedef struct npr_phrases {

@@ -71,19 +71,30 @@ INLINE void hash_portable(npr_block *b, int careful)
     }
 }
 
-/* Make the keys, and list those whose bits are set; returns how many. */
+/* List what the words let pass: 2 * i - 2 is token i and the one before, 2 * i - 1 it alone. Returns how
+ * many. */
 INLINE int hits_portable(npr_block *b)
 {
     const npr_phrase_keys *k = b->keys;
+    uint32_t before = k->word[b->hash[0] >> k->word_shift];
     int hits = 0;
-    for (int i = 0; i < 2 * b->tokens; i++) {
-        uint32_t h = b->hash[i / 2 + 1];
-        b->key[i] = i % 2 ? h : npr_pair_hash(b->hash[i / 2], h);
-        b->hit[hits] = (uint16_t)i;
-        uint32_t bit = b->key[i] >> k->shift;
-        hits += (int)(k->bits[bit / 64] >> bit % 64 & 1);
+    for (int i = 1; i <= b->tokens; i++) {
+        uint32_t pair = npr_pair_hash(b->hash[i - 1], b->hash[i]),
+                 word = k->word[b->hash[i] >> k->word_shift];
+        b->hit[hits] = (uint16_t)(2 * i - 2);
+        hits += (before & npr_word_first(k, pair)) && (word & npr_word_second(k, pair));
+        b->hit[hits] = (uint16_t)(2 * i - 1);
+        hits += (word & npr_word_alone(k, b->hash[i])) != 0;
+        before = word;
     }
     return hits;
+}
+
+/* The hash of a token, or of it and the one before. */
+INLINE uint32_t key_of(const npr_block *b, uint32_t hit)
+{
+    uint32_t is_pair = (hit & 1) - 1; /* all bits, or none */
+    return npr_pair_hash(b->hash[hit / 2] & is_pair, b->hash[hit / 2 + 1]);
 }
 
 /* Ask for what will be compared, before it is. */
@@ -105,15 +116,18 @@ INLINE void fetch_lines(const npr_block *b, int candidates)
     }
 }
 
-/* List the slots of the keys that were hit. All are found before one is looked at: no load waits behind a
+/* List the slots of what has passed. All are found before one is looked at: no load waits behind a
  * store whose place depends on an earlier load. */
 INLINE int list_candidates(npr_block *b, int hits)
 {
     const npr_phrase_keys k = *b->keys;
     int n = 0;
-    for (int h = 0; h < hits; h++) b->slot[h] = npr_phrase_find_slot(&k, b->key[b->hit[h]]);
     for (int h = 0; h < hits; h++) {
-        uint32_t tag = k.slot[b->slot[h]].tag, other = tag ^ (uint16_t)b->key[b->hit[h]];
+        b->key[h] = key_of(b, b->hit[h]);
+        b->slot[h] = npr_phrase_find_slot(&k, b->key[h]);
+    }
+    for (int h = 0; h < hits; h++) {
+        uint32_t tag = k.slot[b->slot[h]].tag, other = tag ^ (uint16_t)b->key[h];
         b->candidate[n] = (uint16_t)h;
         n += tag * other < 1; /* either is zero */
     }
@@ -223,60 +237,64 @@ AVX2 static inline void hash_avx2(npr_block *b, int careful)
     }
 }
 
-/* Four bytes of the bits: of those of a word the lower ones first. */
-AVX2 static inline int half(const uint64_t *bits, uint32_t i)
-{
-    int v;
-    memcpy(&v, (const char *)bits + (size_t)i * sizeof v, sizeof v);
-    return v;
-}
-
-/* Are the bits of eight keys set? They are loaded one by one, and their places by way of memory: faster,
- * where it was measured, than gathering, and than taking places out of a vector. */
-AVX2 static inline uint8_t ask_eight(const uint64_t *bits, __m256i key, __m128i shift)
+/* The words of eight tokens. They are loaded one by one, and their places by way of memory: faster, where it
+ * was measured, than gathering, and than taking places out of a vector. */
+AVX2 static inline __m256i words_of(const uint32_t *word, __m256i hash, __m128i shift)
 {
     uint32_t at[8];
-    __m256i bit = _mm256_srl_epi32(key, shift);
-    _mm256_storeu_si256((__m256i *)(void *)at, _mm256_srli_epi32(bit, 5));
-    __m256i word =
-        _mm256_setr_epi32(half(bits, at[0]), half(bits, at[1]), half(bits, at[2]), half(bits, at[3]),
-                          half(bits, at[4]), half(bits, at[5]), half(bits, at[6]), half(bits, at[7]));
-    __m256i up = _mm256_andnot_si256(bit, _mm256_set1_epi32(31)); /* to the highest bit */
-    return (uint8_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_sllv_epi32(word, up)));
+    _mm256_storeu_si256((__m256i *)(void *)at, _mm256_srl_epi32(hash, shift));
+    return _mm256_setr_epi32((int)word[at[0]], (int)word[at[1]], (int)word[at[2]], (int)word[at[3]],
+                             (int)word[at[4]], (int)word[at[5]], (int)word[at[6]], (int)word[at[7]]);
+}
+
+/* Eight bits: the highest ones of these numbers. */
+AVX2 static inline uint32_t highest(__m256i x)
+{
+    return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(x));
+}
+
+/* Which of eight tokens, and of the pairs that they end, pass: two bits a token, in the order of hits. Bits
+ * that are asked of a word are moved to its highest place. `before`: words of the tokens before. */
+AVX2 static inline uint16_t ask_eight(__m256i word, __m256i before, __m256i hash, __m256i pair,
+                                      uint32_t alone, __m128i shift)
+{
+    const __m256i last = _mm256_set1_epi32(31), low = _mm256_set1_epi32(0xffff);
+    const __m256i from = _mm256_set1_epi32((int)(32 - alone)),
+                  of_pairs = _mm256_set1_epi16((short)(32 - alone));
+    __m256i up = _mm256_and_si256(_mm256_or_si256(_mm256_srl_epi32(hash, shift), from), last);
+    __m256i ups = _mm256_mulhi_epu16(pair, of_pairs);
+    __m256i first = _mm256_sllv_epi32(before, _mm256_and_si256(ups, low));
+    __m256i second = _mm256_sllv_epi32(word, _mm256_srli_epi32(ups, 16));
+    uint32_t pairs = highest(_mm256_and_si256(first, second)), tokens = highest(_mm256_sllv_epi32(word, up));
+    return (uint16_t)(_pdep_u32(pairs, 0x5555) | _pdep_u32(tokens, 0xaaaa));
 }
 
 /* As hits_portable(). */
 AVX2 static inline int hits_avx2(npr_block *b)
 {
     const npr_phrase_keys k = *b->keys;
-    const __m128i shift = _mm_cvtsi32_si128(k.shift);
-    uint8_t asked[(NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE) / 4]; /* of each four tokens */
+    const __m128i word_shift = _mm_cvtsi32_si128(k.word_shift), shift = _mm_cvtsi32_si128(k.word_shift - 5);
+    uint16_t asked[(NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE) / 8]; /* of each eight tokens */
     int hits = 0, n = b->tokens, g = 0;
-    for (int i = 0; i < n; i += 8, g += 2) {
-        __m256i before = _mm256_loadu_si256((const __m256i *)(const void *)(b->hash + i));
-        __m256i alone = _mm256_loadu_si256((const __m256i *)(const void *)(b->hash + i + 1));
-        __m256i pair = _mm256_add_epi32(_mm256_add_epi32(before, before), alone);
-        /* one after the other: pair 0, token 0, pair 1, token 1 ... */
-        pair = _mm256_permute4x64_epi64(pair, 0xd8);
-        alone = _mm256_permute4x64_epi64(alone, 0xd8);
-        __m256i low = _mm256_unpacklo_epi32(pair, alone), high = _mm256_unpackhi_epi32(pair, alone);
-        _mm256_storeu_si256((__m256i *)(void *)(b->key + 2 * i), low);
-        _mm256_storeu_si256((__m256i *)(void *)(b->key + 2 * i + 8), high);
-        asked[g] = ask_eight(k.bits, low, shift);
-        asked[g + 1] = ask_eight(k.bits, high, shift);
+    __m256i last = _mm256_set1_epi32((int)k.word[b->hash[0] >> k.word_shift]);
+    for (int i = 0; i < n; i += 8, g++) {
+        __m256i one = _mm256_loadu_si256((const __m256i *)(const void *)(b->hash + i));
+        __m256i hash = _mm256_loadu_si256((const __m256i *)(const void *)(b->hash + i + 1));
+        __m256i pair = _mm256_add_epi32(_mm256_add_epi32(one, one), hash); /* npr_pair_hash() */
+        __m256i word = words_of(k.word, hash, word_shift);
+        __m256i before = _mm256_alignr_epi8(word, _mm256_permute2x128_si256(last, word, 0x21), 12);
+        asked[g] = ask_eight(word, before, hash, pair, k.alone, shift);
+        last = word;
     }
     memset(asked + g, 0, 8);
-    if (n % 8) { /* behind the last token */
-        asked[g - 1] &= (uint8_t)((1 << (n % 8 > 4 ? 2 * (n % 8) - 8 : 0)) - 1);
-        asked[g - 2] &= (uint8_t)((1 << (n % 8 > 4 ? 8 : 2 * (n % 8))) - 1);
-    }
-    for (int i = 0; i < g; i += 8) {
+    if (n % 8) asked[g - 1] &= (uint16_t)((1 << 2 * (n % 8)) - 1); /* behind the last token */
+    for (int i = 0; i < g; i += 4) {
         uint64_t left;
         memcpy(&left, asked + i, sizeof left);
         uint16_t *to = b->hit + hits;
         hits += __builtin_popcountll(left);
         while (left)
-            for (int j = 0; j < HITS; j++, left &= left - 1) STORE(*to++, 8 * i + (int)first_bit(left));
+            for (int j = 0; j < HITS; j++, left &= left - 1) STORE(*to++, 16 * i + (int)first_bit(left));
     }
     return hits;
 }

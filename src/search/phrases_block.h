@@ -1,8 +1,8 @@
 /* phrases_block.h - the first pass over a text of tokens: where may a phrase stand? See phrases.h. Local.
  *
  * In blocks of 2 KiB, and in steps of which each does one thing for the whole block, so that hardly a branch
- * depends on what is read: spaces become bits, bits become starts of tokens, these become hashes, and bits
- * are asked of hashes and of pairs of neighbours. Only what is left is looked up. */
+ * depends on what is read: spaces become bits, bits become starts of tokens, these become hashes, and words
+ * of bits are asked of hashes and of pairs of neighbours. Only what is left is looked up. */
 #ifndef NPR_SEARCH_PHRASES_BLOCK_H
 #define NPR_SEARCH_PHRASES_BLOCK_H
 
@@ -25,10 +25,9 @@ typedef struct npr_block {
     int tokens;
     uint16_t start[1 + NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE]; /* behind at */
     uint32_t hash[1 + NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE];
-    /* What is asked of token i: key 2 * i - 2, it and the one before; key 2 * i - 1, it alone. */
-    uint32_t key[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)];
-    /* Keys whose bits are set, and their slots. */
+    /* What has passed: 2 * i - 2 is token i and the one before, 2 * i - 1 it alone. Its hashes and slots. */
     uint16_t hit[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)];
+    uint32_t key[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)];
     uint32_t slot[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)];
     uint16_t candidate[2 * (NPR_BLOCK_TOKENS + NPR_BLOCK_SPARE)]; /* hits whose slots have their hash */
 } npr_block;

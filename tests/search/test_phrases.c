@@ -198,16 +198,17 @@ static void test_random(void)
     } sizes[] = {{1, 1, 3},      {1, 30, 20},   {3, 4, 5},      {40, 2, 30},
                  {400, 12, 200}, {1500, 10, 1}, {900, 14, 1500}};
     int64_t matches = 0;
+    const int share = test_share();
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (int again = 0; again < (sizes[i].rows < 100 ? 40 : 2); again++) {
+        for (int again = 0, large = sizes[i].rows >= 100; again < (large ? 2 : 40); again += share) {
             npr_rows r = {0};
-            make_captions(&seed, &r, sizes[i].rows, sizes[i].words);
+            make_captions(&seed, &r, large ? sizes[i].rows / share : sizes[i].rows, sizes[i].words);
             char *names = make_names(&seed, &r, sizes[i].classes);
             matches += compare(names, &r.tokens, r.n);
             free(names);
             npr_rows_free(&r);
         }
-    CHECK(matches > 10000);
+    CHECK(matches > 10000 / (share * share));
     for (int i = 0; i < VOCABULARY; i++) free(vocabulary[i]);
 }
 
@@ -217,7 +218,9 @@ static void test_lengths(void)
     npr_rows r = {0};
     CHECK_OK(npr_rows_make(&r, NPR_COL(NPR_TOKENS), 4, 1));
     static char text[3 * NPR_BLOCK];
-    for (size_t bytes = 3; bytes<2 * NPR_BLOCK + 40; bytes += bytes> 40 && bytes < NPR_BLOCK - 70 ? 61 : 1) {
+    const size_t share = (size_t)test_share();
+    for (size_t bytes = 3; bytes < 2 * NPR_BLOCK + 40;
+         bytes += bytes <= 40 ? 1 : share * (bytes < NPR_BLOCK - 70 ? 61 : 1)) {
         size_t word = 1 + bytes % 9;
         for (size_t i = 0; i < bytes; i++) text[i] = i % (word + 1) ? 'x' : ' ';
         memcpy(text + bytes - 2, "z ", 2); /* a last word of its own */
@@ -261,6 +264,7 @@ static void test_one_key(void)
     for (uint32_t i = 0; i < p->keys.slots; i++)
         most = p->keys.rest[i].others > most ? p->keys.rest[i].others : most;
     CHECK(most >= NAMES - 1);
+    CHECK_INT(p->keys.alone, 8); /* half of the names at most are one token */
     npr_phrases_free(p);
     npr_rows_free(&r);
     free(names);
@@ -294,6 +298,7 @@ static void test_many_names(void)
     int mixed = 0;
     for (uint32_t i = 0; i < p->keys.slots; i++) mixed += p->keys.slot[i].tag == 0;
     CHECK(mixed > 20);
+    CHECK_INT(p->keys.alone, 16);
     npr_block_kernel *kernel;
     const char *name;
     for (int k = 0; (kernel = npr_block_kernel_at(k, &name)); k++) {
@@ -319,7 +324,7 @@ static void test_any_bytes(void)
     CHECK_OK(npr_phrases_make("a\nb a\na a\nb\naa b\n", &p));
     uint64_t seed = 3;
     unsigned char *first = malloc(ROWS * 5), *found = malloc(ROWS * 5);
-    for (int again = 0; again < 30; again++) {
+    for (int again = 0; again < 30; again += test_share()) {
         static const char byte[] = {' ', ' ', ' ', 'a', 'a', 'b', 0, 10, (char)0xff, (char)0x80};
         char bytes[ROWS * 30];
         int64_t offset[ROWS + 1] = {0};
