@@ -194,6 +194,7 @@ int npr_plan_faiss_block(double queries, double candidates);
 enum {
     NPR_PLAN_LIST = 3 * NPR_PLAN_HIT
 }; /* of a list per hit: lists grow to twice their k, copied once for merging */
+enum { NPR_PLAN_CANDIDATE = 26 };  /* of FAISS's: 12, half as many again, and 8 of the row to be scored */
 enum { NPR_PLAN_WINDOW_MB = 256 }; /* rows of the pool a writer collects */
 
 npr_plan_search_memory npr_plan_search_parts(const npr_plan_search_shape *s);

@@ -70,7 +70,9 @@ typedef struct npr_tally {
  */
 
 typedef struct npr_scanner npr_scanner;
-typedef struct npr_resident npr_resident; /* parts in memory; private */
+typedef struct npr_resident npr_resident;   /* parts in memory; private */
+typedef struct npr_proposals npr_proposals; /* rows that FAISS proposes to queries, */
+typedef struct npr_chosen npr_chosen;       /* and those of them to be scored, by part; private */
 struct npr_scanner {
     const char *name;
     int lists;              /* number of lists it fills */
@@ -79,6 +81,9 @@ struct npr_scanner {
     int64_t scanned;        /* faiss with one thread: rows whose codes were compared in inverted lists */
     /* Offer the hits of one part to `into` and add to `tally`. */
     npr_status (*part)(npr_scanner *self, const npr_set *index, int part, npr_topk *into, npr_tally *tally);
+    /* faiss, instead: propose rows of one part. */
+    npr_status (*propose)(npr_scanner *self, const npr_set *index, int part, npr_proposals *into,
+                          npr_tally *tally);
     void (*free)(npr_scanner *self);
 };
 
@@ -97,13 +102,13 @@ typedef struct npr_scan_options {
                                "head": the score with the class's own row of the head */
     uint64_t seed;          /* caption: of that hash */
     int nprobe, block;      /* faiss; queries that it answers together, 0: 64 */
-    const npr_topk *candidates; /* rescore: the rows to score for each query; read while it is made */
+    const npr_chosen *candidates; /* rescore: the rows to score */
 } npr_scan_options;
 
 npr_status npr_scanner_exact(const npr_scan_options *o, npr_scanner **out);
 
-/* Proposes rows and scores none: the k best of a part by FAISS's own scores, as hits {that score, 0, place}.
- * Filters and labels are not looked at. */
+/* Proposes rows and scores none: the k best of a part by FAISS's own scores. Filters and labels are not
+ * looked at. */
 npr_status npr_scanner_faiss(const npr_scan_options *o, npr_scanner **out);
 
 /* Filters and scores the candidates that lie in the part, exactly. */

@@ -9,9 +9,10 @@ static const double LISTS_BYTES = 1 << 30; /* of the lists of one batch, when th
 
 enum { ROW_COLUMNS = 24, TEXT_ROW = 256, CHUNK = 1024 };
 
-/* Candidates of some blocks of queries, of one at least (scan_faiss.c). Bytes of one as it waits to be
- * scored, and besides while its part is; and of a row of that part (scan_rescore.c). */
-static const double PAIRS_MAX = 1 << 22, PAIR = 8, SCORED = 16, PART_ROW = 12;
+/* Candidates of some blocks of queries, of one at least (scan_faiss.c). Bytes of one as it waits to be scored
+ * (twice where it is given to another rank), and besides while its part is; and of a row of that part
+ * (scan_rescore.c). Of counts by which a list is cut for all ranks (proposals_mpi.c), at most. */
+static const double PAIRS_MAX = 1 << 22, PAIR = 8, SCORED = 16, PART_ROW = 12, COUNTS = 12 * 2048;
 
 int npr_plan_faiss_block(double queries, double candidates)
 {
@@ -31,7 +32,7 @@ static double list_bytes(const npr_plan_search_shape *s)
 {
     double hits = NPR_PLAN_LIST * fmax(fmin(s->k, s->rows), 1);
     if (s->mode != NPR_PLAN_FAISS) return hits;
-    return fmax(NPR_PLAN_LIST * candidates(s), (NPR_PLAN_HIT + PAIR) * candidates(s) + hits);
+    return fmax(NPR_PLAN_CANDIDATE * candidates(s), 2 * PAIR * candidates(s) + hits);
 }
 
 enum { RESIDENT_ROW = 32 }; /* bytes of the other columns of a row that stays in memory, at most */
@@ -226,8 +227,9 @@ npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cl
                         .busy = fmin(parts, c->ranks)};
     double pool = s->pool_rows > 0 ? s->pool_rows : merged;
     n.disk = pool * (s->row_bytes > 0 ? s->row_bytes : 2 * s->dim + ROW_COLUMNS);
-    double moved = merged + (s->mode == NPR_PLAN_FAISS ? s->lists * candidates(s) : 0);
-    n.sent = c->ranks > 1 ? 2 * (c->ranks - 1) / c->ranks * moved * NPR_PLAN_HIT : 0;
+    double sent = merged * NPR_PLAN_HIT + (s->mode == NPR_PLAN_FAISS ? s->lists * COUNTS : 0);
+    double gone_over = merged + (s->mode == NPR_PLAN_FAISS ? s->lists * candidates(s) : 0);
+    n.sent = c->ranks > 1 ? 2 * (c->ranks - 1) / c->ranks * sent : 0;
     /* The lists of a batch are gone when the pool is written. */
     n.memory = fmax(mem.tiles + mem.lists + mem.index + mem.resident, mem.window) + mem.queries + mem.plan;
     if (!m) return n;
@@ -242,8 +244,9 @@ npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cl
     if (c->ranks > 1) { /* of candidates, too */
         double merges = mem.batches * (s->mode == NPR_PLAN_FAISS ? 2 : 1);
         npr_plan_add(
-            &n, "merge", merges * npr_plan_message(c, n.sent / merges) + moved * m->merge_hit,
-            "per merge 2 log2(ranks) alpha + bytes of the lists twice / bandwidth + hits x merge_hit");
+            &n, "merge", merges * npr_plan_message(c, n.sent / merges) + gone_over * m->merge_hit,
+            "per merge 2 log2(ranks) alpha + bytes of the lists, or of counts of candidates, twice / "
+            "bandwidth + hits x merge_hit");
     }
     pool_seconds(&w, &n);
     return n;

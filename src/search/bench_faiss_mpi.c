@@ -11,6 +11,7 @@
 #include "search/faiss.h"
 #include "search/kmeans.h"
 #include "search/search_stage.h"
+#include "search/proposals.h"
 #include "search/topk.h"
 
 /* SAMPLE: what FAISS wants for so many lists or codes, 39 each. SLICE: columns of what is trained twice. */
@@ -169,22 +170,21 @@ static npr_status search_rates(const bench *b, const built *x, const char *facto
 }
 
 /* What FAISS could have said: rows spread over the part, best first. */
-static npr_status propose(const bench *b, int nq, int each, npr_topk *into)
+static npr_status propose(const bench *b, int nq, int each, npr_proposals *into)
 {
     int64_t rows = b->set->part[b->part].rows;
     for (int q = 0; q < nq; q++) {
-        NPR_TRY(npr_topk_reserve(into, q, each));
+        NPR_TRY(npr_proposals_reserve(into, q, each));
         for (int i = 0; i < each; i++) {
             int64_t row = (q * 7919 + i * (rows / each)) % rows;
-            NPR_TRY(npr_topk_push(into, q, (npr_hit){.score = -i, .place = npr_place(b->part, row)}));
+            NPR_TRY(npr_proposals_push(into, q, (float)-i, npr_place(b->part, row)));
         }
     }
-    npr_topk_sort(into);
-    return NPR_OK;
+    return npr_proposals_cut(into);
 }
 
 /* Score them as a search does; *waited: seconds for vectors, which have a rate of their own. */
-static npr_status rescore(const bench *b, npr_queries *view, const npr_topk *candidates, npr_topk *lists,
+static npr_status rescore(const bench *b, npr_queries *view, const npr_chosen *candidates, npr_topk *lists,
                           double *waited)
 {
     npr_scan_options o = {.queries = view,
@@ -214,11 +214,15 @@ static npr_status candidate_rate(const bench *b, npr_plan_machine *m)
     m->candidate = INFINITY;
     for (int i = 0; i < b->job->repeats && nq && each; i++) {
         double waited = 0, start = npr_now();
-        npr_topk *candidates = npr_topk_make(nq, each), *lists = npr_topk_make(nq, (each + 3) / 4);
-        npr_status st = candidates && lists ? NPR_OK : npr_last();
-        if (!st) st = propose(b, nq, each, candidates);
-        if (!st) st = rescore(b, &view, candidates, lists, &waited);
-        npr_topk_free(candidates);
+        npr_proposals *proposals = npr_proposals_make(nq, each);
+        npr_topk *lists = npr_topk_make(nq, (each + 3) / 4);
+        npr_chosen candidates = {0};
+        npr_status st = proposals && lists ? NPR_OK : npr_last();
+        if (!st) st = propose(b, nq, each, proposals);
+        if (!st) st = npr_chosen_make(proposals, b->set->parts, &candidates);
+        if (!st) st = rescore(b, &view, &candidates, lists, &waited);
+        npr_proposals_free(proposals);
+        npr_chosen_free(&candidates);
         npr_topk_free(lists);
         NPR_TRY(st);
         double each_value = (npr_now() - start - waited) / ((double)nq * each * b->set->dim);

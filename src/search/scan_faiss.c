@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "npr/search.h"
 #include "search/faiss.h"
-#include "search/topk.h"
+#include "search/proposals.h"
 
 enum {
     PAIRS_MAX = 1 << 22, /* candidates asked for at a time: bounds memory, changes no result */
@@ -33,7 +33,7 @@ typedef struct faiss_scan {
     const npr_scan_options *o; /* its own */
     const npr_set *set;
     int part;
-    npr_topk *into;
+    npr_proposals *into;
     npr_faiss *index;
     int64_t rows; /* of the part */
     int64_t most; /* rows of the part that a list may take */
@@ -85,15 +85,15 @@ static npr_status open_index(faiss_scan *c, npr_tally *tally)
 /* What FAISS has found for one query; *taken: rows of it that reach the list's floor. */
 static npr_status offer(const faiss_scan *c, int query, const float *score, const int64_t *id, int64_t *taken)
 {
-    NPR_TRY(npr_topk_reserve(c->into, query, c->s->rows ? 0 : c->ask));
+    NPR_TRY(npr_proposals_reserve(c->into, query, c->s->rows ? 0 : c->ask));
     for (int64_t i = 0; i < c->ask; i++) {
         if (id[i] < 0) continue; /* it has found fewer */
         if (id[i] >= c->rows)
             return npr_fail(NPR_EDATA, "%s/%s: the index names row %lld of %lld", c->set->path, file_of(c),
                             (long long)id[i], (long long)c->rows);
-        npr_hit hit = {.score = isnan(score[i]) ? -INFINITY : score[i], .place = npr_place(c->part, id[i])};
-        if (hit.score < npr_topk_floor(c->into, query)) return NPR_OK; /* as are all behind it */
-        NPR_TRY(npr_topk_push(c->into, query, hit));
+        float known = isnan(score[i]) ? -INFINITY : score[i];
+        if (known < npr_proposals_floor(c->into, query)) return NPR_OK; /* as are all behind it */
+        NPR_TRY(npr_proposals_push(c->into, query, known, npr_place(c->part, id[i])));
         ++*taken;
     }
     return NPR_OK;
@@ -103,7 +103,7 @@ static npr_status offer(const faiss_scan *c, int query, const float *score, cons
 static int is_cut(const faiss_scan *c, int query, const int64_t *id, const float *score)
 {
     if (c->ask == c->most || id[c->ask - 1] < 0) return 0;
-    return !((double)score[c->ask - 1] < npr_topk_floor(c->into, query));
+    return !(score[c->ask - 1] < npr_proposals_floor(c->into, query));
 }
 
 /* Offer the answers to one block of queries, unless one of them is cut: then the block stays open. */
@@ -183,7 +183,7 @@ static npr_status search_part(faiss_scan *c)
     c->open = npr_alloc((size_t)blocks, sizeof *c->open, "blocks of queries");
     if (!c->score || !c->id || !c->open) return npr_last();
     memset(c->open, 1, (size_t)blocks);
-    for (int q = 0; q < nq; q++) npr_topk_settle(c->into, q);
+    for (int q = 0; q < nq; q++) NPR_TRY(npr_proposals_settle(c->into, q));
     double even = (double)c->o->k * (double)c->rows / (double)(c->s->rows + c->rows);
     c->ask = first_ask(c, even);
     for (c->left = blocks; c->left;) {
@@ -196,7 +196,8 @@ static npr_status search_part(faiss_scan *c)
     return NPR_OK;
 }
 
-static npr_status scan_part(npr_scanner *self, const npr_set *set, int part, npr_topk *into, npr_tally *tally)
+static npr_status propose(npr_scanner *self, const npr_set *set, int part, npr_proposals *into,
+                          npr_tally *tally)
 {
     faiss_scanner *s = (faiss_scanner *)self;
     faiss_scan c = {.s = s, .o = &s->o, .set = set, .part = part, .into = into};
@@ -222,7 +223,7 @@ npr_status npr_scanner_faiss(const npr_scan_options *o, npr_scanner **out)
     faiss_scanner *s = npr_alloc(1, sizeof *s, "the FAISS scanner");
     if (!s) return npr_last();
     s->base =
-        (npr_scanner){.name = "faiss", .lists = o->queries->nq, .part = scan_part, .free = scanner_free};
+        (npr_scanner){.name = "faiss", .lists = o->queries->nq, .propose = propose, .free = scanner_free};
     s->o = *o;
     if (!s->o.block) s->o.block = NPR_FAISS_BLOCK;
     *out = &s->base;

@@ -12,17 +12,18 @@ npr_status npr_scan_journal_open(const npr_comm *comm, const char *folder, int r
                                  npr_scan_journal **out);
 void npr_scan_journal_close(npr_scan_journal *j); /* Local; NULL is fine; does not sync */
 
-/* Begin a pass: take the records that earlier runs have of it into lists and tally, each part once. owner
+/* Begin a pass: take the records that earlier runs have of it into hits and tally, each part once. owner
  * [parts], zeros before: not zero where a part is done, on all ranks. of_part is scratch. NPR_EDATA: a
  * journal is another one than when it was opened. Collective. */
 npr_status npr_scan_journal_resume(const npr_comm *comm, npr_scan_journal *j, const npr_search_pass *pass,
-                                   npr_topk *lists, npr_tally *tally, npr_tally *of_part, int64_t *owner);
+                                   const npr_scan_hits *hits, npr_tally *tally, npr_tally *of_part,
+                                   int64_t *owner);
 
-/* Append the record of a part that this rank has scanned: its tally, and those of its hits that are in the
- * lists. A kill loses nothing of it; it is on the disk after a second of work at most, once the next record
+/* Append the record of a part that this rank has scanned: its tally, and those of its hits that are still
+ * there. A kill loses nothing of it; it is on the disk after a second of work at most, once the next record
  * is added or npr_scan_journal_sync() is called. Local. */
 npr_status npr_scan_journal_add(npr_scan_journal *j, const npr_search_pass *pass, int part,
-                                const npr_topk *lists, const npr_tally *of_part);
+                                const npr_scan_hits *hits, const npr_tally *of_part);
 
 /* Put all records on the disk. Local. */
 npr_status npr_scan_journal_sync(npr_scan_journal *j);

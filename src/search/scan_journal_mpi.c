@@ -168,7 +168,7 @@ int64_t npr_scan_journal_bytes_read(const npr_scan_journal *j)
 typedef struct taking {
     npr_scan_journal *j;
     npr_scan_key key;
-    npr_topk *lists;
+    const npr_scan_hits *hits;
     npr_tally *tally, *of_part;
 } taking;
 
@@ -182,7 +182,7 @@ static npr_status take_record(void *self, const char *type, int64_t at, const ch
         memcmp(&head.pass, &t->key, sizeof t->key) != 0)
         return npr_fail(NPR_EDATA, "a journal of the search has another record at byte %lld than before",
                         (long long)at);
-    NPR_TRY(npr_scan_record_take(&head, bytes, t->lists, t->of_part));
+    NPR_TRY(npr_scan_record_take(&head, bytes, t->hits, t->of_part));
     npr_search_tally_add(t->tally, t->of_part);
     return NPR_OK;
 }
@@ -222,9 +222,10 @@ static npr_status take_entries(taking *t, size_t from, size_t to, const int64_t 
 }
 
 npr_status npr_scan_journal_resume(const npr_comm *comm, npr_scan_journal *j, const npr_search_pass *pass,
-                                   npr_topk *lists, npr_tally *tally, npr_tally *of_part, int64_t *owner)
+                                   const npr_scan_hits *hits, npr_tally *tally, npr_tally *of_part,
+                                   int64_t *owner)
 {
-    taking t = {j, npr_scan_key_of(pass), lists, tally, of_part};
+    taking t = {j, npr_scan_key_of(pass), hits, tally, of_part};
     int64_t me = comm->size - comm->rank;
     size_t from, to;
     j->durable = npr_now();
@@ -251,10 +252,10 @@ npr_status npr_scan_journal_sync(npr_scan_journal *j)
 }
 
 npr_status npr_scan_journal_add(npr_scan_journal *j, const npr_search_pass *pass, int part,
-                                const npr_topk *lists, const npr_tally *of_part)
+                                const npr_scan_hits *hits, const npr_tally *of_part)
 {
     size_t n;
-    NPR_TRY(npr_scan_record_make(pass, part, lists, of_part, &j->record, &j->cap_record, &n));
+    NPR_TRY(npr_scan_record_make(pass, part, hits, of_part, &j->record, &j->cap_record, &n));
     if (npr_fault("search.part")) return npr_fail(NPR_EIO, "injected fault search.part");
     NPR_TRY(npr_journal_add(j->own, "scan", j->record, n));
     j->pending = 1;

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "search/beside.h"
+#include "search/proposals.h"
 #include "search/resident.h"
 #include "search/scan_journal.h"
 #include "search/search_stage.h"
@@ -24,14 +25,16 @@ typedef struct scan {
     const npr_set *index;
     const npr_search_pass *pass;
     npr_scanner *scanner;
-    npr_topk *lists;    /* hits that are not being merged yet */
+    npr_scan_hits hits; /* lists: those that are not being merged yet */
     npr_beside *beside; /* the others */
     npr_tally *tally;   /* of the parts this rank answers for: scanned now, or read from a journal */
     npr_tally of_part;
     npr_scan_journal *journal;
     int64_t *owner;      /* [parts] not 0: done by an earlier run, its record is taken in */
     int64_t bytes, rows; /* read, scanned in this run */
-    double waited;       /* seconds, for the other ranks at the end of rounds */
+    double waited;       /* seconds, for the other ranks at the end of rounds; */
+    double cut;          /* in which candidates of all ranks were cut between them */
+    int rounds;
 } scan;
 
 /* ---- scanning ---------------------------------------------------------------------------------------- */
@@ -39,8 +42,10 @@ typedef struct scan {
 static npr_status scan_part(scan *s, int part)
 {
     npr_search_tally_clear(&s->of_part);
-    NPR_TRY(s->scanner->part(s->scanner, s->index, part, s->lists, &s->of_part));
-    NPR_TRY(npr_scan_journal_add(s->journal, s->pass, part, s->lists, &s->of_part));
+    npr_scanner *by = s->scanner;
+    NPR_TRY(s->hits.candidates ? by->propose(by, s->index, part, s->hits.candidates, &s->of_part)
+                               : by->part(by, s->index, part, s->hits.lists, &s->of_part));
+    NPR_TRY(npr_scan_journal_add(s->journal, s->pass, part, &s->hits, &s->of_part));
     s->bytes += s->of_part.bytes, s->rows += s->of_part.rows;
     npr_search_tally_add(s->tally, &s->of_part);
     return NPR_OK;
@@ -71,20 +76,32 @@ static npr_status scan_round(scan *s, npr_progress *progress, int64_t most, int 
     return st;
 }
 
+/* Candidates to the k best of all ranks; rounds 1, 2, 4, 8 .. do it roughly, for the floors. */
+static npr_status cut_candidates(scan *s, int roughly)
+{
+    double start = npr_now();
+    npr_status st = NPR_OK;
+    if (!roughly || (s->comm->size > 1 && !(s->rounds & (s->rounds - 1))))
+        st = npr_proposals_cut_all(s->comm, s->hits.candidates, roughly);
+    s->cut += npr_now() - start;
+    return st;
+}
+
 /* How the others are, after a round; then what it has found is merged while the next one is scanned. */
 static npr_status end_round(scan *s, npr_status st, const char *what, int last)
 {
-    st = npr_beside_finish(s->beside, st, s->lists);
+    st = npr_beside_finish(s->beside, st, s->hits.lists);
     if (last || st) { /* what the last second of work added: the disk says now what it has to say */
         npr_status end = npr_scan_journal_sync(s->journal);
         if (!st) st = end;
     }
     double start = npr_now();
     st = npr_agree(s->comm, st, what);
-    int worth = !st && !last && npr_beside_worth(s->comm, s->beside);
+    int worth = !st && !last && !s->hits.candidates && npr_beside_worth(s->comm, s->beside);
     s->waited += npr_now() - start;
-    if (worth) npr_beside_start(s->beside, &s->lists);
-    return st;
+    s->rounds++;
+    if (worth) npr_beside_start(s->beside, &s->hits.lists);
+    return s->hits.candidates && !st && !last ? cut_candidates(s, 1) : st;
 }
 
 /* Parts of a rank in a round, of so many parts and rows in all. */
@@ -132,6 +149,12 @@ static npr_status slice_names(const char *text, int list0, int list1, char **sli
     return *slice ? NPR_OK : npr_last();
 }
 
+/* Does the pass score candidates? */
+static int scores(const npr_search_pass *pass)
+{
+    return pass->kind == SEARCH_MAIN && pass->candidates;
+}
+
 static npr_status make_scanner(const npr_search_job *job, const npr_search_inputs *in,
                                const npr_search_pass *pass, npr_queries *view, char **names,
                                npr_scanner **out)
@@ -156,28 +179,53 @@ static npr_status make_scanner(const npr_search_job *job, const npr_search_input
         return npr_scanner_caption(&o, out);
     }
     *view = npr_search_queries_view(pass->by, pass->list0, pass->list1);
-    if (pass->candidates) return npr_scanner_rescore(&o, out);
+    if (scores(pass)) return npr_scanner_rescore(&o, out);
     return strcmp(pass->mode, "faiss") ? npr_scanner_exact(&o, out) : npr_scanner_faiss(&o, out);
 }
 
 static npr_status prepare(scan *s)
 {
-    int lists = s->pass->list1 - s->pass->list0;
+    int lists = s->pass->list1 - s->pass->list0, proposes = s->pass->kind == SEARCH_CANDIDATES;
     size_t parts = (size_t)s->index->parts;
-    s->lists = npr_topk_make(lists, s->pass->k);
+    s->hits.lists = npr_topk_make(proposes ? 0 : lists, s->pass->k);
+    if (proposes) s->hits.candidates = npr_proposals_make(lists, s->pass->k);
     s->owner = npr_alloc(parts, sizeof *s->owner, "records of parts");
-    if (!s->lists) return npr_fail(NPR_EINTERNAL, "out of memory for %d lists", lists);
-    if (!s->owner) return npr_last();
-    NPR_TRY(npr_beside_make(s->comm, s->lists, &s->beside));
+    if (!s->hits.lists || !s->owner || (proposes && !s->hits.candidates)) return npr_last();
+    NPR_TRY(npr_beside_make(s->comm, s->hits.lists, &s->beside));
     NPR_TRY(npr_search_tally_make(lists, s->tally));
     return npr_search_tally_make(lists, &s->of_part);
 }
 
+/* Candidates to the ranks that will scan their parts. */
+static npr_status deal_candidates(const scan *s)
+{
+    int *reader = npr_alloc((size_t)s->index->parts, sizeof *reader, "candidates by part");
+    npr_status st = npr_agree(s->comm, reader ? NPR_OK : npr_last(), "candidates");
+    int64_t turn = 0;
+    for (int p = 0; p < s->index->parts && !st; p++)
+        reader[p] = s->owner[p] ? -1 : (int)(turn++ % s->comm->size);
+    if (!st) st = npr_chosen_deal(s->comm, s->pass->candidates, reader);
+    free(reader);
+    return st;
+}
+
 static npr_status scan_all(scan *s, const npr_log *log, npr_resident *resident)
 {
-    NPR_TRY(npr_scan_journal_resume(s->comm, s->journal, s->pass, s->lists, s->tally, &s->of_part, s->owner));
+    NPR_TRY(npr_scan_journal_resume(s->comm, s->journal, s->pass, &s->hits, s->tally, &s->of_part, s->owner));
     forget_others(s, resident);
+    if (scores(s->pass)) NPR_TRY(deal_candidates(s));
     return scan_parts(s, log);
+}
+
+/* The k best of all ranks, by part. */
+static npr_status finish_candidates(scan *s)
+{
+    NPR_TRY(cut_candidates(s, 0));
+    double start = npr_now();
+    npr_status st = npr_chosen_make(s->hits.candidates, s->index->parts, s->pass->candidates);
+    st = npr_agree(s->comm, st, "merge");
+    s->cut += npr_now() - start;
+    return st;
 }
 
 npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
@@ -195,21 +243,25 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     st = npr_agree(comm, st, "scan");
     if (!st) st = scan_all(&s, log, in->resident);
     if (s.beside) took = npr_beside_took(s.beside);
-    times->scan += npr_now() - start - took.exposed;
+    times->scan += npr_now() - start - took.exposed - s.cut;
     times->bytes += s.bytes;
     times->pairs += (double)s.rows * (pass->list1 - pass->list0);
     times->waited += s.waited;
     if (s.scanner) times->rows_waited += s.scanner->waited, times->reading += s.scanner->reading;
-    if (!st) st = npr_beside_all(comm, s.beside, &s.lists);
+    if (!st) st = s.hits.candidates ? finish_candidates(&s) : npr_beside_all(comm, s.beside, &s.hits.lists);
     if (s.beside) took = npr_beside_took(s.beside);
-    times->merge += took.merge;
-    times->exposed += took.exposed;
+    times->merge += took.merge + s.cut;
+    times->exposed += took.exposed + s.cut;
     times->beside += took.started;
     if (!st) {
         npr_sum_i64(comm, tally->count, (size_t)tally->lists * NPR_TALLY_FIELDS);
         npr_sum_i64(comm, &tally->non_finite, 1);
     }
-    *lists = s.lists;
+    if (lists)
+        *lists = s.hits.lists;
+    else
+        npr_topk_free(s.hits.lists);
+    npr_proposals_free(s.hits.candidates);
     if (s.scanner) s.scanner->free(s.scanner);
     npr_beside_free(s.beside);
     npr_search_tally_free(&s.of_part);

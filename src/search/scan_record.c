@@ -29,25 +29,29 @@ static size_t hit_bytes(int64_t kind)
     return kind == SEARCH_CANDIDATES ? sizeof(candidate) : sizeof(npr_hit);
 }
 
-static void write_hit(char *to, int64_t kind, const npr_hit *hit)
+/* Hits of the part in list q; how many. */
+static int64_t write_hits(char *to, const npr_topk *lists, int q, int part)
 {
-    candidate c = {(float)hit->score, (uint32_t)npr_place_row(hit->place)}; /* it was a float */
-    if (kind == SEARCH_CANDIDATES)
-        memcpy(to, &c, sizeof c);
-    else
-        memcpy(to, hit, sizeof *hit);
+    const npr_hit *hit = npr_topk_list(lists, q);
+    int64_t n = 0;
+    for (int i = 0; i < npr_topk_count(lists, q); i++) {
+        if (npr_place_part(hit[i].place) != part) continue;
+        memcpy(to + (size_t)n++ * sizeof *hit, &hit[i], sizeof *hit);
+    }
+    return n;
 }
 
-static npr_hit read_hit(const char *from, const npr_scan_record *head)
+/* Candidates of the part stand at the end of a list: it came last. */
+static int64_t write_candidates(char *to, const npr_proposals *p, int q, int part)
 {
-    npr_hit hit;
-    candidate c;
-    if (head->pass.kind == SEARCH_CANDIDATES) {
-        memcpy(&c, from, sizeof c);
-        return (npr_hit){.score = c.score, .place = npr_place((int)head->part, c.row)};
+    const npr_proposed *l = &p->list[q];
+    int64_t from = l->n;
+    while (from > 0 && npr_place_part(l->place[from - 1]) == part) from--;
+    for (int64_t i = from; i < l->n; i++) {
+        candidate c = {l->score[i], (uint32_t)npr_place_row(l->place[i])};
+        memcpy(to + (size_t)(i - from) * sizeof c, &c, sizeof c);
     }
-    memcpy(&hit, from, sizeof hit);
-    return hit;
+    return l->n - from;
 }
 
 static size_t counts_bytes(int64_t lists)
@@ -55,10 +59,10 @@ static size_t counts_bytes(int64_t lists)
     return (size_t)lists * NPR_TALLY_FIELDS * sizeof(int64_t);
 }
 
-npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr_topk *lists,
+npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr_scan_hits *hits,
                                 const npr_tally *of_part, char **record, size_t *cap, size_t *n)
 {
-    int nq = npr_topk_queries(lists);
+    int nq = pass->list1 - pass->list0;
     size_t counts = counts_bytes(nq), each = hit_bytes(pass->kind);
     npr_scan_record head = {.pass = npr_scan_key_of(pass),
                             .part = part,
@@ -69,16 +73,11 @@ npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr
     NPR_TRY(npr_grow(record, cap, *n, 1, "a journal record"));
     memcpy(*record + sizeof head, of_part->count, counts);
     for (int q = 0; q < nq; q++) {
-        const npr_hit *hit = npr_topk_list(lists, q);
-        int of_list = npr_topk_count(lists, q);
-        int64_t mine = 0;
-        NPR_TRY(npr_grow(record, cap, *n + (size_t)of_list * each, 1, "a journal record"));
-        for (int i = 0; i < of_list; i++) {
-            if (npr_place_part(hit[i].place) != part) continue;
-            write_hit(*record + *n, pass->kind, &hit[i]);
-            *n += each;
-            mine++;
-        }
+        int64_t most = hits->candidates ? hits->candidates->list[q].n : npr_topk_count(hits->lists, q);
+        NPR_TRY(npr_grow(record, cap, *n + (size_t)most * each, 1, "a journal record"));
+        int64_t mine = hits->candidates ? write_candidates(*record + *n, hits->candidates, q, part)
+                                        : write_hits(*record + *n, hits->lists, q, part);
+        *n += (size_t)mine * each;
         memcpy(*record + sizeof head + counts + (size_t)q * sizeof mine, &mine, sizeof mine);
         head.hits += mine;
     }
@@ -99,10 +98,23 @@ int npr_scan_record_read(int parts, const char *bytes, size_t n, npr_scan_record
     return (n - fixed) / each == (size_t)head->hits && (n - fixed) % each == 0;
 }
 
-npr_status npr_scan_record_take(const npr_scan_record *head, const char *bytes, npr_topk *lists,
+/* A hit of list q, as it was written. */
+static npr_status take_hit(const npr_scan_record *head, const char *from, const npr_scan_hits *hits, int q)
+{
+    npr_hit hit;
+    candidate c;
+    if (hits->candidates) {
+        memcpy(&c, from, sizeof c);
+        return npr_proposals_push(hits->candidates, q, c.score, npr_place((int)head->part, c.row));
+    }
+    memcpy(&hit, from, sizeof hit);
+    return npr_topk_push(hits->lists, q, hit);
+}
+
+npr_status npr_scan_record_take(const npr_scan_record *head, const char *bytes, const npr_scan_hits *hits,
                                 npr_tally *of_part)
 {
-    int nq = npr_topk_queries(lists);
+    int nq = (int)(head->pass.list1 - head->pass.list0);
     size_t counts = counts_bytes(nq), each = hit_bytes(head->pass.kind);
     memcpy(of_part->count, bytes + sizeof *head, counts);
     of_part->non_finite = head->non_finite;
@@ -113,8 +125,7 @@ npr_status npr_scan_record_take(const npr_scan_record *head, const char *bytes, 
     for (int q = 0; q < nq; q++) {
         int64_t mine;
         memcpy(&mine, per_list + (size_t)q * sizeof mine, sizeof mine);
-        for (; mine > 0 && hit < end; mine--, hit += each)
-            NPR_TRY(npr_topk_push(lists, q, read_hit(hit, head)));
+        for (; mine > 0 && hit < end; mine--, hit += each) NPR_TRY(take_hit(head, hit, hits, q));
     }
     return NPR_OK;
 }

@@ -3,6 +3,7 @@
 #ifndef NPR_SEARCH_SCAN_RECORD_H
 #define NPR_SEARCH_SCAN_RECORD_H
 
+#include "search/proposals.h"
 #include "search/search_stage.h"
 
 /* Which pass a record is of. A pass with batches of another size or other candidates is another one. */
@@ -20,14 +21,14 @@ typedef struct npr_scan_record {
 } npr_scan_record;
 
 /* Make the record of a part: n bytes in *record, whose room is *cap. */
-npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr_topk *lists,
+npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr_scan_hits *hits,
                                 const npr_tally *of_part, char **record, size_t *cap, size_t *n);
 
 /* Is this a well-formed record of a pass over an index of so many parts? Gives its head. */
 int npr_scan_record_read(int parts, const char *bytes, size_t n, npr_scan_record *head);
 
-/* Take what npr_scan_record_read() has accepted into lists and tally, which are its pass's. */
-npr_status npr_scan_record_take(const npr_scan_record *head, const char *bytes, npr_topk *lists,
+/* Take what npr_scan_record_read() has accepted into hits and tally, which are its pass's. */
+npr_status npr_scan_record_take(const npr_scan_record *head, const char *bytes, const npr_scan_hits *hits,
                                 npr_tally *of_part);
 
 #endif

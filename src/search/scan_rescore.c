@@ -12,6 +12,7 @@
 #include "base/score.h"
 #include "npr/search.h"
 #include "search/filter.h"
+#include "search/proposals.h"
 #include "search/tiles.h"
 #include "search/topk.h"
 
@@ -22,21 +23,12 @@ enum {
     LINE = 16               /* floats of a cache line */
 };
 
-/* A row of a part, proposed for a query. */
-typedef struct pair {
-    uint32_t row;
-    int32_t query;
-} pair;
-
 typedef struct rescorer {
     npr_scanner base; /* first: a scanner of ours is one of theirs */
     npr_scan_options o;
     npr_filter *filter;
     npr_score_kernel dot;
     int64_t batch; /* rows */
-    int parts;     /* that candidates lie in: none of them is in a later one */
-    size_t *first; /* [parts + 1] the pairs of part p: from first[p] on */
-    pair *all;     /* part by part, in each by query */
     npr_rows rows; /* candidates' rows as read; made with the first part */
     int8_t *drop;  /* [batch] */
     int32_t *gate; /* [batch] */
@@ -53,8 +45,8 @@ typedef struct rescoring {
     npr_topk *into;
     npr_tally *tally;
     npr_part *file;
-    int64_t n_rows;   /* of the part */
-    const pair *pair; /* [pairs] by query */
+    int64_t n_rows;       /* of the part */
+    const npr_pair *pair; /* [pairs] by query */
     size_t pairs;
     uint32_t *start; /* [rows + 1] */
     int32_t *query;  /* [pairs] by row */
@@ -63,38 +55,7 @@ typedef struct rescoring {
     int64_t *id;     /* [rows] of those that are proposed */
 } rescoring;
 
-/* ---- candidates by part and row ------------------------------------------------------------------- */
-
-static int parts_of(const npr_topk *t)
-{
-    int parts = 0;
-    for (int q = 0; q < npr_topk_queries(t); q++)
-        for (int i = 0; i < npr_topk_count(t, q); i++) {
-            int part = npr_place_part(npr_topk_list(t, q)[i].place);
-            if (part >= parts) parts = part + 1;
-        }
-    return parts;
-}
-
-static npr_status sort_by_part(rescorer *s, const npr_topk *t)
-{
-    s->parts = parts_of(t);
-    s->first = npr_alloc((size_t)s->parts + 2, sizeof *s->first, "candidates by part");
-    if (!s->first) return npr_last();
-    size_t *end = s->first + 1; /* grows from where a part begins to where it ends */
-    for (int q = 0; q < npr_topk_queries(t); q++)
-        for (int i = 0; i < npr_topk_count(t, q); i++)
-            end[npr_place_part(npr_topk_list(t, q)[i].place) + 1]++;
-    for (int p = 0; p < s->parts; p++) end[p + 1] += end[p];
-    s->all = npr_alloc_aligned(end[s->parts], sizeof *s->all, "candidates by part");
-    if (!s->all) return npr_last();
-    for (int q = 0; q < npr_topk_queries(t); q++)
-        for (int i = 0; i < npr_topk_count(t, q); i++) {
-            int64_t place = npr_topk_list(t, q)[i].place;
-            s->all[end[npr_place_part(place)]++] = (pair){(uint32_t)npr_place_row(place), q};
-        }
-    return NPR_OK;
-}
+/* ---- candidates by row ----------------------------------------------------------------------------- */
 
 static npr_status make_room(rescoring *c)
 {
@@ -115,8 +76,9 @@ static void fetch_row(const rescoring *c, size_t i)
 
 static npr_status sort_by_row(rescoring *c)
 {
-    c->pair = c->s->all + c->s->first[c->part];
-    c->pairs = c->s->first[c->part + 1] - c->s->first[c->part];
+    const npr_chosen *chosen = c->s->o.candidates;
+    c->pair = chosen->pair + chosen->first[c->part];
+    c->pairs = (size_t)(chosen->first[c->part + 1] - chosen->first[c->part]);
     if (c->pairs > UINT32_MAX)
         return npr_fail(NPR_EINTERNAL, "%s/%s: %zu candidates are too many", c->set->path,
                         c->set->part[c->part].file, c->pairs);
@@ -228,7 +190,8 @@ static npr_status offer_all(rescoring *c)
 static npr_status scan_part(npr_scanner *self, const npr_set *set, int part, npr_topk *into, npr_tally *tally)
 {
     rescorer *s = (rescorer *)self;
-    if (part >= s->parts || s->first[part] == s->first[part + 1]) return NPR_OK;
+    const npr_chosen *chosen = s->o.candidates;
+    if (chosen->first[part] == chosen->first[part + 1]) return NPR_OK;
     if (!s->rows.cap) {
         uint32_t columns =
             NPR_COL(NPR_EMB) | NPR_COL(NPR_ID) | (npr_filter_columns(s->filter) & set->columns);
@@ -253,8 +216,6 @@ static void scanner_free(npr_scanner *self)
     rescorer *s = (rescorer *)self;
     npr_filter_free(s->filter);
     npr_rows_free(&s->rows);
-    free(s->first);
-    free(s->all);
     free(s->drop);
     free(s->gate);
     free(s->row);
@@ -276,7 +237,6 @@ npr_status npr_scanner_rescore(const npr_scan_options *o, npr_scanner **out)
     s->row = npr_alloc((size_t)s->batch, sizeof *s->row, "a batch's rows");
     npr_status st = s->drop && s->gate && s->row ? NPR_OK : npr_last();
     if (!st) st = npr_filter_make(o, &s->filter);
-    if (!st) st = sort_by_part(s, o->candidates);
     if (st) {
         scanner_free(&s->base);
         return st;

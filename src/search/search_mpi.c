@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "io/urls.h"
 #include "npr/plan.h"
+#include "search/proposals.h"
 #include "search/resident.h"
 #include "search/scan_journal.h"
 #include "search/search_stage.h"
@@ -57,13 +58,14 @@ static npr_status keep(search_run *r, const npr_search_pass *pass, const npr_top
 }
 
 /* FAISS: which rows to score for the pass's lists. Collective. */
-static npr_status propose(search_run *r, const npr_search_pass *pass, npr_topk **candidates, npr_tally *tally)
+static npr_status propose(search_run *r, const npr_search_pass *pass, npr_chosen *candidates,
+                          npr_tally *tally)
 {
     npr_search_pass first = *pass;
     first.kind = SEARCH_CANDIDATES;
     first.k = (int)npr_search_candidates(r->job->k, r->job->refine, r->in.index->rows);
-    return npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->journal, &first, candidates, tally,
-                               &r->times);
+    first.candidates = candidates;
+    return npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->journal, &first, NULL, tally, &r->times);
 }
 
 /* Search with the lists [list0, list1), and take what is found into the whole. Collective. */
@@ -73,18 +75,19 @@ static npr_status run_pass(search_run *r, int list0, int list1)
     int nprobe = faiss ? r->job->nprobe : 0, refine = faiss ? r->job->refine : 0;
     npr_search_pass pass = {SEARCH_MAIN, list0,  list1,  r->job->mode, r->in.by,
                             r->job->k,   nprobe, refine, NULL};
-    npr_topk *lists = NULL, *candidates = NULL;
+    npr_topk *lists = NULL;
+    npr_chosen candidates = {0};
     npr_tally tally = {0}, proposed = {0};
     npr_status st = NPR_OK;
     if (faiss) st = propose(r, &pass, &candidates, &proposed);
-    pass.candidates = candidates;
+    if (faiss) pass.candidates = &candidates;
     if (!st)
         st = npr_search_pass_run(r->comm, r->log, r->job, &r->in, r->journal, &pass, &lists, &tally,
                                  &r->times);
-    if (candidates) tally.non_finite = proposed.non_finite; /* only an index knows what is not in it */
+    if (faiss) tally.non_finite = proposed.non_finite; /* only an index knows what is not in it */
     if (!st) st = npr_agree(r->comm, keep(r, &pass, lists, &tally), "scan");
     npr_topk_free(lists);
-    npr_topk_free(candidates);
+    npr_chosen_free(&candidates);
     npr_search_tally_free(&tally);
     npr_search_tally_free(&proposed);
     return st;

@@ -57,9 +57,9 @@ typedef struct npr_search_pass {
     int list0, list1;
     const char *mode; /* the scanner; "faiss" proposes candidates */
     const npr_queries *by;
-    int k;                      /* hits kept of each list */
-    int nprobe, refine;         /* how candidates are proposed; 0 where there are none */
-    const npr_topk *candidates; /* the rows to score, and no others; NULL: all */
+    int k;                  /* hits kept of each list */
+    int nprobe, refine;     /* how candidates are proposed; 0 where there are none */
+    npr_chosen *candidates; /* SEARCH_CANDIDATES: what is found; else the rows to score, NULL: all */
 } npr_search_pass;
 
 /* Kinds of passes: the search itself; the exact answers that recall is measured against; the rows that FAISS
@@ -89,8 +89,14 @@ typedef struct npr_search_times {
 
 typedef struct npr_scan_journal npr_scan_journal; /* scan_journal.h */
 
-/* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks.
- * Collective. */
+/* Where the hits of a pass are: those of SEARCH_CANDIDATES in candidates, any others in lists. */
+typedef struct npr_scan_hits {
+    npr_topk *lists;
+    npr_proposals *candidates; /* or NULL */
+} npr_scan_hits;
+
+/* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks;
+ * or, of SEARCH_CANDIDATES, no lists (NULL), and in pass->candidates what this rank has found. Collective. */
 npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const npr_search_job *job,
                                const npr_search_inputs *in, npr_scan_journal *journal,
                                const npr_search_pass *pass, npr_topk **lists, npr_tally *tally,

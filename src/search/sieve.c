@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/score.h"
 #include "search/screen.h"
+#include "search/select.h"
 
 enum { LEAST_ROOM = 64 }; /* of a list of candidates */
 
@@ -149,35 +150,11 @@ void npr_sieve_clear(npr_sieve *v)
     v->held = 0;
 }
 
-/* Quickselect without branches that depend on the data: what lies above and below the pivot is copied to two
- * places, and the one with the wanted element is searched on. */
 npr_status npr_sieve_kth(npr_sieve *v, const float *x, size_t n, size_t k, float *kth)
 {
     NPR_TRY(npr_grow(&v->select, &v->cap_select, 4 * n, sizeof *v->select, "candidates"));
-    float *half[2] = {v->select, v->select + 2 * n};
-    for (int turn = 0;; turn = !turn) {
-        float a = x[0], b = x[n / 2], c = x[n - 1];
-        float pivot = fmaxf(fminf(a, b), fminf(fmaxf(a, b), c)); /* the middle one */
-        float *above = half[turn], *below = half[turn] + n;
-        size_t na = 0, nb = 0;
-        for (size_t i = 0; i < n; i++) {
-            above[na] = x[i];
-            below[nb] = x[i];
-            na += x[i] > pivot;
-            nb += x[i] < pivot;
-        }
-        if (k <= na) {
-            x = above;
-            n = na;
-        } else if (k > n - nb) {
-            k -= n - nb;
-            x = below;
-            n = nb;
-        } else {
-            *kth = pivot;
-            return NPR_OK;
-        }
-    }
+    *kth = npr_select_largest(x, n, k, v->select);
+    return NPR_OK;
 }
 
 /* Raise the bound to the k-th largest low and drop what cannot reach it. */

@@ -15,6 +15,7 @@
 #include "npr/watchdog.h"
 #include "search/faiss.h"
 #include "search/index_stage.h"
+#include "search/proposals.h"
 #include "search/search_stage.h"
 
 enum {
@@ -105,15 +106,20 @@ static npr_status propose(const npr_comm *comm, const npr_set *index, const npr_
     npr_scan_options o = {.queries = by, .k = most, .threads = 1, .nprobe = nprobe};
     npr_scanner *scanner = NULL;
     npr_tally tally = {0};
-    *best = npr_topk_make(by->nq, most);
-    npr_status st = *best ? npr_scanner_faiss(&o, &scanner) : npr_last();
+    npr_proposals *mine = npr_proposals_make(by->nq, most);
+    npr_status st = mine ? npr_scanner_faiss(&o, &scanner) : npr_last();
     for (int p = comm->rank; !st && p < index->parts; p += comm->size) {
-        st = scanner->part(scanner, index, p, *best, &tally);
+        st = scanner->propose(scanner, index, p, mine, &tally);
         npr_mark("tuning", 0);
     }
     *scanned = scanner ? scanner->scanned : 0;
     if (scanner) scanner->free(scanner);
-    NPR_TRY(npr_agree(comm, st, "tuning"));
+    st = npr_agree(comm, st, "tuning");
+    if (!st) st = npr_proposals_cut_all(comm, mine, 0); /* fewer to be merged */
+    *best = st ? NULL : npr_proposals_hits(mine);
+    npr_proposals_free(mine);
+    if (st) return st;
+    NPR_TRY(npr_agree(comm, *best ? NPR_OK : npr_last(), "tuning"));
     npr_sum_i64(comm, scanned, 1);
     return npr_topk_allmerge(comm, *best, NULL);
 }

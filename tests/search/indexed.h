@@ -8,6 +8,7 @@
 #include "io/part.h"
 #include "npr/search.h"
 #include "search/faiss.h"
+#include "search/proposals.h"
 #include "test.h"
 
 enum { DIM = 24, PARTS = 4, GROUPS = 12, ALL = 3705 };
@@ -148,6 +149,17 @@ static int by_score_and_place(const void *va, const void *vb)
     const npr_hit *a = va, *b = vb;
     if (a->score != b->score) return a->score > b->score ? -1 : 1;
     return (a->place > b->place) - (a->place < b->place);
+}
+
+/* The k best of these, in order. Frees them. */
+static npr_topk *sorted(npr_proposals *p)
+{
+    CHECK_OK(npr_proposals_cut(p));
+    npr_topk *t = npr_proposals_hits(p);
+    CHECK(t != NULL);
+    npr_topk_sort(t);
+    npr_proposals_free(p);
+    return t;
 }
 
 /* How many hits of `want` are not in the same place in `got`, scores to the bit. */

@@ -24,19 +24,9 @@ static npr_scan_options options(const npr_queries *q, int nprobe)
                               .limits = {.min_similarity = -INFINITY, .max_nsfw = NPR_NSFW_LIKELY}};
 }
 
-/* The scanner's hits in all parts, the last one first, or from the first on. */
-static npr_topk *scan_all(npr_scanner *s, const npr_set *set, int k, int backwards, npr_tally *tally)
-{
-    npr_topk *t = npr_topk_make(s->lists, k);
-    for (int i = 0; i < set->parts; i++)
-        CHECK_OK(s->part(s, set, backwards ? set->parts - 1 - i : i, t, tally));
-    s->free(s);
-    npr_topk_sort(t);
-    return t;
-}
-
-static npr_topk *propose(const npr_set *set, const npr_scan_options *o, int most, int backwards,
-                         npr_tally *tally)
+/* What the scanner proposes in all parts, the last one first, or from the first on. */
+static npr_proposals *propose(const npr_set *set, const npr_scan_options *o, int most, int backwards,
+                              npr_tally *tally)
 {
     npr_scan_options first = *o;
     npr_scanner *s = NULL;
@@ -45,7 +35,12 @@ static npr_topk *propose(const npr_set *set, const npr_scan_options *o, int most
     CHECK_TEXT(s->name, "faiss");
     CHECK_INT(s->lists, o->queries->nq);
     *tally = make_tally(s->lists);
-    return scan_all(s, set, most, backwards, tally);
+    npr_proposals *t = npr_proposals_make(s->lists, most);
+    for (int i = 0; i < set->parts; i++)
+        CHECK_OK(s->propose(s, set, backwards ? set->parts - 1 - i : i, t, tally));
+    s->free(s);
+    CHECK_OK(npr_proposals_cut(t));
+    return t;
 }
 
 /* The k best of the `most` rows that the indexes of all parts rank highest. */
@@ -53,12 +48,19 @@ static npr_topk *search(const npr_set *set, const npr_scan_options *o, int most,
 {
     npr_scan_options second = *o;
     npr_scanner *s = NULL;
-    npr_topk *candidates = propose(set, o, most, 1, tally);
+    npr_chosen candidates;
+    npr_proposals *proposals = propose(set, o, most, 1, tally);
+    npr_topk *t = npr_topk_make(o->queries->nq, o->k);
     for (int q = 0; q < tally->lists; q++) CHECK_INT(tally->count[q * NPR_TALLY_FIELDS], 0);
-    second.candidates = candidates;
+    CHECK_OK(npr_chosen_make(proposals, set->parts, &candidates));
+    npr_proposals_free(proposals);
+    second.candidates = &candidates;
     CHECK_OK(npr_scanner_rescore(&second, &s));
-    npr_topk_free(candidates);
-    return scan_all(s, set, o->k, 1, tally);
+    for (int p = set->parts - 1; p >= 0; p--) CHECK_OK(s->part(s, set, p, t, tally));
+    s->free(s);
+    npr_chosen_free(&candidates);
+    npr_topk_sort(t);
+    return t;
 }
 
 /* Is this the class that the head sees in a row, with a probability above the threshold? */
@@ -194,9 +196,9 @@ static void test_one_cut_for_all_parts(void)
     index_all(&set, "IVF12,SQ8");
     npr_scan_options o = options(&queries, PROBES);
     npr_tally tally;
-    npr_topk *forwards = propose(&set, &o, MOST, 0, &tally);
+    npr_topk *forwards = sorted(propose(&set, &o, MOST, 0, &tally));
     free(tally.count);
-    npr_topk *backwards = propose(&set, &o, MOST, 1, &tally);
+    npr_topk *backwards = sorted(propose(&set, &o, MOST, 1, &tally));
     CHECK_INT(tally.rows, ALL);
     free(tally.count);
     CHECK_INT(differences(forwards, backwards), 0);
@@ -230,16 +232,16 @@ static void test_asked_again(void)
     npr_scan_options o = options(&queries, PROBES);
     npr_scanner *s = NULL;
     npr_tally tally = make_tally(NQ);
-    npr_topk *first = npr_topk_make(NQ, MOST), *t = npr_topk_make(NQ, MOST);
+    npr_proposals *first = npr_proposals_make(NQ, MOST), *second = npr_proposals_make(NQ, MOST);
     o.k = MOST;
     o.threads = 1;
     CHECK_OK(npr_scanner_faiss(&o, &s));
-    CHECK_OK(s->part(s, &set, 0, first, &tally));
+    CHECK_OK(s->propose(s, &set, 0, first, &tally));
     int64_t scanned = s->scanned;
-    CHECK_OK(s->part(s, &set, PART, t, &tally));
+    CHECK_OK(s->propose(s, &set, PART, second, &tally));
     CHECK_INT(s->scanned - scanned,
               NQ * (int64_t)(part_rows[PART] - 7)); /* codes count once; 7 rows are no numbers */
-    npr_topk_sort(t);
+    npr_topk *t = sorted(second);
     static npr_hit said[NQ][ALL];
     int n[NQ] = {0};
     everything_of(&set, PART, PROBES, said, n);
@@ -252,7 +254,7 @@ static void test_asked_again(void)
         CHECK_INT(wrong, 0);
     }
     s->free(s);
-    npr_topk_free(first);
+    npr_proposals_free(first);
     npr_topk_free(t);
     free(tally.count);
 }
@@ -262,17 +264,22 @@ static npr_status scan_one(const npr_set *set, int part)
 {
     npr_scan_options o = options(&queries, 1);
     npr_scanner *s = NULL, *second = NULL;
-    npr_topk *candidates = npr_topk_make(NQ, 2 * K), *t = npr_topk_make(NQ, K);
+    npr_proposals *proposals = npr_proposals_make(NQ, 2 * K);
+    npr_topk *t = npr_topk_make(NQ, K);
+    npr_chosen candidates;
     npr_tally tally = make_tally(NQ);
     o.k = 2 * K;
     CHECK_OK(npr_scanner_faiss(&o, &s));
-    npr_status st = s->part(s, set, part, candidates, &tally);
+    npr_status st = s->propose(s, set, part, proposals, &tally);
     s->free(s);
-    o.candidates = candidates;
+    CHECK_OK(npr_proposals_cut(proposals));
+    CHECK_OK(npr_chosen_make(proposals, set->parts, &candidates));
+    o.candidates = &candidates;
     CHECK_OK(npr_scanner_rescore(&o, &second));
     if (!st) st = second->part(second, set, part, t, &tally);
     second->free(second);
-    npr_topk_free(candidates);
+    npr_proposals_free(proposals);
+    npr_chosen_free(&candidates);
     npr_topk_free(t);
     free(tally.count);
     return st;

@@ -70,13 +70,13 @@ static int wrong_hits(const npr_topk *t, int q, const npr_hit *said, int n)
 /* ---- tests ------------------------------------------------------------------------------------------- */
 
 /* One part into the lists; with one thread its codes count once, however often it is asked. */
-static void scan_counted(npr_scanner *s, const npr_set *set, int part, npr_topk *t, npr_tally *tally,
+static void scan_counted(npr_scanner *s, const npr_set *set, int part, npr_proposals *t, npr_tally *tally,
                          int threads)
 {
     int64_t scanned = s->scanned;
     memset(times, 0, sizeof times);
     watched = 1;
-    CHECK_OK(s->part(s, set, part, t, tally));
+    CHECK_OK(s->propose(s, set, part, t, tally));
     watched = 0;
     CHECK_INT(s->scanned - scanned, threads == 1 ? codes[part] : 0);
 }
@@ -108,21 +108,22 @@ static npr_topk *scan_filled(const npr_set *set, const npr_topk *first, int fill
     npr_scan_options o = {.queries = &queries, .k = MOST, .threads = threads, .nprobe = PROBES};
     npr_scanner *s = NULL;
     npr_tally tally = make_tally(QUERIES);
-    npr_topk *own = npr_topk_make(QUERIES, MOST), *t = npr_topk_make(QUERIES, MOST);
+    npr_proposals *own = npr_proposals_make(QUERIES, MOST), *t = npr_proposals_make(QUERIES, MOST);
     CHECK_OK(npr_scanner_faiss(&o, &s));
     scan_counted(s, set, 0, own, &tally, threads);
-    npr_topk_free(own);
+    npr_proposals_free(own);
     for (int q = 0; q < QUERIES; q++)
-        for (int i = 0; is_filled(filled, q) && i < MOST; i++)
-            CHECK_OK(npr_topk_push(t, q, npr_topk_list(first, q)[i]));
+        for (int i = 0; is_filled(filled, q) && i < MOST; i++) {
+            npr_hit hit = npr_topk_list(first, q)[i];
+            CHECK_OK(npr_proposals_push(t, q, (float)hit.score, hit.place));
+        }
     scan_counted(s, set, 3, t, &tally, threads);
     check_asked(filled);
     scan_counted(s, set, 2, t, &tally, threads);
     scan_counted(s, set, 1, t, &tally, threads);
-    npr_topk_sort(t);
     s->free(s);
     free(tally.count);
-    return t;
+    return sorted(t);
 }
 
 /* Any blocks closed, all others open: 2 is the second block alone, which others stand around. */
@@ -130,13 +131,13 @@ static void test_blocks(const char *factory)
 {
     npr_set set = make_set(factory);
     npr_scan_options o = {.queries = &queries, .k = MOST, .threads = 1, .nprobe = PROBES};
-    npr_topk *first = npr_topk_make(QUERIES, MOST);
+    npr_proposals *own = npr_proposals_make(QUERIES, MOST);
     npr_tally tally = make_tally(QUERIES);
     npr_scanner *s = NULL;
     index_all(&set, factory);
     CHECK_OK(npr_scanner_faiss(&o, &s));
-    CHECK_OK(s->part(s, &set, 0, first, &tally));
-    npr_topk_sort(first);
+    CHECK_OK(s->propose(s, &set, 0, own, &tally));
+    npr_topk *first = sorted(own);
     s->free(s);
     free(tally.count);
     ask_everything(&set);

@@ -61,11 +61,12 @@ static npr_hit earlier(int i)
     return (npr_hit){.score = i < MOST / 2 ? HIGH - i : FLOOR, .place = npr_place(3, i)};
 }
 
-static npr_topk *make_lists(void)
+static npr_proposals *make_lists(void)
 {
-    npr_topk *t = npr_topk_make(QUERIES, MOST);
+    npr_proposals *t = npr_proposals_make(QUERIES, MOST);
     for (int q = 0; q < QUERIES; q++)
-        for (int i = 0; i < MOST; i++) CHECK_OK(npr_topk_push(t, q, earlier(i)));
+        for (int i = 0; i < MOST; i++)
+            CHECK_OK(npr_proposals_push(t, q, (float)earlier(i).score, earlier(i).place));
     return t;
 }
 
@@ -95,22 +96,21 @@ static npr_scanner *make_scanner(const npr_set *set, int threads, npr_tally *tal
     CHECK_OK(npr_scanner_faiss(&o, &s));
     memset(above, 0, sizeof above);
     memset(level, 0, sizeof level);
-    npr_topk *t = make_lists();
-    for (int i = 0; i < SEEN; i++) CHECK_OK(s->part(s, set, 0, t, tally));
-    for (int q = 0; q < QUERIES; q++) CHECK_INT(npr_place_part(npr_topk_list(t, q)[0].place), 3);
-    npr_topk_free(t);
+    npr_proposals *t = make_lists();
+    for (int i = 0; i < SEEN; i++) CHECK_OK(s->propose(s, set, 0, t, tally));
+    for (int q = 0; q < QUERIES; q++) CHECK_INT(npr_place_part(t->list[q].place[0]), 3);
+    npr_proposals_free(t);
     return s;
 }
 
 static npr_topk *scan(npr_scanner *s, const npr_set *set, npr_tally *tally)
 {
-    npr_topk *t = make_lists();
+    npr_proposals *t = make_lists();
     memset(times, 0, sizeof times);
     watched = 1;
-    CHECK_OK(s->part(s, set, 0, t, tally));
+    CHECK_OK(s->propose(s, set, 0, t, tally));
     watched = 0;
-    npr_topk_sort(t);
-    return t;
+    return sorted(t);
 }
 
 /* ---- tests ------------------------------------------------------------------------------------------- */

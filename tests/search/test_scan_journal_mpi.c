@@ -48,6 +48,7 @@ static npr_hit hit_of(int number, int part, int list)
 
 typedef struct room {
     npr_topk *lists;
+    npr_scan_hits hits;
     npr_tally tally, of_part;
     int64_t owner[PARTS];
 } room;
@@ -55,6 +56,7 @@ typedef struct room {
 static void room_make(room *r)
 {
     *r = (room){.lists = npr_topk_make(LISTS, PARTS)};
+    r->hits.lists = r->lists;
     CHECK_OK(npr_search_tally_make(LISTS, &r->tally));
     CHECK_OK(npr_search_tally_make(LISTS, &r->of_part));
 }
@@ -77,7 +79,7 @@ static void add_part(npr_scan_journal *j, int number, int part)
         r.of_part.count[q * NPR_TALLY_FIELDS] = part + 1;
     }
     r.of_part.rows = 10 + part;
-    CHECK_OK(npr_scan_journal_add(j, &pass, part, r.lists, &r.of_part));
+    CHECK_OK(npr_scan_journal_add(j, &pass, part, &r.hits, &r.of_part));
     room_free(&r);
 }
 
@@ -88,7 +90,7 @@ static void check_pass(const npr_comm *c, npr_scan_journal *j, int number, unsig
     npr_search_pass pass = pass_of(number);
     room r;
     room_make(&r);
-    CHECK_OK(npr_scan_journal_resume(c, j, &pass, r.lists, &r.tally, &r.of_part, r.owner));
+    CHECK_OK(npr_scan_journal_resume(c, j, &pass, &r.hits, &r.tally, &r.of_part, r.owner));
     int64_t rows = 0, parts = 0;
     for (int p = 0; p < PARTS; p++) {
         int is_done = done >> p & 1;
@@ -212,7 +214,7 @@ static void test_damage(const npr_comm *c)
     npr_search_pass pass = pass_of(5);
     room r;
     room_make(&r);
-    CHECK_FAILS(npr_scan_journal_resume(c, j, &pass, r.lists, &r.tally, &r.of_part, r.owner), NPR_EDATA,
+    CHECK_FAILS(npr_scan_journal_resume(c, j, &pass, &r.hits, &r.tally, &r.of_part, r.owner), NPR_EDATA,
                 "was good before");
     room_free(&r);
     npr_scan_journal_close(j);
