@@ -47,6 +47,7 @@ typedef struct npr_plan_machine {
     double index_row;               /* seconds per row and value of filling and writing an index */
     double index_load;              /* bytes/s of an index out of its part into memory */
     double coarse;                  /* bytes/s of centroids compared with one query */
+    double tables;                  /* flop/s of a query with all codes of a PQ, once a part */
     double code[NPR_CODES];         /* bytes/s of codes */
     double code_hit[NPR_CODES];     /* seconds per row that enters FAISS's list (npr_plan_hits) */
     double candidate;               /* seconds per candidate and value: exact score and list */
@@ -86,7 +87,7 @@ typedef struct npr_plan_cluster {
     double latency, bandwidth;    /* seconds, bytes/s of the network, per rank */
 } npr_plan_cluster;
 
-enum { NPR_PLAN_PHASES = 12 };
+enum { NPR_PLAN_PHASES = 16 };
 
 /* A part of a stage, and what it waits for: "work / rate". */
 typedef struct npr_plan_phase {

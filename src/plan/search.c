@@ -184,6 +184,9 @@ static void faiss_seconds(const work *w, const npr_plan_search_memory *mem, npr_
     double probed = f->lists > 0 ? fmin(s->probes / f->lists, 1) : 1;
     npr_plan_add(n, "lists", w->parts * s->lists * npr_plan_compared(f) * s->dim * 4 / (m->coarse * w->team),
                  "queries x centroids of every part / coarse");
+    if (f->subs > 0)
+        npr_plan_add(n, "tables", w->parts * s->lists * 2 * f->codes * f->inside / (m->tables * w->team),
+                     "queries x 2 x codes x dim of every part / tables");
     npr_plan_add(n, "codes", s->lists * probed * w->busiest * f->code_bytes / (m->code[f->code] * w->team),
                  "queries x bytes of the lists probed / code");
     npr_plan_add(n, "hits", s->lists * list_hits(w, probed) * m->code_hit[f->code] / w->team,

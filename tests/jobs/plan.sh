@@ -32,7 +32,7 @@ grep -q '^plan.search.seconds' plan.txt && fail "seconds without a calibration"
 ranks 2 npr-bench --what=calibrate --rows=4096 --dim=64 --repeats=1 --scratch="$TMP/disk" --record=node.txt \
     --config="${NPR_SOURCE:?}/tests/data/tiny_clip_gelu.json" || { cat err >&2 && fail "calibrate"; }
 for rate in memory_read sgemm file_write file_read file_read_cached part_read ingest_vectors ingest_text exact.nq1 exact.nq10 exact.nq1000 \
-    caption pool_start train train_pq add encode_pq index_load coarse code.flat code.sq code.pq code.fs candidate decode tower sums argmax loo \
+    caption pool_start train train_pq add encode_pq index_load coarse tables code.flat code.sq code.pq code.fs candidate decode tower sums argmax loo \
     latency bandwidth text gradient step picture; do
     awk -F= -v key="calibration.$rate" '$1 == key && $2 > 0 { n++ } END { exit n != 1 }' node.txt || fail "rate $rate: $(grep "$rate" node.txt)"
 done
@@ -47,7 +47,7 @@ done
     printf 'calibration.%s=%s\n' threads 8 ranks 8 dim 512 file_write 1e9 file_read 2e9 part_read 2e9 part_pick 1e-6 ingest_vectors 3e8 ingest_text 4e7 \
         ingest_part 0.04 exact.nq1 5e-11 exact.nq4 5e-11 exact.nq10 1e-10 exact.nq100 4e-10 exact.nq1000 4e-9 exact_hit 2e-8 caption 4e9 \
         caption_match 2e-7 caption_filter 1e-11 pool_row 1e-5 pool_start 0.05 train 5e10 train_pq 1e10 train_polysemous 3 add 3e10 encode_pq 8e10 index_row 2e-8 \
-        index_load 1e9 coarse 1e11 code.flat 4e10 code.sq 2e10 code.pq 1e10 code.fs 1e11 code_hit.flat 1e-7 code_hit.sq 1e-7 \
+        index_load 1e9 coarse 1e11 tables 1e10 code.flat 4e10 code.sq 2e10 code.pq 1e10 code.fs 1e11 code_hit.flat 1e-7 code_hit.sq 1e-7 \
         code_hit.pq 1e-7 code_hit.fs 5e-8 candidate 1e-10 decode 800 tower 4e11 sums 4e10 \
         argmax 4e11 loo 2e11 merge_hit 1e-9 latency 1e-6 bandwidth 5e9 text 2e11 gradient 1e11 gradient_cell 1e-8 step 5e10 step_cell 2e-9 picture 1e-5 url_row 2e-6
 } >made.txt
@@ -134,6 +134,8 @@ warns() {
 warns "search does not fit: a node needs [0-9.]* GiB, [0-9.]* GiB more"  --rows=2.3e9 --k=100000 --memory=16G --ranks-per-node=8
 # lists are trained on all ranks, a round of ten at a time; behind a transform by FAISS on one thread
 near "$(value plan.index.seconds.lists f.txt)" "$(awk 'BEGIN { here = 9 * 2^20 / 2.3e9 * 2^24; print 10 * (2 * here * 2^18 * 512 / 5e10 + 2 * 255 / 256 * 2^18 * 4096 / 5e9) }')" 1e-2 "training lists"
+# a query and all codes of a part, of nine parts
+near "$(value plan.search.seconds.tables f.txt)" "$(awk 'BEGIN { print 9 * 1000 * 2 * 256 * 512 / 1e10 }')" 1e-4 "tables of codes"
 # FAISS's lists: a part of nine asked for 4,000 rows, the others for what is likely of 4,000 in 2,194 parts
 near "$(value plan.search.seconds.hits f.txt)" "$(awk -v probes="$(value option.nprobe f.txt)" -v refine="$(value option.refine f.txt)" \
     'function hits(n, k) { return n > k ? k * (1 + log(n / k)) : n }
