@@ -51,6 +51,14 @@ npr_meaning() {
     esac
 }
 
+# npr_count_tasks: ranks of a step, in the variable `tasks`: those of a node on all nodes that the job has now. A job that was queued again
+# for another number of nodes may still be told its old number of tasks. Who gives sbatch a number of tasks (NPR_SBATCH) keeps it.
+npr_count_tasks() {
+    tasks=${SLURM_NTASKS:-}
+    case " ${NPR_SBATCH[*]} " in *" --ntasks"[=\ ]* | *" -n"*) return ;; esac
+    [ -z "${SLURM_JOB_NUM_NODES:-}" ] || [ -z "${SLURM_NTASKS_PER_NODE:-}" ] || tasks=$((SLURM_JOB_NUM_NODES * SLURM_NTASKS_PER_NODE))
+}
+
 # npr_launch PROGRAM ARGS...: as a job step over all tasks of the job. One lost rank ends the step (-K1), else the others
 # would wait for it until the time limit.
 # Slurm 22.05's default fence of PMIx ("mixed") now and then lets a rank out of MPI_Init before another is ready to be
@@ -61,9 +69,12 @@ npr_launch() {
         export OMPI_MCA_osc=^ucx
     fi
     export SLURM_PMIX_FENCE=${SLURM_PMIX_FENCE:-tree}
+    local tasks number=()
+    npr_count_tasks
+    [ -z "$tasks" ] || number=(-n "$tasks")
     case $NPR_LAUNCHER in
-    srun) exec srun --mpi="$NPR_MPI" --kill-on-bad-exit=1 --cpus-per-task="$NPR_CORES_PER_RANK" "$@" ;;
-    mpirun) exec mpirun --map-by "slot:PE=$NPR_CORES_PER_RANK" "$@" ;;
+    srun) exec srun "${number[@]}" --mpi="$NPR_MPI" --kill-on-bad-exit=1 --cpus-per-task="$NPR_CORES_PER_RANK" "$@" ;;
+    mpirun) exec mpirun "${number[@]}" --map-by "slot:PE=$NPR_CORES_PER_RANK" "$@" ;;
     *) npr_fail 78 "NPR_LAUNCHER in site.sh is \"$NPR_LAUNCHER\"; wanted srun or mpirun" ;;
     esac
 }
@@ -227,7 +238,9 @@ npr_try() {
 
 # npr_begin WHAT MORE: the line that begins a stage in the log of a job
 npr_begin() {
-    printf '== %(%F %T)T job %s, %s on %s ranks of %s nodes (%s)%s\n' -1 "${SLURM_JOB_ID:-}" "$1" "${SLURM_NTASKS:-?}" \
+    local tasks
+    npr_count_tasks
+    printf '== %(%F %T)T job %s, %s on %s ranks of %s nodes (%s)%s\n' -1 "${SLURM_JOB_ID:-}" "$1" "${tasks:-?}" \
         "${SLURM_JOB_NUM_NODES:-?}" "${SLURM_JOB_NODELIST:-?}" "${2:-}" >&2
 }
 

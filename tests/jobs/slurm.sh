@@ -14,7 +14,12 @@ write() { cat >"$1" && chmod +x "$1"; }
 {
     write "$TMP/fake/srun" <<<'#!/bin/bash
 [[ $* != --overlap* ]] || exit "${ASK:-0}"
-while [[ $1 == --* ]]; do shift; done
+tasks=none
+while [[ $1 == -* ]]; do
+    [ "$1" != -n ] || { tasks=$2 && shift; }
+    shift
+done
+echo "$tasks" >"$NOTES.tasks"
 exec "$@"'
     write "$TMP/fake/scontrol" <<<'#!/bin/bash
 echo "$*" >>"$NOTES"
@@ -56,6 +61,26 @@ solve 0
 [ "$got" = 0 ] && grep -q "solve is done" "$TMP/said" || fail "a stage that ends well: $got $(cat "$TMP/said")"
 [ -s "$TMP/a work/records/solve.txt" ] || fail "no record: $(ls "$TMP/a work/records")"
 grep -qF -- "--record=$TMP/a work/records/solve.txt.new|--watchdog=1800|--head=$TMP/a work/head|" "$NOTES" || fail "options: $(cat "$NOTES")"
+
+# ranks: of the nodes that the job has now, whatever number of tasks Slurm still tells; a number of the user's own stays
+ranks_of() { # WANTED WHAT
+    solve 0
+    [ "$got $(cat "$NOTES.tasks")" = "0 $1" ] || fail "$2: $got, $(cat "$NOTES.tasks") ranks, wanted $1: $(cat "$TMP/said")"
+    [ "$1" = none ] || grep -q " npr-solve on $1 ranks of 3 nodes" "$TMP/said" || fail "$2: $(cat "$TMP/said")"
+}
+ranks_of none "outside of a job"
+export SLURM_JOB_NUM_NODES=3 SLURM_NTASKS=32
+ranks_of 32 "a job without ranks per node"
+export SLURM_NTASKS_PER_NODE=8
+ranks_of 24 "a job queued again on fewer nodes"
+for own in --ntasks=20 -n20 "--ntasks 20"; do
+    echo "NPR_SBATCH=($own)" >>"$NPR_SLURM/site.sh"
+    SLURM_NTASKS=20 ranks_of 20 "ranks of NPR_SBATCH=($own)"
+done
+echo "NPR_SBATCH=(--ntasks-per-socket=4)" >>"$NPR_SLURM/site.sh"
+ranks_of 24 "other options of NPR_SBATCH"
+echo "NPR_SBATCH=()" >>"$NPR_SLURM/site.sh"
+unset SLURM_JOB_NUM_NODES SLURM_NTASKS SLURM_NTASKS_PER_NODE
 
 # extract: what site.sh names, and nothing else
 cp "$TMP/bin/npr-solve" "$TMP/bin/npr-extract"
