@@ -15,7 +15,10 @@
 static npr_status try_file(const char *temp, const char *folder)
 {
     int fd = open(temp, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    if (fd < 0) return npr_fail(NPR_ECREATE, "%s: cannot create a file in it: %s", folder, strerror(errno));
+    int full = errno == ENOSPC || errno == EDQUOT || errno == EIO;
+    if (fd < 0)
+        return npr_fail(full ? NPR_EIO : NPR_ECREATE, "%s: cannot create a file in it: %s", folder,
+                        strerror(errno));
     close(fd);
     unlink(temp);
     return NPR_OK;

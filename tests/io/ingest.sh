@@ -225,7 +225,7 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=1500k none "$TMP/disk" 2>/dev/nu
     must 3 npr-ingest --out="$TMP/disk/s" "${in[@]}"
     same "$TMP/s1" "$TMP/disk/s" "after a full disk"
     mount -o remount,ro "$TMP/disk"
-    expect 73 "cannot make this folder" 2 npr-ingest --out="$TMP/disk/t" "${in[@]}"
+    expect 73 "disk: cannot create a file in it: Read-only file system" 2 npr-ingest --out="$TMP/disk/t" "${in[@]}"
 else
     echo "a full disk is not tried: no tmpfs can be mounted here" >&2
 fi
