@@ -33,7 +33,7 @@ static npr_opt *make_table(const npr_program *p, common_options *c)
          "npr-extract, npr-search and npr-solve, and npr-plan, then forecast seconds, too",
          0, 0, 0, 0, 0},
         {"record", NPR_OPT_OUT_FILE, &c->record, "FILE",
-         "write the record there instead of to standard output", 0, 0, 0, 0, 0},
+         "write the record there instead of to standard output; its folder is made", 0, 0, 0, 0, 0},
         {"opts", NPR_OPT_TEXT, &c->opts, "FILE",
          "read options from name=value lines, or from an earlier record", 0, 0, 0, 0, 0},
         {"watchdog", NPR_OPT_REAL, &c->watchdog, "SECONDS",
@@ -52,12 +52,15 @@ static npr_opt *make_table(const npr_program *p, common_options *c)
 
 static void print_help(const npr_program *p, const npr_opt *table)
 {
-    printf("%s - %s\n\nUse: mpirun -n RANKS %s --name=value ...\n\n", p->name, p->purpose, p->name);
+    printf(
+        "%s - %s\n\nUse: mpirun -n RANKS %s --name=value ... (srun in a job of Slurm; alone it is one rank)\n"
+        "Whole numbers may be written 1e6, 64K, 16M or 2G (powers of 1024).\n\n",
+        p->name, p->purpose, p->name);
     npr_opt_help(table, p->option_count + COMMON, stdout);
-    printf("\n%s%sExit codes: 0 done, 64 usage, 65 bad data, 66 input missing, 70 internal, 73 cannot "
-           "create, 74 I/O or disk full,\n"
-           "75 stopped on request (run the same command again), 78 environment or sets that do not fit "
-           "together.\n",
+    printf("\n%s%sExit codes: 0 done, 64 usage, 65 bad data, 66 input missing, 70 out of memory, internal or "
+           "watchdog,\n"
+           "73 cannot create, 74 I/O or disk full, 75 stopped on request (run the same command again),\n"
+           "78 environment or sets that do not fit together.\n",
            p->notes ? p->notes : "", p->notes ? "\n" : "");
 }
 

@@ -54,7 +54,9 @@ static npr_opt options[] = {
     {"kind", NPR_OPT_CHOICE, &kind, "strong|weak",
      "scaling: --rows for each rank on all numbers of ranks, or on their own number", 0, 0, 0, 0, 0},
     {"scratch", NPR_OPT_TEXT, &scratch, "FOLDER",
-     "calibrate: on the file system that counts; emptied afterwards", 0, 0, 0, 0, 0},
+     "calibrate, scaling: made-up files lie in it, and are removed afterwards: a folder on the file\nsystem "
+     "that counts, which all ranks see",
+     0, 0, 0, 0, 0},
     {"only", NPR_OPT_TEXT, &only, "A,B,...",
      "calibrate: machine, messages, ingest, reading, exact, faiss, captions, sums,\n"
      "training, pictures, images, text: these rates alone, for a part of npr-plan's stages",
@@ -145,7 +147,11 @@ int main(int argc, char **argv)
         .name = "npr-bench",
         .purpose = "measure the kernels against their peers and this machine's limits",
         .notes = "bench.nqN.ratio is FAISS's time divided by ours; .differences counts places where the two\n"
-                 "name different rows whose scores differ by more than float rounding (0 is right).\n",
+                 "name different rows whose scores differ by more than float rounding (0 is right).\n\n"
+                 "  npr-bench --rows=200000 --queries=10,1000 --record=search.txt\n"
+                 "  mpirun -n 8 npr-bench --what=calibrate --rows=50000 --threads=8 --scratch=$SCRATCH "
+                 "--record=node.txt\n"
+                 "  srun npr-bench --what=scaling --kind=weak --rows=200000 --record=weak.txt\n",
         .options = options,
         .option_count = NPR_COUNT(options),
         .run = run};

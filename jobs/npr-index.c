@@ -51,7 +51,9 @@ static const char notes[] =
     "--dry-run says what was chosen, bytes and memory. OPQ is not among them: its training is long;\n"
     "with --factory it works.\n"
     "Another factory string replaces an index. An interrupted run goes on where it was when the same\n"
-    "command is given again, with any number of ranks.\n";
+    "command is given again, with any number of ranks.\n\n"
+    "  mpirun -n 8 npr-index --set=index --budget=27B --threads=8\n"
+    "  mpirun -n 8 npr-index --set=index --factory=IVF4096,PQ64x4fsr --threads=8 --dry-run\n";
 
 static npr_status run(const npr_job *job)
 {

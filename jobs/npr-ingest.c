@@ -11,8 +11,8 @@ enum { ALL = 1 }; /* shapes the result */
 
 static npr_opt options[] = {
     {"emb", NPR_OPT_TEXT, &ingest.emb, "FILES",
-     "vectors: .npy, float16 or float32, rows x values in C order; a pattern, a folder,\nor @LIST of files",
-     0, 0, 0, 0, 0},
+     "vectors: .npy, float16 or float32, rows x values in C order\n(a pattern, a folder, or @LIST of files)",
+     1, 0, 0, 0, 0},
     {"meta", NPR_OPT_TEXT, &ingest.meta, "FILES",
      "one metadata file per array, row n of one for row n of the other: TSV with a\n"
      "header line, JSON lines (.jsonl), or the reference's caption databases (SQLite).\n"

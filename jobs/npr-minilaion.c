@@ -10,8 +10,8 @@ static int64_t rows = 40000, file_rows = 0, seed = 1, classes = 200, tests = 25,
                dim = 512;
 
 static npr_opt options[] = {
-    {"out", NPR_OPT_OUT_FOLDER, &job.out, "FOLDER", "where to write; a run that was interrupted goes on", 1, 0, 0,
-     0, 0},
+    {"out", NPR_OPT_OUT_FOLDER, &job.out, "FOLDER", "where to write; a run that was interrupted goes on", 1,
+     0, 0, 0, 0},
     {"embeddings", NPR_OPT_FLAG, &embeddings, "", "vectors instead of pictures, for scaling studies", 0, 1, 0,
      0, 0},
     {"rows", NPR_OPT_INT, &rows, "N", "image-text pairs, 1 to 1e10", 0, 1, 1, 1e10, 0},

@@ -30,7 +30,8 @@ static npr_opt options[] = {
      "nearest rows exactly, through the index of npr-index, or rows whose caption\nhas a class name in it", 0,
      ALL, 0, 0, 0},
     {"head", NPR_OPT_TEXT, &search.head, "SET",
-     "text head: the queries (unless --queries), the class names (unless --names)\nand the classes of --clip",
+     "text head: the queries (unless --queries), the class names (unless --names)\nand the classes of "
+     "--clip-filter",
      0, 0, 0, 0, 0},
     {"queries", NPR_OPT_TEXT, &search.queries, "SET",
      "exact, faiss: vectors to search with, such as test images", 0, 0, 0, 0, 0},
@@ -95,8 +96,9 @@ static npr_opt options[] = {
      "queries",
      0, 0, 0, 1e6, 0},
     {"query-batch", NPR_OPT_INT, &search.query_batch, "N",
-     "queries or classes per pass over the index; 0: as many as keep their lists\nbelow 1 GiB; with FAISS rounded up to whole blocks of 64 to 1,024", 0, 0, 0,
-     INT_MAX, 0},
+     "queries or classes per pass over the index; 0: as many as keep their lists\nbelow 1 GiB; with FAISS "
+     "rounded up to whole blocks of 64 to 1,024",
+     0, 0, 0, INT_MAX, 0},
 };
 
 static int nsfw_limit(const char *word)
@@ -130,7 +132,11 @@ static const char notes[] =
     "--cap-by=head the similarity to the class's row of the head.\n"
     "Beside the parts lie classes.tsv (per class: rows matched, dropped by each filter, capped,\n"
     "outranked, kept) and result.txt (the record's results).\n"
-    "A stopped or killed search goes on when the same command is run again, on any number of ranks.\n";
+    "A stopped or killed search goes on when the same command is run again, on any number of ranks.\n\n"
+    "  mpirun -n 8 npr-search --index=index --head=head --names=classes.txt --mode=caption --clip-filter\n"
+    "      --k=1000 --threads=8 --out=pool\n"
+    "  mpirun -n 8 npr-search --index=index --head=head --k=100 --threads=8 --out=nearest\n"
+    "  mpirun -n 8 npr-search --index=pool --queries=test --pool=row --k=10 --threads=8 --out=transductive\n";
 
 int main(int argc, char **argv)
 {

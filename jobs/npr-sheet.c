@@ -27,11 +27,13 @@ static npr_status run(const npr_job *j)
 
 int main(int argc, char **argv)
 {
-    static const npr_program program = {.name = "npr-sheet",
-                                        .purpose = "a contact sheet of a set's pictures, a line per class",
-                                        .notes = "A picture that cannot be read is a grey square.\n",
-                                        .options = options,
-                                        .option_count = NPR_COUNT(options),
-                                        .run = run};
+    static const npr_program program = {
+        .name = "npr-sheet",
+        .purpose = "a contact sheet of a set's pictures, a line per class",
+        .notes = "A picture that cannot be read is a grey square.\n\n"
+                 "  npr-sheet --set=pool --root=shards --classes=0,7,42 --out=recalled.jpg\n",
+        .options = options,
+        .option_count = NPR_COUNT(options),
+        .run = run};
     return npr_program_main(argc, argv, &program);
 }

@@ -88,7 +88,8 @@ static npr_opt options[] = {
      "nothing: the "
      "head is that of --alpha",
      0, 0, 0, 0, 0},
-    {"sweep-table", NPR_OPT_OUT_FILE, &job.sweep_table, "FILE", "--sweep, as a table with commas", 0, 0, 0, 0, 0},
+    {"sweep-table", NPR_OPT_OUT_FILE, &job.sweep_table, "FILE", "--sweep, as a table with commas", 0, 0, 0, 0,
+     0},
     {"per-class", NPR_OPT_OUT_FILE, &job.per_class, "FILE",
      "a table with commas: share right of each class, with its interval, per head", 0, 0, 0, 0, 0},
     {"predictions", NPR_OPT_OUT_FILE, &job.predictions, "FILE",

@@ -87,7 +87,7 @@ size_t npr_tokens_room(size_t n);
 
 typedef struct npr_ingest_job {
     const char
-        *emb; /* .npy files (pattern, folder, @list); NULL: captions only from `meta` databases is refused */
+        *emb; /* .npy files (pattern, folder, @list) */
     const char *meta;    /* as many metadata files (.tsv, .jsonl, .sqlite/.db), or NULL */
     const char *columns; /* field names of headerless TSV, or NULL */
     const char *labels;  /* a text file of one integer per row, or NULL */

@@ -233,8 +233,9 @@ void npr_opt_help(const npr_opt *table, size_t n, void *file)
             fprintf(to, " (required)");
         else if (o->kind != NPR_OPT_FLAG && *value)
             fprintf(to, " [%s]",
-                    o->kind == NPR_OPT_REAL ? (snprintf(value, sizeof value, "%g", *(double *)o->to), value)
-                                            : value);
+                    o->kind == NPR_OPT_REAL
+                        ? (snprintf(value, sizeof value, "%.10g", *(double *)o->to), value)
+                        : value);
         fputc('\n', to);
     }
 }

@@ -26,9 +26,6 @@ static npr_status find_meta(const char *pattern, npr_paths *paths)
 
 static npr_status find_files(const npr_ingest_job *job, npr_ingest_plan *plan)
 {
-    if (!job->emb)
-        return npr_fail(NPR_EUSAGE,
-                        "--emb is missing: vectors are needed, captions alone cannot be primed with");
     NPR_TRY(npr_paths_find(job->emb, ".npy", &plan->emb));
     if (!job->meta) return NPR_OK;
     NPR_TRY(find_meta(job->meta, &plan->meta));

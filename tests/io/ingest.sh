@@ -182,7 +182,7 @@ refuse() { # CODE WORDS OPTIONS...
     expect "$code" "$words" 2 npr-ingest --out="$TMP/refused" "$@"
     [ ! -e "$TMP/refused/manifest.json" ] || fail "a manifest in spite of: $words"
 }
-refuse 64 "captions alone cannot be primed" --meta="$W/metadata"
+refuse 64 "--emb=FILES is needed: vectors" --meta="$W/metadata"
 refuse 64 "labels from more than one place" "${in[@]}" --kind=head --labels="$TMP/labels.txt"
 refuse 64 "none of these fields is known" "${emb[@]}" --meta="$TMP/m/plain" --columns=a,b
 refuse 64 "its first line is a header" "${in[@]}" --columns=url,caption
