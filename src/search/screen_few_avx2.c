@@ -1,14 +1,16 @@
 /* screen_few_avx2.c - the screen for few queries (screen_few.c) on CPUs with AVX2 alone. See screen.h.
  *
  * Three to eight rows go together, so many that their sums with a group of queries fit the registers. None is
- * left for the rows' squares: the largest of their values bounds their norms, more widely, and only a row
- * that passes is looked at more closely.
+ * left for the rows' squares: the bits that any of their values has bound their norms, one instruction for 16
+ * values; where a row passes, the largest value of the turn's rows bounds them less widely, and a row that
+ * still passes is scored with its own.
  *
  * They are rows of so many pieces of a block, a hundred kilobytes and more apart, a cache line of each in
  * turn: as many streams of memory. Zen 3 reads one stream at 0.6 of the speed of a plain loop that has four
- * of them, three at 0.9, eight at 1.0. It fetches ahead by itself; instructions that do so too, even one at
- * the end of a row or of a page, at any distance and into any cache, take a fifth to two fifths of the speed
- * away. */
+ * of them, three at 0.9, eight at 1.0. It fetches ahead by itself, 5 lines behind the first one of a page and
+ * 12 behind the eighth. Instructions that do so, too, even one at the end of a row or of a page, at any
+ * distance and into any cache, take a fifth to two fifths of the speed away; one for every line, 2 to 20 %.
+ */
 #include <string.h>
 
 #include "base/half.h"
@@ -119,22 +121,40 @@ add_line(sums256 *s, const uint16_t *const *at, int j, const float *q, size_t st
 #undef SUM
 }
 
-/* The larger of each pair of magnitudes: binary16 without its sign, moved up by a bit, grows with its value.
- */
-AVX2 static inline __m256i largest256(__m256i most, __m256i bits)
+/* A bound of the norm of a row of which no value's bits, without the sign, are a larger number than `most`:
+ * binary16 grows with them. */
+AVX2 static float norm_of_bits(int most, int dim)
 {
-    return _mm256_max_epu16(most, _mm256_slli_epi16(bits, 1));
-}
-
-/* A bound of the norms of all rows whose values went into largest256(). */
-AVX2 static float norm_of_largest(__m256i largest, int dim)
-{
-    __m128i b = _mm_max_epu16(_mm256_castsi256_si128(largest), _mm256_extracti128_si256(largest, 1));
-    int least = _mm_extract_epi16(_mm_minpos_epu16(_mm_xor_si128(b, _mm_set1_epi16(-1))), 0);
-    int most = (0xffff ^ least) >> 1;
     if (most >= 0x7c00) return INFINITY;
     return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(most))) * sqrtf((float)dim) * (1 + 0x1p-20f);
 }
+
+/* That of all rows whose values went into `any`, bit by bit: no value has a bit that is not there. */
+AVX2 static inline float norm_of_any(__m256i any, int dim)
+{
+    __m128i b = _mm_or_si128(_mm256_castsi256_si128(any), _mm256_extracti128_si256(any, 1));
+    uint64_t four = (uint64_t)_mm_cvtsi128_si64(b) | (uint64_t)_mm_extract_epi64(b, 1);
+    four |= four >> 32;
+    return norm_of_bits((int)((four | four >> 16) & 0x7fff), dim);
+}
+
+/* That of a turn's rows by their largest value, which is far narrower: values of 0.004 to 0.1 have the bits
+ * of nearly 2 together. */
+AVX2 static __attribute__((noinline)) float norm_of_largest(const npr_few_turn *t, int dim)
+{
+    __m128i largest = _mm_setzero_si128();
+    for (int u = 0; u < t->rows; u++)
+        for (int j = 0; j < dim; j += 8)
+            largest = _mm_max_epu16(largest, _mm_slli_epi16(load8(t->row[u], j, dim), 1));
+    int least = _mm_extract_epi16(_mm_minpos_epu16(_mm_xor_si128(largest, _mm_set1_epi16(-1))), 0);
+    return norm_of_bits((0xffff ^ least) >> 1, dim);
+}
+
+/* A bound of the norms of a turn's rows, and whether it is norm_of_largest(). */
+typedef struct bound {
+    float norm;
+    int near;
+} bound;
 
 /* The row's norm as near as floats allow, and its score. */
 AVX2 void npr_few_offer(npr_sieve *v, const npr_packed *p, int q, const npr_few_turn *t, int u)
@@ -150,10 +170,11 @@ AVX2 void npr_few_offer(npr_sieve *v, const npr_packed *p, int q, const npr_few_
     npr_sieve_offer(v, q, t->number[u], npr_sum_of_lanes(dot), norm * p->by_norm[q]);
 }
 
-/* Offer what may reach the bounds: seen with the bound of all rows' norms, scored again with the row's own.
- * Four sums are looked at together: of as many queries, or of two rows and queries, or of four rows. */
+/* Offer what may reach the bounds: seen with the bound of all rows' norms, which is made narrow when
+ * something is seen with the wide one, and scored again with the row's own. Four sums are looked at together:
+ * of as many queries, or of two rows and queries, or of four rows. */
 AVX2 static inline __attribute__((always_inline)) void sift256(npr_sieve *v, const npr_few_turn *t, int q0,
-                                                               int nq, int rows, const sums256 *s, float norm)
+                                                               int nq, int rows, const sums256 *s, bound *b)
 {
     const npr_packed *p = v->p;
     int across = nq > 2 ? 4 : nq;
@@ -162,7 +183,7 @@ AVX2 static inline __attribute__((always_inline)) void sift256(npr_sieve *v, con
         least = across == 1 ? _mm_shuffle_ps(least, least, 0) : _mm_movelh_ps(least, least);
         by_norm = across == 1 ? _mm_shuffle_ps(by_norm, by_norm, 0) : _mm_movelh_ps(by_norm, by_norm);
     }
-    __m128 e = _mm_mul_ps(_mm_set1_ps(norm), by_norm);
+    __m128 e = _mm_mul_ps(_mm_set1_ps(b->norm), by_norm);
 #pragma GCC unroll 8
     for (int u = 0; u < rows; u += 4 / across) {
         __m256 four[4];
@@ -173,6 +194,11 @@ AVX2 static inline __attribute__((always_inline)) void sift256(npr_sieve *v, con
         __m128 sum = sum4_256(four[0], four[1], four[2], four[3]);
         int hits = _mm_movemask_ps(_mm_cmpge_ps(_mm_add_ps(sum, e), least));
         if (!hits) continue;
+        if (!b->near) {
+            *b = (bound){norm_of_largest(t, p->dim), 1};
+            e = _mm_mul_ps(_mm_set1_ps(b->norm), by_norm);
+            hits = _mm_movemask_ps(_mm_cmpge_ps(_mm_add_ps(sum, e), least));
+        }
         for (; hits; hits &= hits - 1) {
             int k = __builtin_ctz((unsigned)hits), g = k % across, at = u + k / across;
             if (g < nq && at < t->rows) npr_few_offer(v, p, q0 + g, t, at);
@@ -181,63 +207,83 @@ AVX2 static inline __attribute__((always_inline)) void sift256(npr_sieve *v, con
 }
 
 /* Queries q0 .. q0+nq-1 with a turn of rows (both constants where this is inlined). The first of a turn's
- * calls leaves the bound of the rows' norms in *norm for the others. */
+ * calls leaves the bound of the rows' norms in *b for the others. */
 AVX2 static inline __attribute__((always_inline)) void
-few256(const npr_packed *p, npr_sieve *v, const npr_few_turn *t, int q0, int nq, int rows, float *norm)
+few256(const npr_packed *p, npr_sieve *v, const npr_few_turn *t, int q0, int nq, int rows, bound *b)
 {
     size_t stride = npr_few_stride(p);
     const float *q = (const float *)p->values + (size_t)q0 * stride;
     const uint16_t *at[NPR_FEW_ROWS];
     uint16_t end[NPR_FEW_ROWS][8];
     sums256 s;
-    __m256i largest = _mm256_setzero_si256();
+    __m256i any = _mm256_setzero_si256();
     for (int u = 0; u < rows; u++) at[u] = t->row[u];
     for (int g = 0; g < nq; g++)
         for (int u = 0; u < rows; u++) s.dot[g][u] = _mm256_setzero_ps();
     int j = 0;
     for (; j + LINE <= p->dim; j += LINE) {
-        __asm__("" : "+m"(largest)); /* is left in memory: the sums take all registers */
-        __m256i most = largest;
+        __asm__("" : "+m"(any)); /* is left in memory: the sums take all registers */
+        __m256i bits = any;
 #pragma GCC unroll 8
         for (int u = 0; u < rows; u++)
             for (int k = j; k < j + LINE; k += 16)
-                most = largest256(most, _mm256_loadu_si256((const __m256i *)(const void *)(at[u] + k)));
-        largest = most;
-        __asm__("" : "+m"(largest));
+                bits = _mm256_or_si256(bits, _mm256_loadu_si256((const __m256i *)(const void *)(at[u] + k)));
+        any = bits;
+        __asm__("" : "+m"(any));
         add_line(&s, at, j, q, stride, nq, rows);
     }
     for (; j < p->dim; j += 8) {
         for (int u = 0; u < rows; u++) {
             __m128i bits = load8(t->row[u], j, p->dim);
-            largest = largest256(largest, _mm256_zextsi128_si256(bits));
+            any = _mm256_or_si256(any, _mm256_zextsi128_si256(bits));
             _mm_storeu_si128((__m128i *)(void *)end[u], bits);
             at[u] = end[u];
         }
         add256(&s, at, 0, q + j, stride, nq, rows);
     }
-    if (q0 == 0) *norm = norm_of_largest(largest, p->dim);
-    sift256(v, t, q0, nq, rows, &s, *norm);
+    if (q0 == 0) *b = (bound){norm_of_any(any, p->dim), 0};
+    sift256(v, t, q0, nq, rows, &s, b);
+}
+
+/* All rows, with more queries than a group has. */
+AVX2 static void scan_many(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n)
+{
+    enum { ROWS = ROWS_FOR(GROUP) };
+    int passes = (p->nq + GROUP - 1) / GROUP;
+    for (int i = 0; i < (n + ROWS - 1) / ROWS; i++) {
+        npr_few_turn t = npr_few_start(p, emb, row, i, n, ROWS);
+        bound b;
+        for (int k = 0, q = 0; k < passes; k++) { /* groups of about one size */
+            int m = (p->nq - q + passes - k - 1) / (passes - k);
+            if (m == 4) few256(p, v, &t, q, 4, ROWS, &b);
+            if (m == 3) few256(p, v, &t, q, 3, ROWS, &b);
+            if (m == 2) few256(p, v, &t, q, 2, ROWS, &b);
+            q += m;
+        }
+    }
+}
+
+/* All rows with so many queries, at most a group (a constant, as in few256()). */
+AVX2 static inline __attribute__((always_inline)) void
+scan_with(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n, int nq)
+{
+    int rows = ROWS_FOR(nq);
+    for (int i = 0; i < (n + rows - 1) / rows; i++) {
+        npr_few_turn t = npr_few_start(p, emb, row, i, n, rows);
+        bound b;
+        few256(p, v, &t, 0, nq, rows, &b);
+    }
 }
 
 AVX2 static void scan(const npr_packed *p, npr_sieve *v, const uint16_t *emb, const uint32_t *row, int n,
                       int ahead)
 {
     (void)ahead;
-    int passes = (p->nq + GROUP - 1) / GROUP, rows = ROWS_FOR(p->nq);
-    for (int i = 0; i < (n + rows - 1) / rows; i++) {
-        npr_few_turn t = npr_few_start(p, emb, row, i, n, rows);
-        float norm = 0;
-        if (p->nq == 1) few256(p, v, &t, 0, 1, ROWS_FOR(1), &norm);
-        if (p->nq == 2) few256(p, v, &t, 0, 2, ROWS_FOR(2), &norm);
-        if (p->nq == 3) few256(p, v, &t, 0, 3, ROWS_FOR(3), &norm);
-        for (int k = 0, q = 0; p->nq > 3 && k < passes; k++) { /* groups of about one size */
-            int m = (p->nq - q + passes - k - 1) / (passes - k);
-            if (m == 4) few256(p, v, &t, q, 4, ROWS_FOR(4), &norm);
-            if (m == 3) few256(p, v, &t, q, 3, ROWS_FOR(4), &norm);
-            if (m == 2) few256(p, v, &t, q, 2, ROWS_FOR(4), &norm);
-            q += m;
-        }
-    }
+    if (p->nq == 1) scan_with(p, v, emb, row, n, 1);
+    if (p->nq == 2) scan_with(p, v, emb, row, n, 2);
+    if (p->nq == 3) scan_with(p, v, emb, row, n, 3);
+    if (p->nq == 4) scan_with(p, v, emb, row, n, 4);
+    if (p->nq > 4) scan_many(p, v, emb, row, n);
 }
 
 static int usable(void)
