@@ -159,13 +159,14 @@ static npr_status search_open(faiss_scan *c)
 }
 
 /* How many rows of the part are asked for at first: as many as are likely to stand in the lists of a block of
- * queries, when parts are alike, or as unlike as the last one. */
+ * queries, when parts are alike, or as unlike as the last one; all where these are half of them, since rows
+ * that are named cost little, and asking again takes as long as asking. */
 static int64_t first_ask(const faiss_scan *c, double even)
 {
     const faiss_scanner *s = c->s;
     if (s->rows == 0 || !npr_faiss_nests(c->set->index)) return c->most;
     double likely = s->share > 0 ? even * s->share * 1.125 : even + 4 * sqrt(even);
-    return likely + ASK_LEAST < (double)c->most ? (int64_t)likely + ASK_LEAST : c->most;
+    return 2 * (likely + ASK_LEAST) < (double)c->most ? (int64_t)likely + ASK_LEAST : c->most;
 }
 
 /* Ask the index for all queries, then more rows for those to which it may have said too little. */

@@ -126,6 +126,27 @@ static npr_topk *scan_filled(const npr_set *set, const npr_topk *first, int fill
     return sorted(t);
 }
 
+/* A part that is likely to be wanted for half of a list is asked for all of it, and not twice. */
+static void test_asked_once(const npr_set *set)
+{
+    enum { FEW = MOST / 2 };
+    npr_scan_options o = {.queries = &queries, .k = FEW, .threads = 1, .nprobe = PROBES};
+    npr_scanner *s = NULL;
+    npr_tally tally = make_tally(QUERIES);
+    npr_proposals *first = npr_proposals_make(QUERIES, FEW), *empty = npr_proposals_make(QUERIES, FEW);
+    CHECK_OK(npr_scanner_faiss(&o, &s));
+    scan_counted(s, set, 0, first, &tally, 1);
+    scan_counted(s, set, 3, empty, &tally, 1);
+    for (int b = 0; b < BLOCKS; b++) {
+        CHECK_INT(times[b], 1);
+        CHECK_INT(asked[b][0], FEW);
+    }
+    npr_proposals_free(first);
+    npr_proposals_free(empty);
+    s->free(s);
+    free(tally.count);
+}
+
 /* Any blocks closed, all others open: 2 is the second block alone, which others stand around. */
 static void test_blocks(const char *factory)
 {
@@ -141,6 +162,7 @@ static void test_blocks(const char *factory)
     s->free(s);
     free(tally.count);
     ask_everything(&set);
+    test_asked_once(&set);
     for (int filled = 0; filled < 2 * LAST_ALONE; filled++) {
         npr_topk *got = scan_filled(&set, first, filled, 1), *same = scan_filled(&set, first, filled, 3);
         int wrong = 0;
