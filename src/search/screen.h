@@ -111,6 +111,22 @@ static inline float npr_norm_above(float squares, int dim)
     return sqrtf(squares) * (1 + (float)dim * 0x1p-23f + 0x1p-20f);
 }
 
+/* The next n values of `size` bytes of a thread's scratch: where they lie behind the *used bytes before them,
+ * which grow by them. Without a scratch they are only counted, so that its size and what lies in it are said
+ * once. */
+static inline void *npr_scratch_take(void *scratch, size_t *used, size_t n, size_t size)
+{
+    void *at = scratch ? (char *)scratch + *used : NULL;
+    *used += n * size;
+    return at;
+}
+
+/* What is used of it, up to the end of a line of the cache. */
+static inline size_t npr_scratch_bytes(size_t used)
+{
+    return (used + 63) / 64 * 64;
+}
+
 void npr_sieve_push(npr_sieve *v, int q, uint32_t row, float low, float high);
 
 /* Offer a pair: kept if it may be among the k best. */

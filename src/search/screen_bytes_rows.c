@@ -20,29 +20,35 @@ enum {
 
 #define AVX2 __attribute__((target("avx2,fma,f16c")))
 
+/* b's arrays; returns the bytes of all of them. */
+static size_t lay_out(const npr_packed *p, void *scratch, npr_bytes_block *b)
+{
+    size_t width = npr_bytes_width(p), rows = (size_t)p->block_rows, groups = rows / NPR_BYTES_ROWS, used = 0;
+    b->x = npr_scratch_take(scratch, &used, rows * width, 1);
+    b->mu = npr_scratch_take(scratch, &used, width, sizeof(float));
+    b->y[0] = npr_scratch_take(scratch, &used, width, sizeof(float));
+    b->y[1] = npr_scratch_take(scratch, &used, width, sizeof(float));
+    b->norm = npr_scratch_take(scratch, &used, rows, sizeof(float));
+    b->residual = npr_scratch_take(scratch, &used, rows, sizeof(float));
+    b->unit = npr_scratch_take(scratch, &used, rows, sizeof(float));
+    b->along = npr_scratch_take(scratch, &used, rows, sizeof(float));
+    b->most_norm = npr_scratch_take(scratch, &used, groups, sizeof(float));
+    b->most_residual = npr_scratch_take(scratch, &used, groups, sizeof(float));
+    b->middle = npr_scratch_take(scratch, &used, (size_t)p->padded, sizeof(float));
+    b->mean = npr_scratch_take(scratch, &used, 1, sizeof(float));
+    b->half = npr_scratch_take(scratch, &used, width, sizeof *b->half);
+    return npr_scratch_bytes(used);
+}
+
 size_t npr_bytes_scratch(const npr_packed *p)
 {
-    size_t width = npr_bytes_width(p), rows = (size_t)p->block_rows, groups = rows / NPR_BYTES_ROWS;
-    size_t floats = 4 * rows + 2 * groups + 3 * width + (size_t)p->padded + 1;
-    return (floats * sizeof(float) + 2 * width + rows * width + 63) / 64 * 64;
+    npr_bytes_block b;
+    return lay_out(p, NULL, &b);
 }
 
 void npr_bytes_lay_out(const npr_packed *p, void *scratch, npr_bytes_block *b)
 {
-    size_t width = npr_bytes_width(p), rows = (size_t)p->block_rows, groups = rows / NPR_BYTES_ROWS;
-    b->x = scratch;
-    b->mu = (float *)(void *)(b->x + rows * width);
-    b->y[0] = b->mu + width;
-    b->y[1] = b->y[0] + width;
-    b->norm = b->y[1] + width;
-    b->residual = b->norm + rows;
-    b->unit = b->residual + rows;
-    b->along = b->unit + rows;
-    b->most_norm = b->along + rows;
-    b->most_residual = b->most_norm + groups;
-    b->middle = b->most_residual + groups;
-    b->mean = b->middle + p->padded;
-    b->half = (uint16_t *)(void *)(b->mean + 1);
+    (void)lay_out(p, scratch, b);
 }
 
 /* mu: the mean of some rows, in binary16, so that y is 0 or no less than 2^-24. */

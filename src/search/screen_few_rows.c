@@ -20,24 +20,30 @@ enum {
 
 #define AVX2 __attribute__((target("avx2,fma,f16c")))
 
+/* r's arrays, behind itself at the beginning of the scratch; returns the bytes of all. */
+static size_t lay_out(const npr_packed *p, void *scratch, npr_few_rows *r)
+{
+    size_t width = npr_few_width(p), padded = (size_t)p->padded, used = npr_scratch_bytes(sizeof *r);
+    r->i = npr_scratch_take(scratch, &used, NPR_FEW_TURN * width, 1);
+    r->c = npr_scratch_take(scratch, &used, width, sizeof(float));
+    r->x = npr_scratch_take(scratch, &used, width, sizeof(float));
+    r->unit = npr_scratch_take(scratch, &used, padded, sizeof(float));
+    r->middle = npr_scratch_take(scratch, &used, padded, sizeof(float));
+    r->fixed = npr_scratch_take(scratch, &used, padded, sizeof(float));
+    r->by_length = npr_scratch_take(scratch, &used, padded, sizeof(float));
+    return npr_scratch_bytes(used);
+}
+
 size_t npr_few_scratch(const npr_packed *p)
 {
-    size_t width = npr_few_width(p), padded = (size_t)p->padded, head = (sizeof(npr_few_rows) + 63) / 64 * 64;
-    return (head + NPR_FEW_TURN * width + (2 * width + 4 * padded) * sizeof(float) + 63) / 64 * 64;
+    npr_few_rows r;
+    return lay_out(p, NULL, &r);
 }
 
 npr_few_rows *npr_few_lay_out(const npr_packed *p, void *scratch)
 {
-    size_t width = npr_few_width(p), padded = (size_t)p->padded, head = (sizeof(npr_few_rows) + 63) / 64 * 64;
-    npr_few_rows *r = scratch;
-    r->i = (uint8_t *)scratch + head;
-    r->c = (float *)(void *)(r->i + NPR_FEW_TURN * width);
-    r->x = r->c + width;
-    r->unit = r->x + width;
-    r->middle = r->unit + padded;
-    r->fixed = r->middle + padded;
-    r->by_length = r->fixed + padded;
-    return r;
+    (void)lay_out(p, scratch, scratch);
+    return scratch;
 }
 
 /* The mean of some rows in r->c; returns their scale. */
