@@ -128,8 +128,9 @@ npr_status npr_rows_make(npr_rows *r, uint32_t mask, int dim, int64_t cap)
         npr_column c = (npr_column)i;
         if (!(mask & NPR_COL(c))) continue;
         int text = npr_column_is_text(c);
-        size_t size = text ? sizeof(int64_t) : npr_column_bytes(c, dim);
-        void *p = npr_alloc((size_t)cap + (size_t)text, size, columns[c].name);
+        /* offsets begin with 0; embeddings are read over and over: in huge pages where they are large */
+        void *p = text ? npr_alloc((size_t)cap + 1, sizeof(int64_t), columns[c].name)
+                       : npr_alloc_aligned((size_t)cap, npr_column_bytes(c, dim), columns[c].name);
         if (!p) {
             npr_rows_free(r);
             return npr_last();

@@ -46,6 +46,17 @@ static void test_empty(void)
     CHECK_FAILS(npr_rows_make(&r, NPR_COL(NPR_EMB), 1 << 16, INT64_MAX / 2), NPR_EINTERNAL, "out of memory");
 }
 
+/* A tile as searches have them starts where a large page does; its texts start at 0. */
+static void test_large(void)
+{
+    enum { HUGE_PAGE = 2 << 20 };
+    npr_rows r;
+    CHECK_OK(npr_rows_make(&r, NPR_COL(NPR_EMB) | NPR_COL(NPR_TOKENS), 512, 16384));
+    CHECK_INT((uintptr_t)r.emb % HUGE_PAGE, 0);
+    CHECK_INT(r.tokens.offset[0], 0);
+    npr_rows_free(&r);
+}
+
 static void test_names(void)
 {
     for (int c = 0; c < NPR_COLUMNS; c++) {
@@ -186,6 +197,7 @@ int main(void)
 {
     test_fill();
     test_empty();
+    test_large();
     test_names();
     test_many_containers();
     test_copy();
