@@ -144,8 +144,9 @@ AVX2 static void move(const npr_packed *p, const npr_bytes_block *b, const uint1
     f[1] = sum_up(&f1, dim);
 }
 
-/* y / unit as integers + 64; returns the norm of what rounding moves. */
-AVX2 static float round_row(const float *y, size_t width, float unit, uint8_t *out)
+/* y / unit as integers + 64; returns the norm of what rounding moves. Meanwhile a row is fetched: memory
+ * would rest. */
+AVX2 static float round_row(const float *y, size_t width, float unit, uint8_t *out, const uint16_t *fetch)
 {
     const __m256 back = _mm256_set1_ps(unit), to = _mm256_set1_ps(unit > 0 ? 1 / unit : 0);
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7),
@@ -154,6 +155,7 @@ AVX2 static float round_row(const float *y, size_t width, float unit, uint8_t *o
     for (int u = 0; u < 4; u++) r[u] = _mm256_setzero_ps();
     for (size_t j = 0; j < width; j += 4 * LANES) {
         __m256i i[4];
+        __builtin_prefetch(fetch + j);
 #pragma GCC unroll 4
         for (int u = 0; u < 4; u++) {
             __m256 value = _mm256_loadu_ps(y + j + (size_t)u * LANES);
@@ -169,11 +171,12 @@ AVX2 static float round_row(const float *y, size_t width, float unit, uint8_t *o
     return npr_norm_above(npr_sum_of_lanes(sum), (int)width);
 }
 
-static void convert_row(npr_bytes_block *b, int i, const float *y, size_t width, const facts *f)
+static void convert_row(npr_bytes_block *b, int i, const float *y, size_t width, const facts *f,
+                        const uint16_t *fetch)
 {
     uint8_t *out = b->x + (size_t)i * width;
     int finite = f->norm <= FLT_MAX;
-    b->residual[i] = finite ? round_row(y, width, f->unit, out) + f->norm * 0x1p-22f : 0;
+    b->residual[i] = finite ? round_row(y, width, f->unit, out, fetch) + f->norm * 0x1p-22f : 0;
     if (!finite) memset(out, 0, width);
     b->unit[i] = finite ? f->unit : NAN;
     b->norm[i] = f->norm;
@@ -201,11 +204,12 @@ void npr_bytes_convert(const npr_packed *p, const uint16_t *emb, npr_bytes_block
     int half = (b->n + 1) / 2, groups = (b->n + NPR_BYTES_ROWS - 1) / NPR_BYTES_ROWS;
     for (int i = 0; i < half; i++) {
         int k = half + i < b->n ? half + i : i; /* an odd number: one row is done twice */
+        int i1 = i + 1 < half ? i + 1 : i, k1 = k + 1 < b->n ? k + 1 : k;
         const uint16_t *x[2] = {emb + (size_t)b->row[i] * dim, emb + (size_t)b->row[k] * dim};
         facts f[2];
         move(p, b, x, f);
-        convert_row(b, i, b->y[0], width, &f[0]);
-        convert_row(b, k, b->y[1], width, &f[1]);
+        convert_row(b, i, b->y[0], width, &f[0], emb + (size_t)b->row[i1] * dim);
+        convert_row(b, k, b->y[1], width, &f[1], emb + (size_t)b->row[k1] * dim);
     }
     for (int i = b->n; i < groups * NPR_BYTES_ROWS; i++) {
         memset(b->x + (size_t)i * width, 0, width);
