@@ -146,6 +146,20 @@ static npr_status check_same_program(const npr_comm *comm, const npr_opt *table,
     return npr_agree(comm, st, "start");
 }
 
+/* With an MPI that was built without Slurm's support, or without the right --mpi, every task of srun is a job
+ * of one rank: all would do all of the work, one beside the other. (Debian's Open MPI says so itself.) mpirun
+ * tells its own number. */
+static npr_status check_launcher(const npr_comm *comm)
+{
+    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
+    if (comm->size > 1 || !tasks || atoi(tasks) < 2 || getenv("OMPI_COMM_WORLD_SIZE")) return NPR_OK;
+    return npr_fail(
+        NPR_EENV,
+        "srun started %s tasks, but MPI finds each of them alone: wanted srun --mpi=pmix, or another "
+        "that your MPI knows (srun --mpi=list)",
+        tasks);
+}
+
 /* --dry-run: the machine, and how many of its nodes are here. Files are read and written at the rate of the
  * calibration. */
 static npr_status prepare_plan(npr_job *job, npr_plan_machine *m, npr_plan_dry_run *dry)
@@ -265,6 +279,7 @@ static npr_status parse_options(npr_opt *table, size_t n, int argc, char **argv,
 static npr_status run(const npr_program *p, npr_opt *table, const common_options *c, const npr_comm *comm,
                       npr_status st)
 {
+    if (!st) st = check_launcher(comm);
     NPR_TRY(npr_agree(comm, st, "options"));
     npr_job job = {
         .comm = *comm, .log = npr_log_make(comm, p->name, c->quiet), .calibration = c->calibration};
@@ -318,7 +333,7 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     npr_fault_rank(comm.rank);
     st = run(p, table, &c, &comm, st);
     npr_log log = npr_log_make(&comm, p->name, c.quiet);
-    if (st) npr_error(&log, "%s", npr_status_text());
+    if (st && is_first_process()) npr_error(&log, "%s", npr_status_text());
     npr_comm_free(&comm);
     npr_mark("leaving", 1);
     MPI_Finalize();

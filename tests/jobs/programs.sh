@@ -77,6 +77,15 @@ for other in seed=8 watchdog=60 dry-run=1; do # of which two shape no result
 done
 [ ! -e none ] || fail "something was written with options that were refused"
 
+# tasks that srun started and MPI does not bring together: refused, and said once; one that mpirun starts in a step of Slurm is right
+export SLURM_STEP_NUM_TASKS=3
+SLURM_PROCID=0 expect 78 "srun started 3 tasks, but MPI finds each of them alone" 1 npr-plan --rows=1000
+SLURM_PROCID=1 ranks 1 npr-plan --rows=1000 && fail "a task alone went to work"
+[ ! -s err ] && [ ! -s out ] || fail "the second task speaks too: $(cat out err)"
+timeout 60 mpirun -n 1 "$BIN/npr-plan" --rows=1000 >out 2>err || fail "mpirun in a step of Slurm: $(cat err)"
+SLURM_STEP_NUM_TASKS=1 must 1 npr-plan --rows=1000
+unset SLURM_STEP_NUM_TASKS
+
 # a rank without memory for a line of its record: the work is done, and one sentence says what is missing
 NPR_FAULT=record.line@1:3=fail must 3 npr-plan --rows=1000
 once "warning: rank 1 had no memory for lines of its record (1 of them)" || fail "a record without memory: $(cat err)"
