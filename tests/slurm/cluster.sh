@@ -37,6 +37,16 @@ for set in index head test pool primed; do same "$set" "work/$set" "$set by Slur
     fail "the array of ingest: $(ls work/records)"
 grep -q "npr-search on 4 ranks of 4 nodes (node\[1-4\])" <(log "${chain[2]}") || fail "not on four nodes: $(log "${chain[2]}")"
 
+# ---- a job that waits gets other nodes than it was submitted for: so many ranks, and the same bytes
+rm -rf work/primed
+pipeline search solve >jobs
+mapfile -t again < <(cut -d' ' -f2 jobs)
+scontrol update jobid="${again[1]}" numtasks=2 numnodes=2-2 || fail "other nodes: $(scontrol -o show job "${again[1]}")"
+until_done 60 "${again[1]}"
+grep -q "npr-solve on 2 ranks of 2 nodes" <(log "${again[1]}") || fail "not on two nodes: $(log "${again[1]}")"
+grep -qx run.ranks=2 work/records/solve.txt || fail "the record: $(grep '^run\.' work/records/solve.txt)"
+same primed work/primed "on other nodes"
+
 # ---- the time limit: USR1 50 s before a limit of 60 s; every part takes rank 1 a second
 rm -rf work/index
 sed -i 's/^NPR_TIME=.*//; s/^NPR_SBATCH=.*//' clone/slurm/site.sh
