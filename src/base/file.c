@@ -94,6 +94,9 @@ static npr_status sync_path(const char *path, int flags)
 
 npr_status npr_file_publish(const char *from, const char *to)
 {
+    struct stat s;
+    if (stat(to, &s) == 0 && !S_ISREG(s.st_mode)) /* root could put a file in the place of /dev/null */
+        return npr_fail(NPR_ECREATE, "%s: is no plain file, and is left alone", to);
     NPR_TRY(sync_path(from, O_RDONLY));
     if (npr_fault("file.rename") ? (errno = EIO, 1) : rename(from, to) != 0)
         return npr_fail(NPR_EIO, "%s: cannot rename to %s: %s", from, to, strerror(errno));

@@ -17,7 +17,8 @@ npr_status npr_file_read(const char *path, size_t max_bytes, char **bytes, size_
  * folder, write, fsync, rename, fsync of the folder. */
 npr_status npr_file_replace(const char *path, const void *bytes, size_t n);
 
-/* rename(from, to) and make it durable: fsync of the file before, of the folder after. */
+/* rename(from, to) and make it durable: fsync of the file before, of the folder after. What is there and is
+ * no plain file, such as a device, is left alone: NPR_ECREATE. */
 npr_status npr_file_publish(const char *from, const char *to);
 
 /* Write all n bytes to fd, resuming short writes and EINTR. */

@@ -38,7 +38,12 @@ static void files(void)
     CHECK_INT(bytes, 1); /* what is there stays until it is replaced */
     CHECK_FAILS(npr_output_file(in("far"), 1), NPR_ECREATE, "is a folder, wanted the name of a file");
     CHECK_FAILS(npr_output_file(in("far/"), 1), NPR_ECREATE, "is a folder, wanted the name of a file");
-    CHECK_FAILS(npr_output_file("/dev/null", 1), NPR_ECREATE, "is no plain file");
+    CHECK_INT(mkfifo(in("pipe"), 0600), 0); /* as /dev/null: root could put a file in its place */
+    CHECK_FAILS(npr_output_file(in("pipe"), 1), NPR_ECREATE, "is no plain file");
+    CHECK_FAILS(npr_file_replace(in("pipe"), "x", 1), NPR_ECREATE,
+                "pipe: is no plain file, and is left alone");
+    struct stat s;
+    CHECK(stat(in("pipe"), &s) == 0 && S_ISFIFO(s.st_mode));
     for (int make = 0; make < 2; make++) {
         CHECK_FAILS(npr_output_file(in("there.txt/x.txt"), make), NPR_ECREATE, "there.txt");
         CHECK_FAILS(npr_output_file(in("there.txt/far/x.txt"), make), NPR_ECREATE, "there.txt");
