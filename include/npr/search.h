@@ -79,11 +79,16 @@ struct npr_scanner {
     double waited, reading; /* seconds: for what is not yet read; of the thread that reads ahead (exact,
                                caption), or the same again (faiss, rescore: none does) */
     int64_t scanned;        /* faiss with one thread: rows whose codes were compared in inverted lists */
+    int64_t asked; /* faiss: rows of the last part that a query was asked for; 0: all it may propose */
     /* Offer the hits of one part to `into` and add to `tally`. */
     npr_status (*part)(npr_scanner *self, const npr_set *index, int part, npr_topk *into, npr_tally *tally);
     /* faiss, instead: propose rows of one part. */
     npr_status (*propose)(npr_scanner *self, const npr_set *index, int part, npr_proposals *into,
                           npr_tally *tally);
+    /* faiss: more rows of a part of which `asked` were proposed, for the blocks of queries b with open[b], as
+     * many as reach the lists' floors. Adds the bytes read to *bytes. */
+    npr_status (*complete)(npr_scanner *self, const npr_set *index, int part, int64_t asked, const char *open,
+                           npr_proposals *into, int64_t *bytes);
     void (*free)(npr_scanner *self);
 };
 
@@ -102,6 +107,8 @@ typedef struct npr_scan_options {
                                "head": the score with the class's own row of the head */
     uint64_t seed;          /* caption: of that hash */
     int nprobe, block;      /* faiss; queries that it answers together, 0: 64 */
+    int64_t rows; /* faiss: > 0: of all parts; a part is then asked for its share, and for more later
+                     (complete); 0: it is asked until no more of it can reach the lists */
     const npr_chosen *candidates; /* rescore: the rows to score */
 } npr_scan_options;
 

@@ -161,13 +161,14 @@ static double rows_named(double rows, double candidates)
     return rows * (1 - exp(-candidates / rows));
 }
 
-/* Rows that enter FAISS's lists of one query: a rank's first part is asked for all candidates, the others for
- * as many as are likely to be among them (scan_faiss.c). */
+/* Rows that enter FAISS's lists of one query: each part is asked for as many as are likely to be among the
+ * candidates of all (scan_faiss.c). */
 static double list_hits(const work *w, double probed)
 {
+    enum { ASK_LEAST = 16 };
     double rows = probed * w->busiest / w->parts, all = candidates(w->s);
-    double even = all / ceil(w->s->rows / w->s->part_rows), likely = fmin(even + 4 * sqrt(even), all);
-    return npr_plan_hits(rows, all) + (w->parts - 1) * npr_plan_hits(rows, likely);
+    double even = all / ceil(w->s->rows / w->s->part_rows);
+    return w->parts * npr_plan_hits(rows, fmin(even + 4 * sqrt(even) + ASK_LEAST, all));
 }
 
 static void faiss_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)

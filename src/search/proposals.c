@@ -168,24 +168,43 @@ static npr_status kth_score(npr_proposals *p, const npr_proposed *l, float *scor
     return NPR_OK;
 }
 
+/* The k-th hit. */
+static npr_status find_bound(npr_proposals *p, const npr_proposed *l, npr_bound *bound)
+{
+    int64_t above = 0;
+    NPR_TRY(kth_score(p, l, &bound->least));
+    for (int64_t i = 0; i < l->n; i++) above += l->score[i] > bound->least;
+    return nth_tie(p, l, bound->least, (size_t)(p->k - above), &bound->last);
+}
+
 /* To the k best; the k-th becomes the hit to beat. */
 static npr_status cut(npr_proposals *p, npr_proposed *l)
 {
     if (l->n < p->k) return NPR_OK;
-    float least;
-    int64_t last, above = 0;
-    NPR_TRY(kth_score(p, l, &least));
-    for (int64_t i = 0; i < l->n; i++) above += l->score[i] > least;
-    NPR_TRY(nth_tie(p, l, least, (size_t)(p->k - above), &last));
-    keep(l, least, last);
+    npr_bound bound;
+    NPR_TRY(find_bound(p, l, &bound));
+    int64_t reaching = 0;
+    for (int64_t i = 0; i < l->n; i++) reaching += l->score[i] >= bound.least;
+    if (reaching > p->k) l->tied = 1, l->tie = bound.least;
+    keep(l, bound.least, bound.last);
     return NPR_OK;
+}
+
+/* The same, but that hits which score as much as the k-th stay while there is room. */
+static npr_status cut_loosely(npr_proposals *p, npr_proposed *l)
+{
+    if (l->n < p->k) return NPR_OK;
+    float least;
+    NPR_TRY(kth_score(p, l, &least));
+    keep(l, least, INT64_MAX);
+    return l->n - p->k > (most_of(p) - p->k) / 2 ? cut(p, l) : NPR_OK;
 }
 
 npr_status npr_proposals_room(npr_proposals *p, int q)
 {
     npr_proposed *l = &p->list[q];
     int64_t most = most_of(p), want = l->cap + l->cap / 2 + LEAST;
-    if (l->cap == most) return cut(p, l);
+    if (l->cap == most) return cut_loosely(p, l);
     return grow(l, want < most ? want : most);
 }
 
@@ -193,7 +212,7 @@ npr_status npr_proposals_settle(npr_proposals *p, int q)
 {
     npr_proposed *l = &p->list[q];
     int64_t more = l->n - p->k;
-    return more >= 0 && (!l->full || more > p->k / 8) ? cut(p, l) : NPR_OK;
+    return more >= 0 && (!l->full || more > p->k / 8) ? cut_loosely(p, l) : NPR_OK;
 }
 
 npr_status npr_proposals_cut(npr_proposals *p)
@@ -202,9 +221,63 @@ npr_status npr_proposals_cut(npr_proposals *p)
     return NPR_OK;
 }
 
-void npr_proposals_raise(npr_proposals *p, int q, float least, int64_t last)
+void npr_proposals_raise(npr_proposals *p, const npr_bound *bound)
 {
-    keep(&p->list[q], least, last);
+    for (int q = 0; q < p->nq; q++)
+        if (bound[q].least > -INFINITY || bound[q].last < INT64_MAX)
+            keep(&p->list[q], bound[q].least, bound[q].last);
+}
+
+void npr_proposals_forget(npr_proposals *p, int q, int part)
+{
+    npr_proposed *l = &p->list[q];
+    int64_t n = 0;
+    for (int64_t i = 0; i < l->n; i++) {
+        if (npr_place_part(l->place[i]) == part) continue;
+        l->score[n] = l->score[i];
+        l->place[n++] = l->place[i];
+    }
+    l->n = n;
+}
+
+/* Parts stand in a list one after the other. */
+static void open_parts(const npr_proposed *l, const npr_bound *bound, const int64_t *asked, size_t blocks,
+                       char *open)
+{
+    for (int64_t i = 0, end; i < l->n; i = end) {
+        int part = npr_place_part(l->place[i]);
+        int64_t reach = 0;
+        for (end = i; end < l->n && npr_place_part(l->place[end]) == part; end++)
+            reach += l->score[end] >= bound->least;
+        if (asked[part] && reach >= asked[part]) open[(size_t)part * blocks] = 1;
+    }
+}
+
+int64_t npr_proposals_open(const npr_proposals *p, const npr_bound *bound, int parts, const int64_t *asked,
+                           int block, char *open)
+{
+    size_t blocks = (size_t)((p->nq + block - 1) / block);
+    int64_t n = 0;
+    memset(open, 0, (size_t)parts * blocks);
+    for (int q = 0; q < p->nq; q++) {
+        const npr_proposed *l = &p->list[q];
+        open_parts(l, &bound[q], asked, blocks, open + q / block);
+        if (!l->tied || l->tie < bound[q].least)
+            continue; /* else hits are missing by which a part is judged */
+        for (int part = 0; part < parts; part++)
+            if (asked[part]) open[(size_t)part * blocks + (size_t)(q / block)] = 1;
+    }
+    for (size_t i = 0; i < (size_t)parts * blocks; i++) n += open[i];
+    return n;
+}
+
+npr_status npr_proposals_bounds_here(npr_proposals *p, npr_bound *bound)
+{
+    for (int q = 0; q < p->nq; q++) {
+        bound[q] = (npr_bound){-INFINITY, INT64_MAX};
+        if (p->list[q].n >= p->k) NPR_TRY(find_bound(p, &p->list[q], &bound[q]));
+    }
+    return NPR_OK;
 }
 
 npr_topk *npr_proposals_hits(const npr_proposals *p)

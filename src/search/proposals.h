@@ -40,6 +40,8 @@ typedef struct npr_proposed {
     float least;  /* if full: what scores less does not get in, */
     int64_t last; /* and of equal scores what lies behind this place */
     int full;
+    int tied;  /* hits of the score `tie` were dropped, */
+    float tie; /* though others of it stayed; the last score of which this is true */
 } npr_proposed;
 
 struct npr_proposals {
@@ -60,11 +62,12 @@ npr_status npr_proposals_reserve(npr_proposals *p, int q, int64_t n);
 /* Make room where there is none: the list grows, or is cut. */
 npr_status npr_proposals_room(npr_proposals *p, int q);
 
-/* Offer a row to list q; the score is not NaN. Amortised O(1). Fails only without memory. */
+/* Offer a row to list q, which it does not hold; the score is not NaN. Amortised O(1). Fails only without
+ * memory. */
 static inline npr_status npr_proposals_push(npr_proposals *p, int q, float score, int64_t place)
 {
     npr_proposed *l = &p->list[q];
-    if (l->full && !(score > l->least || (score == l->least && place < l->last))) return NPR_OK;
+    if (l->full && !(score > l->least || (score == l->least && place <= l->last))) return NPR_OK;
     if (l->n == l->cap) NPR_TRY(npr_proposals_room(p, q));
     l->score[l->n] = score + 0.0f; /* there is no -0 */
     l->place[l->n++] = place;
@@ -86,11 +89,32 @@ npr_status npr_proposals_cut(npr_proposals *p);
 /* The same lists of hits {score, 0, place}; NULL: no memory. */
 npr_topk *npr_proposals_hits(const npr_proposals *p);
 
-/* Drop what stands behind this score and place; nothing behind it gets in any more. */
-void npr_proposals_raise(npr_proposals *p, int q, float least, int64_t last);
+/* The last hit of a list that all ranks keep. */
+typedef struct npr_bound {
+    float least; /* -INFINITY, and any place, where there are fewer than k hits */
+    int64_t last;
+} npr_bound;
 
-/* Each list to the k best of all ranks' lists: every rank keeps those of them that it has. `roughly`: what is
- * behind them by a 2^16th of its score may stay, too, which is found sooner. Collective. */
+/* Drop what stands behind its bound from every list; nothing behind it gets in any more. */
+void npr_proposals_raise(npr_proposals *p, const npr_bound *bound);
+
+/* Take hits of this part out of list q. */
+void npr_proposals_forget(npr_proposals *p, int q, int part);
+
+/* Of a part that was asked for asked[part] rows of every query (0: for all), may more rows reach the bound of
+ * a query of block b? Then set open[part * blocks + b]. Before lists are raised to the bounds. Returns how
+ * many are set. */
+int64_t npr_proposals_open(const npr_proposals *p, const npr_bound *bound, int parts, const int64_t *asked,
+                           int block, char *open);
+
+/* The bounds of the k best of these lists [nq]. */
+npr_status npr_proposals_bounds_here(npr_proposals *p, npr_bound *bound);
+
+/* The bounds of the k best of all ranks' lists [nq]. `roughly`: what is behind by a 2^15th of its score may
+ * stay, too, which is found sooner. Collective. */
+npr_status npr_proposals_bounds(const npr_comm *comm, npr_proposals *p, int roughly, npr_bound *bound);
+
+/* Each list to the k best of all ranks' lists: every rank keeps those of them that it has. Collective. */
 npr_status npr_proposals_cut_all(const npr_comm *comm, npr_proposals *p, int roughly);
 
 /* ---- rows to be scored --------------------------------------------------------------------------------- */

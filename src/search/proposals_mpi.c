@@ -98,22 +98,37 @@ static void seek(const npr_comm *comm, const npr_proposals *p, int q0, int n, in
         if (!s[i].found) fill(&s[i], digits);
 }
 
-npr_status npr_proposals_cut_all(const npr_comm *comm, npr_proposals *p, int roughly)
+static npr_status seek_all(const npr_comm *comm, npr_proposals *p, int digits, npr_bound *bound)
 {
-    int most = p->nq < LISTS ? p->nq : LISTS, digits = roughly ? ROUGHLY : OF_SCORE + OF_PLACE;
+    int most = p->nq < LISTS ? p->nq : LISTS;
     seeking *s = npr_alloc((size_t)most, sizeof *s, "candidates of all ranks");
     int64_t *count = npr_alloc((size_t)most * DIGITS, sizeof *count, "candidates of all ranks");
-    npr_status st = s && count ? npr_proposals_cut(p) : npr_last();
-    if (comm->size > 1) st = npr_agree(comm, st, "merge");
-    for (int q = 0, n; q < p->nq && !st && comm->size > 1; q += n) {
+    npr_status st = npr_agree(comm, s && count ? NPR_OK : npr_last(), "merge");
+    for (int q = 0, n; q < p->nq && !st; q += n) {
         n = p->nq - q < LISTS ? p->nq - q : LISTS;
         seek(comm, p, q, n, digits, s, count);
         for (int i = 0; i < n; i++)
-            if (s[i].found >= 0)
-                npr_proposals_raise(p, q + i, npr_score_of_key(s[i].score), (int64_t)s[i].place);
+            bound[q + i] = s[i].found < 0 ? (npr_bound){-INFINITY, INT64_MAX}
+                                          : (npr_bound){npr_score_of_key(s[i].score), (int64_t)s[i].place};
     }
     free(s);
     free(count);
+    return st;
+}
+
+npr_status npr_proposals_bounds(const npr_comm *comm, npr_proposals *p, int roughly, npr_bound *bound)
+{
+    if (comm->size == 1) return npr_proposals_bounds_here(p, bound);
+    return seek_all(comm, p, roughly ? ROUGHLY : OF_SCORE + OF_PLACE, bound);
+}
+
+npr_status npr_proposals_cut_all(const npr_comm *comm, npr_proposals *p, int roughly)
+{
+    npr_bound *bound = npr_alloc((size_t)p->nq, sizeof *bound, "candidates of all ranks");
+    npr_status st = npr_agree(comm, bound ? NPR_OK : npr_last(), "merge");
+    if (!st) st = npr_proposals_bounds(comm, p, roughly, bound);
+    if (!st) npr_proposals_raise(p, bound);
+    free(bound);
     return st;
 }
 

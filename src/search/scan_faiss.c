@@ -39,6 +39,7 @@ typedef struct faiss_scan {
     int64_t most; /* rows of the part that a list may take */
     int64_t ask;  /* rows asked for now; */
     int again;    /* not for the first time */
+    int hasty;    /* what is missing is asked for when the lists are known */
     int64_t pairs;
     float *score;  /* [pairs] as FAISS answers, query by query, best first */
     int64_t *id;   /* [pairs] */
@@ -110,7 +111,7 @@ static int is_cut(const faiss_scan *c, int query, const int64_t *id, const float
 static npr_status take_block(faiss_scan *c, int q0, int nq, const float *score, const int64_t *id)
 {
     int64_t need = 0;
-    for (int i = 0; i < nq; i++)
+    for (int i = 0; i < nq && !c->hasty; i++)
         if (is_cut(c, q0 + i, id + i * c->ask, score + i * c->ask)) return NPR_OK;
     for (int i = 0; i < nq; i++) {
         int64_t taken = 0;
@@ -159,42 +160,70 @@ static npr_status search_open(faiss_scan *c)
 }
 
 /* How many rows of the part are asked for at first: as many as are likely to stand in the lists of a block of
- * queries, when parts are alike, or as unlike as the last one; all where these are half of them, since rows
+ * queries when parts are alike, or as unlike as the last one; all where these are half of them, since rows
  * that are named cost little, and asking again takes as long as asking. */
 static int64_t first_ask(const faiss_scan *c, double even)
 {
     const faiss_scanner *s = c->s;
-    if (s->rows == 0 || !npr_faiss_nests(c->set->index)) return c->most;
+    if ((s->rows == 0 && !c->hasty) || !npr_faiss_nests(c->set->index)) return c->most;
     double likely = s->share > 0 ? even * s->share * 1.125 : even + 4 * sqrt(even);
     return 2 * (likely + ASK_LEAST) < (double)c->most ? (int64_t)likely + ASK_LEAST : c->most;
 }
 
-/* Ask the index for all queries, then more rows for those to which it may have said too little. */
-static npr_status search_part(faiss_scan *c)
+/* Room for the answers, and for which blocks are open. */
+static npr_status make_room(faiss_scan *c)
 {
     int nq = c->o->queries->nq, blocks = (nq + c->o->block - 1) / c->o->block;
-    int64_t held = npr_faiss_rows(c->index);
-    c->most = c->o->k < held ? c->o->k : held;
-    if (c->most == 0 || nq == 0) return NPR_OK;
     c->pairs = c->most * nq < PAIRS_MAX ? c->most * nq : PAIRS_MAX;
     int together = nq < c->o->block ? nq : c->o->block;
     if (c->pairs < c->most * together) c->pairs = c->most * together;
     c->score = npr_alloc_aligned((size_t)c->pairs, sizeof *c->score, "candidates");
     c->id = npr_alloc_aligned((size_t)c->pairs, sizeof *c->id, "candidates");
     c->open = npr_alloc((size_t)blocks, sizeof *c->open, "blocks of queries");
-    if (!c->score || !c->id || !c->open) return npr_last();
-    memset(c->open, 1, (size_t)blocks);
-    for (int q = 0; q < nq; q++) NPR_TRY(npr_proposals_settle(c->into, q));
-    double even = (double)c->o->k * (double)c->rows / (double)(c->s->rows + c->rows);
-    c->ask = first_ask(c, even);
-    for (c->left = blocks; c->left;) {
+    return c->score && c->id && c->open ? NPR_OK : npr_last();
+}
+
+/* Ask until no block is open. */
+static npr_status close_blocks(faiss_scan *c)
+{
+    while (c->left) {
         NPR_TRY(search_open(c));
         c->ask = c->ask < c->most / WIDER ? c->ask * WIDER : c->most;
         c->again = 1;
     }
-    if (c->s->rows) c->s->share = c->needed / blocks / even;
-    c->s->rows += c->rows;
     return NPR_OK;
+}
+
+/* Ask the index for all queries, then more rows for those to which it may have said too little. */
+static npr_status search_part(faiss_scan *c)
+{
+    faiss_scanner *s = c->s;
+    int nq = c->o->queries->nq, blocks = (nq + c->o->block - 1) / c->o->block;
+    int64_t held = npr_faiss_rows(c->index);
+    c->most = c->o->k < held ? c->o->k : held;
+    s->base.asked = 0;
+    if (c->most == 0 || nq == 0) return NPR_OK;
+    NPR_TRY(make_room(c));
+    memset(c->open, 1, (size_t)blocks);
+    c->left = blocks;
+    c->hasty = c->o->rows > 0;
+    for (int q = 0; q < nq && !c->hasty; q++) NPR_TRY(npr_proposals_settle(c->into, q));
+    int64_t seen = c->hasty ? c->o->rows : s->rows + c->rows;
+    double even = (double)c->o->k * (double)c->rows / (double)seen;
+    c->ask = first_ask(c, even);
+    if (c->hasty && c->ask < c->most) s->base.asked = c->ask;
+    NPR_TRY(close_blocks(c));
+    if (s->rows && !c->hasty) s->share = c->needed / blocks / even;
+    s->rows += c->rows;
+    return NPR_OK;
+}
+
+static void scan_free(faiss_scan *c)
+{
+    npr_faiss_free(c->index);
+    free(c->score);
+    free(c->id);
+    free(c->open);
 }
 
 static npr_status propose(npr_scanner *self, const npr_set *set, int part, npr_proposals *into,
@@ -207,10 +236,38 @@ static npr_status propose(npr_scanner *self, const npr_set *set, int part, npr_p
     double took = npr_now() - start;
     self->waited += took, self->reading += took;
     if (!st) st = search_part(&c);
-    npr_faiss_free(c.index);
-    free(c.score);
-    free(c.id);
-    free(c.open);
+    scan_free(&c);
+    return st;
+}
+
+static npr_status complete_part(faiss_scan *c, int64_t asked, const char *open)
+{
+    int nq = c->o->queries->nq, blocks = (nq + c->o->block - 1) / c->o->block;
+    int64_t held = npr_faiss_rows(c->index);
+    c->most = c->o->k < held ? c->o->k : held;
+    NPR_TRY(make_room(c));
+    memcpy(c->open, open, (size_t)blocks);
+    for (int b = 0; b < blocks; b++) c->left += c->open[b];
+    for (int q = 0; q < nq; q++)
+        if (c->open[q / c->o->block]) npr_proposals_forget(c->into, q, c->part);
+    c->ask = asked < c->most / WIDER ? asked * WIDER : c->most;
+    c->again = 1;
+    return close_blocks(c);
+}
+
+static npr_status complete(npr_scanner *self, const npr_set *set, int part, int64_t asked, const char *open,
+                           npr_proposals *into, int64_t *bytes)
+{
+    faiss_scanner *s = (faiss_scanner *)self;
+    faiss_scan c = {.s = s, .o = &s->o, .set = set, .part = part, .into = into};
+    npr_tally tally = {0};
+    double start = npr_now();
+    npr_status st = open_index(&c, &tally);
+    double took = npr_now() - start;
+    self->waited += took, self->reading += took;
+    *bytes += tally.bytes;
+    if (!st) st = complete_part(&c, asked, open);
+    scan_free(&c);
     return st;
 }
 
@@ -223,8 +280,11 @@ npr_status npr_scanner_faiss(const npr_scan_options *o, npr_scanner **out)
 {
     faiss_scanner *s = npr_alloc(1, sizeof *s, "the FAISS scanner");
     if (!s) return npr_last();
-    s->base =
-        (npr_scanner){.name = "faiss", .lists = o->queries->nq, .propose = propose, .free = scanner_free};
+    s->base = (npr_scanner){.name = "faiss",
+                            .lists = o->queries->nq,
+                            .propose = propose,
+                            .complete = complete,
+                            .free = scanner_free};
     s->o = *o;
     if (!s->o.block) s->o.block = NPR_FAISS_BLOCK;
     *out = &s->base;

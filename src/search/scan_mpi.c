@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "npr/watchdog.h"
 #include "search/beside.h"
 #include "search/proposals.h"
 #include "search/resident.h"
@@ -45,6 +46,7 @@ static npr_status scan_part(scan *s, int part)
     npr_scanner *by = s->scanner;
     NPR_TRY(s->hits.candidates ? by->propose(by, s->index, part, s->hits.candidates, &s->of_part)
                                : by->part(by, s->index, part, s->hits.lists, &s->of_part));
+    if (s->hits.candidates) s->hits.asked[part] = by->asked;
     NPR_TRY(npr_scan_journal_add(s->journal, s->pass, part, &s->hits, &s->of_part));
     s->bytes += s->of_part.bytes, s->rows += s->of_part.rows;
     npr_search_tally_add(s->tally, &s->of_part);
@@ -76,13 +78,13 @@ static npr_status scan_round(scan *s, npr_progress *progress, int64_t most, int 
     return st;
 }
 
-/* Candidates to the k best of all ranks; rounds 1, 2, 4, 8 .. do it roughly, for the floors. */
-static npr_status cut_candidates(scan *s, int roughly)
+/* After rounds 1, 2, 4, 8 ..: candidates roughly to the k best of all ranks, for the floors. */
+static npr_status cut_candidates(scan *s)
 {
     double start = npr_now();
     npr_status st = NPR_OK;
-    if (!roughly || (s->comm->size > 1 && !(s->rounds & (s->rounds - 1))))
-        st = npr_proposals_cut_all(s->comm, s->hits.candidates, roughly);
+    if (s->comm->size > 1 && !(s->rounds & (s->rounds - 1)))
+        st = npr_proposals_cut_all(s->comm, s->hits.candidates, 1);
     s->cut += npr_now() - start;
     return st;
 }
@@ -101,7 +103,7 @@ static npr_status end_round(scan *s, npr_status st, const char *what, int last)
     s->waited += npr_now() - start;
     s->rounds++;
     if (worth) npr_beside_start(s->beside, &s->hits.lists);
-    return s->hits.candidates && !st && !last ? cut_candidates(s, 1) : st;
+    return s->hits.candidates && !st && !last ? cut_candidates(s) : st;
 }
 
 /* Parts of a rank in a round, of so many parts and rows in all. */
@@ -149,6 +151,12 @@ static npr_status slice_names(const char *text, int list0, int list1, char **sli
     return *slice ? NPR_OK : npr_last();
 }
 
+/* Queries that FAISS answers together. */
+static int block_of(const npr_search_pass *pass)
+{
+    return npr_plan_faiss_block(pass->by ? pass->by->nq : 0, pass->k);
+}
+
 /* Does the pass score candidates? */
 static int scores(const npr_search_pass *pass)
 {
@@ -168,7 +176,8 @@ static npr_status make_scanner(const npr_search_job *job, const npr_search_input
                           .cap_by = job->cap_by,
                           .seed = job->seed,
                           .nprobe = pass->nprobe,
-                          .block = npr_plan_faiss_block(pass->by ? pass->by->nq : 0, pass->k),
+                          .rows = in->index->rows,
+                          .block = block_of(pass),
                           .candidates = pass->candidates,
                           .resident = in->resident};
     o.queries = view;
@@ -189,8 +198,10 @@ static npr_status prepare(scan *s)
     size_t parts = (size_t)s->index->parts;
     s->hits.lists = npr_topk_make(proposes ? 0 : lists, s->pass->k);
     if (proposes) s->hits.candidates = npr_proposals_make(lists, s->pass->k);
+    if (proposes) s->hits.asked = npr_alloc(parts, sizeof *s->hits.asked, "records of parts");
     s->owner = npr_alloc(parts, sizeof *s->owner, "records of parts");
-    if (!s->hits.lists || !s->owner || (proposes && !s->hits.candidates)) return npr_last();
+    if (!s->hits.lists || !s->owner || (proposes && !(s->hits.candidates && s->hits.asked)))
+        return npr_last();
     NPR_TRY(npr_beside_make(s->comm, s->hits.lists, &s->beside));
     NPR_TRY(npr_search_tally_make(lists, s->tally));
     return npr_search_tally_make(lists, &s->of_part);
@@ -217,14 +228,58 @@ static npr_status scan_all(scan *s, const npr_log *log, npr_resident *resident)
     return scan_parts(s, log);
 }
 
-/* The k best of all ranks, by part. */
-static npr_status finish_candidates(scan *s)
+/* Ask parts again, for the blocks of queries that may lack candidates of theirs. Local. */
+static npr_status complete_parts(scan *s, size_t blocks, const char *open)
 {
-    NPR_TRY(cut_candidates(s, 0));
+    npr_status st = NPR_OK;
+    for (int p = 0; p < s->index->parts && !st; p++) {
+        const char *of_part = open + (size_t)p * blocks;
+        if (!memchr(of_part, 1, blocks)) continue;
+        st = s->scanner->complete(s->scanner, s->index, p, s->hits.asked[p], of_part, s->hits.candidates,
+                                  &s->bytes);
+        npr_mark("candidates", 0);
+        s->hits.asked[p] = 0;
+    }
+    return st;
+}
+
+/* The bounds of the lists of all ranks, after parts that may have more to say were asked again: what they say
+ * raises bounds, so the others remain complete. */
+static npr_status find_bounds(scan *s, int block, npr_bound *bound, char *open)
+{
+    size_t blocks = (size_t)((s->hits.candidates->nq + block - 1) / block);
     double start = npr_now();
-    npr_status st = npr_chosen_make(s->hits.candidates, s->index->parts, s->pass->candidates);
-    st = npr_agree(s->comm, st, "merge");
+    npr_status st = npr_agree(s->comm, npr_proposals_bounds(s->comm, s->hits.candidates, 0, bound), "merge");
+    if (st) return st;
+    int64_t n = npr_proposals_open(s->hits.candidates, bound, s->index->parts, s->hits.asked, block, open);
+    npr_sum_i64(s->comm, &n, 1);
     s->cut += npr_now() - start;
+    if (!n) return NPR_OK;
+    npr_proposals_raise(s->hits.candidates, bound);
+    NPR_TRY(npr_agree(s->comm, complete_parts(s, blocks, open), "candidates"));
+    start = npr_now();
+    st = npr_proposals_bounds(s->comm, s->hits.candidates, 0, bound);
+    s->cut += npr_now() - start;
+    return npr_agree(s->comm, st, "merge");
+}
+
+/* The k best of all ranks, by part. */
+static npr_status finish_candidates(scan *s, int block)
+{
+    size_t nq = (size_t)s->hits.candidates->nq, blocks = (nq + (size_t)block - 1) / (size_t)block;
+    npr_bound *bound = npr_alloc(nq, sizeof *bound, "candidates of all ranks");
+    char *open = npr_alloc((size_t)s->index->parts * blocks, 1, "candidates of all ranks");
+    npr_status st = npr_agree(s->comm, bound && open ? NPR_OK : npr_last(), "merge");
+    if (!st) st = find_bounds(s, block, bound, open);
+    double start = npr_now();
+    if (!st) {
+        npr_proposals_raise(s->hits.candidates, bound);
+        st = npr_chosen_make(s->hits.candidates, s->index->parts, s->pass->candidates);
+        st = npr_agree(s->comm, st, "merge");
+    }
+    s->cut += npr_now() - start;
+    free(bound);
+    free(open);
     return st;
 }
 
@@ -242,13 +297,14 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     if (!st) st = make_scanner(job, in, pass, &view, &names, &s.scanner);
     st = npr_agree(comm, st, "scan");
     if (!st) st = scan_all(&s, log, in->resident);
+    if (!st && s.hits.candidates) st = finish_candidates(&s, block_of(pass));
     if (s.beside) took = npr_beside_took(s.beside);
     times->scan += npr_now() - start - took.exposed - s.cut;
     times->bytes += s.bytes;
     times->pairs += (double)s.rows * (pass->list1 - pass->list0);
     times->waited += s.waited;
     if (s.scanner) times->rows_waited += s.scanner->waited, times->reading += s.scanner->reading;
-    if (!st) st = s.hits.candidates ? finish_candidates(&s) : npr_beside_all(comm, s.beside, &s.hits.lists);
+    if (!st && !s.hits.candidates) st = npr_beside_all(comm, s.beside, &s.hits.lists);
     if (s.beside) took = npr_beside_took(s.beside);
     times->merge += took.merge + s.cut;
     times->exposed += took.exposed + s.cut;
@@ -262,6 +318,7 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     else
         npr_topk_free(s.hits.lists);
     npr_proposals_free(s.hits.candidates);
+    free(s.hits.asked);
     if (s.scanner) s.scanner->free(s.scanner);
     npr_beside_free(s.beside);
     npr_search_tally_free(&s.of_part);

@@ -6,7 +6,7 @@
 
 #include "base/mem.h"
 
-enum { FORMAT = 6 }; /* 6: FAISS answers in other blocks of queries */
+enum { FORMAT = 7 }; /* 7: what a part was asked for */
 
 typedef struct candidate {
     float score;
@@ -66,6 +66,7 @@ npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr
     size_t counts = counts_bytes(nq), each = hit_bytes(pass->kind);
     npr_scan_record head = {.pass = npr_scan_key_of(pass),
                             .part = part,
+                            .asked = hits->candidates ? hits->asked[part] : 0,
                             .non_finite = of_part->non_finite,
                             .rows = of_part->rows,
                             .bytes = of_part->bytes};
@@ -120,6 +121,7 @@ npr_status npr_scan_record_take(const npr_scan_record *head, const char *bytes, 
     of_part->non_finite = head->non_finite;
     of_part->rows = head->rows;
     of_part->bytes = head->bytes;
+    if (hits->candidates) hits->asked[head->part] = head->asked;
     const char *per_list = bytes + sizeof *head + counts, *hit = per_list + (size_t)nq * sizeof(int64_t);
     const char *end = hit + (size_t)head->hits * each;
     for (int q = 0; q < nq; q++) {

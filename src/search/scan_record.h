@@ -18,6 +18,7 @@ npr_scan_key npr_scan_key_of(const npr_search_pass *pass);
 typedef struct npr_scan_record {
     npr_scan_key pass;
     int64_t part, non_finite, rows, bytes, hits;
+    int64_t asked; /* candidates: npr_scan_hits.asked of the part */
 } npr_scan_record;
 
 /* Make the record of a part: n bytes in *record, whose room is *cap. */

@@ -93,6 +93,7 @@ typedef struct npr_scan_journal npr_scan_journal; /* scan_journal.h */
 typedef struct npr_scan_hits {
     npr_topk *lists;
     npr_proposals *candidates; /* or NULL */
+    int64_t *asked; /* [parts] of candidates: rows of the part that a query was asked for; 0: all */
 } npr_scan_hits;
 
 /* Scan what no earlier run has scanned, journal it, merge: the pass's lists and tally, the same on all ranks;

@@ -136,10 +136,10 @@ warns "search does not fit: a node needs [0-9.]* GiB, [0-9.]* GiB more"  --rows=
 near "$(value plan.index.seconds.lists f.txt)" "$(awk 'BEGIN { here = 9 * 2^20 / 2.3e9 * 2^24; print 10 * (2 * here * 2^18 * 512 / 5e10 + 2 * 255 / 256 * 2^18 * 4096 / 5e9) }')" 1e-2 "training lists"
 # a query and all codes of a part, of nine parts
 near "$(value plan.search.seconds.tables f.txt)" "$(awk 'BEGIN { print 9 * 1000 * 2 * 256 * 512 / 1e10 }')" 1e-4 "tables of codes"
-# FAISS's lists: a part of nine asked for 4,000 rows, the others for what is likely of 4,000 in 2,194 parts
+# FAISS's lists: each of nine parts is asked for what is likely of 4,000 rows in 2,194 parts
 near "$(value plan.search.seconds.hits f.txt)" "$(awk -v probes="$(value option.nprobe f.txt)" -v refine="$(value option.refine f.txt)" \
     'function hits(n, k) { return n > k ? k * (1 + log(n / k)) : n }
-    BEGIN { n = probes / 2^18 * 2^20; all = 1000 * refine; even = all / 2194; print 1000 * (hits(n, all) + 8 * hits(n, even + 4 * sqrt(even))) * 1e-7 }')" 2e-2 "FAISS's lists"
+    BEGIN { n = probes / 2^18 * 2^20; all = 1000 * refine; even = all / 2194; print 1000 * 9 * hits(n, even + 4 * sqrt(even) + 16) * 1e-7 }')" 2e-2 "FAISS's lists"
 warns "index takes [0-9]* s, [0-9]* s more than a job has: it will be queued again" --rows=2.3e9 --mode=IVF262144,PQ64np --time=1:00:00 --cores=8 --nodes=32 --queries=10
 warns "index does not fit: training takes [0-9]* s and cannot be interrupted" --rows=2.3e9 --mode=IVF262144,PQ64 --time=0:05:00 --cores=8 --nodes=32 --queries=10
 warns "index does not fit: training takes [0-9]* s and cannot be interrupted" --rows=2.3e9 --mode=OPQ64,IVF262144,PQ64np --time=24:00:00 --cores=8 --nodes=32

@@ -105,6 +105,53 @@ static void check(int kind, int n, int k, int settles)
     free(h);
 }
 
+/* Which parts may have more to say: those whose whole answer reaches the bound. */
+static void test_open(void)
+{
+    enum { K = 10, NQ = 5, BLOCK = 2, BLOCKS = 3, ASKED = 4 };
+    npr_proposals *p = npr_proposals_make(NQ, K);
+    npr_bound bound[NQ];
+    int64_t asked[PARTS] = {ASKED, ASKED, ASKED, 0, ASKED, ASKED, ASKED};
+    char open[PARTS * BLOCKS];
+    for (int q = 0; q < NQ; q++)
+        for (int part = 0; part < 5; part++)
+            for (int i = 0; i < ASKED;
+                 i++) { /* 3 and 4 low; in list 1 the last of part 2 is level with the bound */
+                float score = part >= 3 ? (float)-i : (float)(10 - (q == 1 ? i : part == 2 ? 3 * i : i));
+                if (q == 4 && part != 1) continue; /* fewer than K */
+                CHECK_OK(npr_proposals_push(p, q, score, npr_place(part, i)));
+            }
+    CHECK_OK(npr_proposals_bounds_here(p, bound));
+    CHECK(bound[0].least == 7 && bound[1].least == 7 && bound[4].least == -INFINITY);
+    CHECK_INT(npr_proposals_open(p, bound, PARTS, asked, BLOCK, open), 6);
+    static const char want[PARTS * BLOCKS] = {1, 1, 0, 1, 1, 1, 1};
+    CHECK(!memcmp(open, want, sizeof want));
+    npr_proposals_raise(p, bound);
+    CHECK_INT(p->list[1].n, K);
+    npr_proposals_forget(p, 1, 1);
+    CHECK_INT(p->list[1].n, K - 3);
+    for (int64_t i = 0; i < p->list[1].n; i++) CHECK(npr_place_part(p->list[1].place[i]) != 1);
+    npr_proposals_free(p);
+}
+
+/* Where hits that tie for the last places had to go, no part is known to have said enough. */
+static void test_tied(void)
+{
+    enum { K = 8, NQ = 2 };
+    npr_proposals *p = npr_proposals_make(NQ, K);
+    npr_bound bound[NQ];
+    int64_t asked[PARTS] = {50, 0, 500, 500};
+    char open[PARTS];
+    for (int i = 0; i < 500; i++) CHECK_OK(npr_proposals_push(p, 1, 1, npr_place(i % 4, i)));
+    CHECK_OK(npr_proposals_bounds_here(p, bound));
+    CHECK_INT(npr_proposals_open(p, bound, PARTS, asked, NQ, open), 3);
+    CHECK(open[0] && !open[1] && open[2] && open[3]);
+    for (int i = 0; i < K; i++) CHECK_OK(npr_proposals_push(p, 1, 2, npr_place(5, i)));
+    CHECK_OK(npr_proposals_bounds_here(p, bound));
+    CHECK_INT(npr_proposals_open(p, bound, PARTS, asked, NQ, open), 0);
+    npr_proposals_free(p);
+}
+
 /* All hits of the lists, by part, then query, then as they stand. */
 static void test_chosen(void)
 {
@@ -154,6 +201,8 @@ int main(void)
             check(kind, sizes[i][0], sizes[i][1], 0);
             check(kind, sizes[i][0], sizes[i][1], 1);
         }
+    test_open();
+    test_tied();
     test_chosen();
     test_keys();
     return TEST_END();
