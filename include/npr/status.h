@@ -42,6 +42,10 @@ void npr_status_set(npr_status code, const char *text);
  * Local. */
 npr_status npr_status_from_errno(int err);
 
+/* The same where a file or a folder could not be made: NPR_EIO where the disk is full or fails, NPR_ECREATE
+ * where the place is wrong. Local. */
+npr_status npr_status_from_create(int err);
+
 /* Return early from a function that owns nothing that would leak. */
 #define NPR_TRY(call)                                                                                        \
     do {                                                                                                     \

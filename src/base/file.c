@@ -107,14 +107,19 @@ npr_status npr_file_publish(const char *from, const char *to)
     return st;
 }
 
+char *npr_file_temporary(const char *path)
+{
+    return npr_path("%s.tmp.%ld", path, (long)getpid());
+}
+
 npr_status npr_file_replace(const char *path, const void *bytes, size_t n)
 {
-    char *temp = npr_path("%s.tmp.%ld", path, (long)getpid());
+    char *temp = npr_file_temporary(path);
     if (!temp) return npr_last();
     npr_status st = NPR_OK;
     int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) {
-        st = npr_fail(NPR_ECREATE, "%s: cannot create: %s", temp, strerror(errno));
+        st = npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", temp, strerror(errno));
     } else {
         st = npr_file_write_all(fd, temp, bytes, n);
         if (close(fd) && !st) st = npr_fail(NPR_EIO, "%s: cannot close: %s", temp, strerror(errno));
@@ -135,7 +140,8 @@ npr_status npr_folder_make(const char *path)
         if (c && c != '/') continue;
         *p = 0;
         if (mkdir(copy, 0777) && errno != EEXIST)
-            st = npr_fail(NPR_ECREATE, "%s: cannot make this folder: %s", copy, strerror(errno));
+            st = npr_fail(npr_status_from_create(errno), "%s: cannot make this folder: %s", copy,
+                          strerror(errno));
         *p = c;
         if (!c) break;
     }

@@ -13,6 +13,10 @@
  * free(). */
 npr_status npr_file_read(const char *path, size_t max_bytes, char **bytes, size_t *n);
 
+/* The name under which a file is written before it takes the place of `path`: in the same folder, and this
+ * process's own. NULL: no memory. Release with free(). */
+char *npr_file_temporary(const char *path);
+
 /* Replace `path` by these bytes so that a reader sees all of them or none of them: temporary name in the same
  * folder, write, fsync, rename, fsync of the folder. */
 npr_status npr_file_replace(const char *path, const void *bytes, size_t n);
@@ -28,7 +32,7 @@ npr_status npr_file_write_all(int fd, const char *path, const void *bytes, size_
 npr_status npr_file_size(const char *path, int64_t *bytes);
 int npr_file_exists(const char *path);
 
-/* Make a folder and its parents; an existing one is fine. */
+/* Make a folder and its parents; an existing one is fine. NPR_ECREATE, or NPR_EIO where the disk is full. */
 npr_status npr_folder_make(const char *path);
 
 /* Remove a folder of plain files, and the files in it (one level). Missing is fine. */

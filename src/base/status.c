@@ -94,6 +94,11 @@ npr_status npr_status_from_errno(int err)
     }
 }
 
+npr_status npr_status_from_create(int err)
+{
+    return err == ENOSPC || err == EDQUOT || err == EIO ? NPR_EIO : NPR_ECREATE;
+}
+
 /* ---- injected faults -------------------------------------------------------------------------------------
  */
 

@@ -48,10 +48,10 @@ npr_status npr_npy_create(const char *path, int64_t rows, int dim, npr_npy_write
     npr_npy_writer *w = npr_alloc(1, sizeof *w, "a .npy file being written");
     if (!w) return npr_last();
     *w = (npr_npy_writer){.path = npr_strdup(path), .fd = -1, .dim = dim, .rows = rows};
-    w->temp = npr_path("%s.tmp.%ld", path, (long)getpid());
+    w->temp = npr_file_temporary(path);
     npr_status st = w->path && w->temp ? NPR_OK : npr_last();
     if (!st && (w->fd = open(w->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) < 0)
-        st = npr_fail(NPR_ECREATE, "%s: cannot create: %s", w->temp, strerror(errno));
+        st = npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", w->temp, strerror(errno));
     if (!st) st = write_header(w);
     if (st)
         release(w, 0);

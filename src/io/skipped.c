@@ -99,7 +99,7 @@ npr_status npr_skipped_merge(const npr_skipped *s, const char *scratch, int64_t 
     if (!path) return npr_last();
     npr_status st = NPR_OK;
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) st = npr_fail(NPR_ECREATE, "%s: cannot create: %s", path, strerror(errno));
+    if (fd < 0) st = npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", path, strerror(errno));
     if (!st) st = merge_into(s, scratch, parts, fd, path, count);
     if (fd >= 0 && close(fd) && !st) st = npr_fail(NPR_EIO, "%s: cannot close: %s", path, strerror(errno));
     free(path);

@@ -258,7 +258,8 @@ static npr_status begin(npr_tar_writer *w)
     w->archive = archive_write_new();
     if (!w->entry || !w->archive) return npr_fail(NPR_EINTERNAL, "out of memory: writing %s", w->path);
     w->fd = open(w->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (w->fd < 0) return npr_fail(NPR_ECREATE, "%s: cannot create: %s", w->temp, strerror(errno));
+    if (w->fd < 0)
+        return npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", w->temp, strerror(errno));
     if (archive_write_set_format_ustar(w->archive) || archive_write_set_bytes_per_block(w->archive, BUFFER) ||
         archive_write_set_bytes_in_last_block(w->archive, 20 * RECORD) ||
         archive_write_open(w->archive, w, NULL, on_write, NULL))
@@ -271,7 +272,7 @@ npr_status npr_tar_create(const char *path, npr_tar_writer **out)
     npr_tar_writer *w = npr_alloc(1, sizeof *w, "an archive being written");
     if (!w) return npr_last();
     *w = (npr_tar_writer){.path = npr_strdup(path), .fd = -1};
-    w->temp = npr_path("%s.tmp.%ld", path, (long)getpid());
+    w->temp = npr_file_temporary(path);
     npr_status st = w->path && w->temp ? begin(w) : npr_last();
     if (st)
         release(w, 0);

@@ -146,11 +146,11 @@ npr_status npr_urls_write(const npr_set *set, const char *path, npr_urls_count *
         return npr_fail(NPR_EDATA, "%s: its rows have no URLs: it has no column url", set->path);
     table t = {.set = set, .path = path, .count = count, .mask = 1023};
     while (t.mask < (size_t)set->rows / 3 * 4) t.mask = 2 * t.mask + 1;
-    char *temp = npr_path("%s.tmp", path);
+    char *temp = npr_file_temporary(path);
     t.slot = npr_alloc(t.mask + 1, sizeof *t.slot, "ids of a pool");
     npr_status st = temp && t.slot ? NPR_OK : npr_last();
     if (!st && !(t.file = fopen(temp, "wb")))
-        st = npr_fail(NPR_ECREATE, "%s: cannot create: %s", temp, strerror(errno));
+        st = npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", temp, strerror(errno));
     int made = t.file != NULL;
     if (!st) st = put_all(&t);
     if (t.file && fclose(t.file) && !st)

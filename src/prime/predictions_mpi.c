@@ -32,10 +32,12 @@ static npr_status sink_open(sink *k)
     k->digest = npr_digest_new();
     if (!k->digest) return NPR_EINTERNAL;
     if (k->path) {
-        k->temporary = npr_path("%s.tmp", k->path);
+        k->temporary = npr_file_temporary(k->path);
         if (!k->temporary) return NPR_EINTERNAL;
         k->file = fopen(k->temporary, "wb");
-        if (!k->file) return npr_fail(NPR_ECREATE, "%s: cannot create: %s", k->temporary, strerror(errno));
+        if (!k->file)
+            return npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", k->temporary,
+                            strerror(errno));
     }
     return sink_put(k, header, sizeof header - 1);
 }

@@ -98,12 +98,12 @@ static npr_status write_lines(int fd, const char *path, const npr_world *w, int6
 
 static npr_status write_metadata(const char *path, const npr_world *w, int64_t row0, int64_t n)
 {
-    char *temp = npr_path("%s.tmp.%ld", path, (long)getpid());
+    char *temp = npr_file_temporary(path);
     if (!temp) return npr_last();
     npr_status st = NPR_OK;
     int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) {
-        st = npr_fail(NPR_ECREATE, "%s: cannot create: %s", temp, strerror(errno));
+        st = npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", temp, strerror(errno));
     } else {
         st = write_lines(fd, temp, w, row0, n);
         if (close(fd) && !st) st = npr_fail(NPR_EIO, "%s: cannot close: %s", temp, strerror(errno));

@@ -1,9 +1,11 @@
 /* Files: replacing, listing, folders, and what is said when it goes wrong. */
 #include "test.h"
 
+#include <errno.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/file.h"
 
@@ -74,6 +76,14 @@ static void folders(void)
     CHECK_OK(npr_folder_make(deep));
     CHECK_OK(npr_file_replace(file, "f", 1));
     CHECK_FAILS(npr_folder_make(file), NPR_ECREATE, "f");
+    CHECK_FAILS(npr_folder_make("/proc/x"), NPR_ECREATE, "/proc/x: cannot make this folder");
+    CHECK_INT(npr_status_from_create(ENOSPC), NPR_EIO); /* a full disk */
+    CHECK_INT(npr_status_from_create(EDQUOT), NPR_EIO);
+    CHECK_INT(npr_status_from_create(EROFS), NPR_ECREATE);
+    char *temp = npr_file_temporary(file), *want = npr_path("%s.tmp.%ld", file, (long)getpid());
+    CHECK_TEXT(temp, want);
+    free(want);
+    free(temp);
     CHECK_OK(npr_folder_remove(deep));
     CHECK(!npr_file_exists(deep));
     CHECK_OK(npr_folder_remove(deep));
