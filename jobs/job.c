@@ -9,9 +9,8 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/output.h"
-#include "io/manifest.h"
 #include "npr/watchdog.h"
+#include "outputs.h"
 #include "plan_report.h"
 
 /* The options all programs share. */
@@ -27,7 +26,7 @@ static npr_opt *make_table(const npr_program *p, common_options *c)
 {
     npr_opt common[COMMON] = {
         {"dry-run", NPR_OPT_FLAG, &c->dry_run, "",
-         "check the inputs, print the plan (rows, bytes, memory per rank) and stop", 0, 0, 0, 0, 0},
+         "check the inputs, print the plan (rows, bytes, memory per rank) and stop; of outputs only\nthe record is written or tried", 0, 0, 0, 0, 0},
         {"calibration", NPR_OPT_TEXT, &c->calibration, "FILE",
          "a record of npr-bench --what=calibrate on such a node: --dry-run of npr-ingest, npr-index,\n"
          "npr-extract, npr-search and npr-solve, and npr-plan, then forecast seconds, too",
@@ -211,44 +210,6 @@ static void warn_of_lost(const npr_job *job)
                  most.rank, most.lines);
 }
 
-/* make: its folder, if it is not there; it may be one that the job makes. */
-static npr_status check_output(const npr_opt *o, int make)
-{
-    const char *path = *(const char **)o->to;
-    if (o->kind == NPR_OPT_OUT_FILE)
-        return npr_context(npr_output_file(path, make), "--%s=%s", o->name, path);
-    if (npr_manifest_exists(path)) return NPR_OK; /* a finished set, which may be read only */
-    return npr_context(npr_output_folder(path), "--%s=%s", o->name, path);
-}
-
-static int is_output(const npr_opt *o)
-{
-    return (o->kind == NPR_OPT_OUT_FILE || o->kind == NPR_OPT_OUT_FOLDER) && *(const char **)o->to;
-}
-
-/* One would be lost behind the other. */
-static npr_status check_other_name(const npr_opt *table, const npr_opt *o)
-{
-    for (const npr_opt *other = table; other < o; other++)
-        if (is_output(other) && !strcmp(*(const char **)other->to, *(const char **)o->to))
-            return npr_fail(NPR_EUSAGE, "--%s=%s: --%s is the same; wanted another name", o->name,
-                            *(const char **)o->to, other->name);
-    return NPR_OK;
-}
-
-/* Everything the job is to write, by rank 0: better now than after a night's work, which would be lost. A dry
- * run writes its record alone, which is one of the common options. */
-static npr_status check_outputs(const npr_comm *comm, const npr_program *p, const npr_opt *table, int dry_run)
-{
-    npr_status st = NPR_OK;
-    for (size_t i = 0; i < p->option_count + COMMON && !st && comm->rank == 0; i++) {
-        if (!is_output(&table[i])) continue;
-        st = check_other_name(table, &table[i]);
-        if (!st) st = check_output(&table[i], !dry_run || i >= p->option_count);
-    }
-    return npr_agree(comm, st, "output");
-}
-
 static npr_status write_record(const npr_job *job, const char *path)
 {
     warn_of_lost(job);
@@ -291,7 +252,8 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
     st = npr_agree(comm, identity && job.rec ? NPR_OK : npr_last(), "start");
     double start = npr_now();
     if (!st) st = check_same_program(comm, table, p->option_count + COMMON);
-    if (!st) st = check_outputs(comm, p, table, c->dry_run);
+    if (!st)
+        st = npr_outputs_check(comm, &job.log, table, p->option_count, p->option_count + COMMON, c->dry_run);
     if (!st) st = npr_watchdog_start(comm, p->name, c->watchdog);
     if (!st) record_run(&job, p, table);
     if (!st && c->dry_run) st = prepare_plan(&job, &machine, &dry);

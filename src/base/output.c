@@ -15,9 +15,8 @@
 static npr_status try_file(const char *temp, const char *folder)
 {
     int fd = open(temp, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-    int full = errno == ENOSPC || errno == EDQUOT || errno == EIO;
     if (fd < 0)
-        return npr_fail(full ? NPR_EIO : NPR_ECREATE, "%s: cannot create a file in it: %s", folder,
+        return npr_fail(npr_status_from_create(errno), "%s: cannot create a file in it: %s", folder,
                         strerror(errno));
     close(fd);
     unlink(temp);
@@ -34,15 +33,19 @@ static const char *cut_last(char *path)
     return path;
 }
 
-static npr_status try_inside(const char *folder)
+static npr_status try_inside(const char *folder, npr_output_how how)
 {
+    if (how == NPR_OUTPUT_LOOK)
+        return access(folder, W_OK | X_OK)
+                   ? npr_fail(NPR_ECREATE, "%s: cannot create a file in it: %s", folder, strerror(errno))
+                   : NPR_OK;
     char *temp = npr_path("%s/.npr-output.%ld", folder, (long)getpid());
     npr_status st = temp ? try_file(temp, folder) : npr_last();
     free(temp);
     return st;
 }
 
-npr_status npr_output_folder(const char *path)
+npr_status npr_output_folder(const char *path, npr_output_how how)
 {
     struct stat s;
     char *copy = npr_strdup(path);
@@ -59,15 +62,15 @@ npr_status npr_output_folder(const char *path)
     else if (!S_ISDIR(s.st_mode))
         st = npr_fail(NPR_ECREATE, "%s: is a file, wanted a folder", at);
     else
-        st = try_inside(at);
+        st = try_inside(at, how);
     free(copy);
     return st;
 }
 
-npr_status npr_output_file(const char *path, int make)
+npr_status npr_output_file(const char *path, npr_output_how how)
 {
     struct stat s;
-    char *copy = npr_strdup(path), *temp = npr_path("%s.tmp.%ld", path, (long)getpid());
+    char *copy = npr_strdup(path), *temp = npr_file_temporary(path);
     npr_status st = copy && temp ? NPR_OK : npr_last();
     const char *folder = st ? NULL : cut_last(copy);
     if (!st && path[strlen(path) - 1] == '/')
@@ -75,9 +78,36 @@ npr_status npr_output_file(const char *path, int make)
     else if (!st && stat(path, &s) == 0 && !S_ISREG(s.st_mode))
         st = npr_fail(NPR_ECREATE, "is %s, wanted the name of a file",
                       S_ISDIR(s.st_mode) ? "a folder" : "no plain file");
-    if (!st) st = make ? npr_folder_make(folder) : npr_output_folder(folder);
+    int make = how == NPR_OUTPUT_MAKE;
+    if (!st) st = make ? npr_folder_make(folder) : npr_output_folder(folder, how);
     if (!st && make) st = try_file(temp, folder);
     free(copy);
     free(temp);
     return st;
+}
+
+/* The next name of a path behind an absolute place without links, which is taken over. */
+static char *step(char *place, const char *name)
+{
+    if (!strcmp(name, ".")) return place;
+    if (!strcmp(name, "..")) return cut_last(place), place;
+    char *next = npr_path("%s/%s", place[1] ? place : "", name);
+    free(place);
+    struct stat s;
+    char *real = next && !stat(next, &s) && S_ISDIR(s.st_mode) ? realpath(next, NULL) : NULL;
+    if (!real) return next; /* not there yet, or a file, whose name is what counts */
+    free(next);
+    return real;
+}
+
+char *npr_output_place(const char *path)
+{
+    char *copy = npr_strdup(path), *save = NULL;
+    char *place = copy ? realpath(path[0] == '/' ? "/" : ".", NULL) : NULL;
+    if (copy && !place) npr_fail(NPR_ECREATE, "%s: cannot tell where it lies: %s", path, strerror(errno));
+    for (char *name = copy ? strtok_r(copy, "/", &save) : NULL; name && place;
+         name = strtok_r(NULL, "/", &save))
+        place = step(place, name);
+    free(copy);
+    return place;
 }

@@ -273,6 +273,15 @@ int npr_manifest_exists(const char *path)
     return yes;
 }
 
+int npr_manifest_owns(const char *name)
+{
+    static const char *const own[] = {"manifest.json", "classes.tsv", "result.txt"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (!strcmp(name, own[i])) return 1;
+    size_t n = strlen(name);
+    return n > 8 && !strncmp(name, "part-", 5) && !strcmp(name + n - 3, ".h5");
+}
+
 npr_status npr_manifest_read(const char *path, char **text, size_t *n)
 {
     char *file = manifest_path(path);

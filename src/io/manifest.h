@@ -32,6 +32,9 @@ npr_status npr_manifest_parse(const char *path, const char *text, size_t n, npr_
 
 /* The file of a set's manifest: whether there is one (1 or 0), its bytes, and writing it for all to see. */
 int npr_manifest_exists(const char *path);
+
+/* Is this the name of a file that sets hold: the manifest, a part, or a table beside them? */
+int npr_manifest_owns(const char *name);
 npr_status npr_manifest_read(const char *path, char **text, size_t *n);
 npr_status npr_manifest_write(npr_set *set);
 

@@ -122,7 +122,7 @@ expect 65 "has label 30; the head has the classes 0 to 29" \
     2 npr-solve "${sets[@]}" --test="$TMP/bad" --out="$TMP/refused"
 expect 65 "is a second row of class" 2 npr-solve --head="$TMP/test" --pool="$TMP/pool" --out="$TMP/refused"
 touch "$TMP/bad_place"
-expect 73 "bad_place: is not a folder" \
+expect 73 "bad_place: is a file, wanted a folder" \
     2 npr-solve "${sets[@]}" --test="$TMP/test" --predictions="$TMP/bad_place/p" --out="$TMP/refused"
 [ ! -e "$TMP/refused/manifest.json" ] || fail "a refused head was written"
 rm -rf "$TMP/refused"
