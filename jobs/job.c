@@ -26,7 +26,9 @@ static npr_opt *make_table(const npr_program *p, common_options *c)
 {
     npr_opt common[COMMON] = {
         {"dry-run", NPR_OPT_FLAG, &c->dry_run, "",
-         "check the inputs, print the plan (rows, bytes, memory per rank) and stop; of outputs only\nthe record is written or tried", 0, 0, 0, 0, 0},
+         "check the inputs, print the plan (rows, bytes, memory per rank) and stop; of outputs only\nthe "
+         "record is written or tried",
+         0, 0, 0, 0, 0},
         {"calibration", NPR_OPT_TEXT, &c->calibration, "FILE",
          "a record of npr-bench --what=calibrate on such a node: --dry-run of npr-ingest, npr-index,\n"
          "npr-extract, npr-search and npr-solve, and npr-plan, then forecast seconds, too",
@@ -155,7 +157,8 @@ static npr_status check_launcher(const npr_comm *comm)
     return npr_fail(
         NPR_EENV,
         "srun started %s tasks, but MPI finds each of them alone: wanted srun --mpi=pmix, or another "
-        "that your MPI knows (srun --mpi=list)",
+        "that your MPI knows (srun --mpi=list); for tasks that are jobs of their own on purpose, env -u "
+        "SLURM_STEP_NUM_TASKS before the program",
         tasks);
 }
 
@@ -240,7 +243,6 @@ static npr_status parse_options(npr_opt *table, size_t n, int argc, char **argv,
 static npr_status run(const npr_program *p, npr_opt *table, const common_options *c, const npr_comm *comm,
                       npr_status st)
 {
-    if (!st) st = check_launcher(comm);
     NPR_TRY(npr_agree(comm, st, "options"));
     npr_job job = {
         .comm = *comm, .log = npr_log_make(comm, p->name, c->quiet), .calibration = c->calibration};
@@ -293,9 +295,11 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
     npr_comm comm = npr_comm_make(MPI_COMM_WORLD);
     npr_fault_rank(comm.rank);
-    st = run(p, table, &c, &comm, st);
+    npr_status refused = check_launcher(&comm);
+    st = refused ? refused : run(p, table, &c, &comm, st);
     npr_log log = npr_log_make(&comm, p->name, c.quiet);
-    if (st && is_first_process()) npr_error(&log, "%s", npr_status_text());
+    if (st && (!refused || is_first_process())) /* of so many tasks one says it */
+        npr_error(&log, "%s", npr_status_text());
     npr_comm_free(&comm);
     npr_mark("leaving", 1);
     MPI_Finalize();

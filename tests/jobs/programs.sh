@@ -82,6 +82,9 @@ export SLURM_STEP_NUM_TASKS=3
 SLURM_PROCID=0 expect 78 "srun started 3 tasks, but MPI finds each of them alone" 1 npr-plan --rows=1000
 SLURM_PROCID=1 ranks 1 npr-plan --rows=1000 && fail "a task alone went to work"
 [ ! -s err ] && [ ! -s out ] || fail "the second task speaks too: $(cat out err)"
+# what is meant to be alone, as the message says, is; and speaks of its own failures whatever its number
+env -u SLURM_STEP_NUM_TASKS SLURM_PROCID=1 "${NPR_ALONE[@]}" "$BIN/npr-verify" --set=none-$$ >out 2>err && fail "a set that is not there"
+once "none-$$" || fail "a failure without a word: $(cat out err)"
 timeout 60 mpirun -n 1 "$BIN/npr-plan" --rows=1000 >out 2>err || fail "mpirun in a step of Slurm: $(cat err)"
 SLURM_STEP_NUM_TASKS=1 must 1 npr-plan --rows=1000
 unset SLURM_STEP_NUM_TASKS
