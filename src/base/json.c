@@ -100,7 +100,7 @@ npr_json *npr_json_array(void)
     return checked(json_array());
 }
 
-/* A JSON string of any bytes: what is not UTF-8 becomes '?'. */
+/* A JSON string of any bytes: of what is not UTF-8 all that is not printable ASCII becomes \xNN. */
 static json_t *make_string(const char *text)
 {
     starved = 0;

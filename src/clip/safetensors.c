@@ -219,7 +219,7 @@ static npr_status read_header(npr_tensors *t)
 
 npr_status npr_tensors_parse(const char *path, const void *bytes, size_t size, npr_tensors *t)
 {
-    *t = (npr_tensors){.bytes = bytes, .size = size};
+    *t = (npr_tensors){.bytes = bytes, .size = size, .fd = -1};
     t->path = npr_strdup(path);
     return t->path ? read_header(t) : npr_last();
 }
@@ -229,7 +229,7 @@ npr_status npr_tensors_parse(const char *path, const void *bytes, size_t size, n
 npr_status npr_tensors_open(const char *path, npr_tensors *t)
 {
     struct stat s;
-    *t = (npr_tensors){0};
+    *t = (npr_tensors){.fd = -1};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
     if (!(t->path = npr_strdup(path))) {
@@ -285,9 +285,9 @@ void npr_tensors_close(npr_tensors *t)
     for (size_t i = 0; t->tensor && i < t->count; i++) free(t->tensor[i].name);
     free(t->tensor);
     free(t->metadata);
-    if (t->path && !t->bytes) close(t->fd);
+    if (t->path && !t->bytes && t->fd >= 0) close(t->fd);
     free(t->path);
-    *t = (npr_tensors){0};
+    *t = (npr_tensors){.fd = -1};
 }
 
 const npr_tensor *npr_tensors_find(const npr_tensors *t, const char *name)

@@ -30,7 +30,7 @@ typedef struct npr_tensors {
     char *metadata;             /* "__metadata__" as JSON; NULL if there is none */
     size_t size;                /* of the file */
     const unsigned char *bytes; /* the file in memory, or NULL */
-    int fd;                     /* open, if bytes is NULL and path is not */
+    int fd;                     /* open, if bytes is NULL and path is not; else -1, or 0 where all is zero */
 } npr_tensors;
 
 /* Open a file and read its header. It stays open and is not mapped: a disk that fails, or a file that becomes

@@ -37,7 +37,8 @@ for set in index head test pool primed; do same "$set" "work/$set" "$set by Slur
     fail "the array of ingest: $(ls work/records)"
 grep -q "npr-search on 4 ranks of 4 nodes (node\[1-4\])" <(log "${chain[2]}") || fail "not on four nodes: $(log "${chain[2]}")"
 
-# ---- a job that waits gets other nodes than it was submitted for: so many ranks, and the same bytes
+# ---- a job that waits gets other nodes than it was submitted for: so many ranks, and the same bytes. It shows that the job goes on with
+# other nodes; scontrol sets numtasks, too, so it would pass with a number of tasks taken from Slurm
 rm -rf work/primed
 pipeline search solve >jobs
 mapfile -t again < <(cut -d' ' -f2 jobs)
