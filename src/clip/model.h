@@ -88,7 +88,7 @@ size_t npr_layers_scratch(const npr_clip *m, int rows);
 /* ---- weights.c ----------------------------------------------------------------------------------------- */
 
 /* Give the towers of m->towers their tensors out of m->file, and check that the file holds every tensor of
- * the configuration in its shape, and no others. */
+ * the configuration in its shape, and no others, before any is read. */
 npr_status npr_weights_bind(npr_clip *m);
 
 /* Or made-up ones, spread as open_clip initialises them. */

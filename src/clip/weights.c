@@ -148,7 +148,7 @@ static npr_status own(npr_clip *m, float *values)
     return st;
 }
 
-static npr_status bind_one(npr_clip *m, const wanted *w)
+static npr_status check_one(const npr_clip *m, const wanted *w)
 {
     char want_text[128], found_text[256];
     const npr_tensor *x = npr_tensors_find(&m->file, w->name);
@@ -160,9 +160,14 @@ static npr_status bind_one(npr_clip *m, const wanted *w)
         return npr_fail(NPR_EDATA, "%s: tensor %s has shape %s, the configuration wants %s", m->file.path,
                         w->name, npr_tensor_shape_text(x->rank, x->shape, found_text, sizeof found_text),
                         want_text);
+    return NPR_OK;
+}
+
+static npr_status bind_one(npr_clip *m, const wanted *w)
+{
     if (!(w->tower & m->towers)) return NPR_OK;
     float *values;
-    NPR_TRY(npr_tensor_floats(&m->file, x, &values));
+    NPR_TRY(npr_tensor_floats(&m->file, npr_tensors_find(&m->file, w->name), &values));
     *w->slot = values;
     return own(m, values);
 }
@@ -183,7 +188,8 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const wanted *)a)->name, ((const wanted *)b)->name);
 }
 
-/* Every tensor of the file must be wanted, or idle. Sorts the list. */
+/* Every tensor of the file must be wanted, or idle. Sorts the list: its order means nothing to what is read.
+ */
 static npr_status refuse_extra(const npr_clip *m, wanted_list *l)
 {
     qsort(l->item, l->count, sizeof *l->item, by_name);
@@ -204,8 +210,10 @@ npr_status npr_weights_bind(npr_clip *m)
 {
     wanted_list l;
     npr_status st = want_all(m, &l);
-    for (size_t i = 0; !st && i < l.count; i++) st = bind_one(m, &l.item[i]);
+    for (size_t i = 0; !st && i < l.count; i++) st = check_one(m, &l.item[i]);
     if (!st) st = refuse_extra(m, &l);
+    /* gigabytes are read when all of the header is right */
+    for (size_t i = 0; !st && i < l.count; i++) st = bind_one(m, &l.item[i]);
     free(l.item);
     return st;
 }

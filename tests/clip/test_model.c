@@ -60,6 +60,7 @@ static void wrong_tensors(void)
     CHECK_FAILS(open_with(odd, &c, NPR_TOWER_IMAGE), NPR_EDATA, "visual.conv1.weight is of type I16");
     CHECK_OK(open_with(odd, &c, NPR_TOWER_TEXT));
     c.text.layers = 1;
+    CHECK_FAILS(open_with(odd, &c, BOTH), NPR_EDATA, "belongs to no part"); /* said before a tensor is read */
     CHECK_FAILS(open_with(tiny_path("tiny_clip.safetensors"), &c, BOTH), NPR_EDATA, "belongs to no part");
     c.text.layers = 3;
     CHECK_FAILS(open_with(tiny_path("tiny_clip.safetensors"), &c, BOTH), NPR_EDATA,
