@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "io/journal.h"
 #include "search/scan_journal.h"
+#include "search/scan_record.h"
 
 enum { PARTS = 9, LISTS = 3, K = 2 };
 
@@ -33,7 +34,8 @@ int __wrap_fdatasync(int fd)
 
 static npr_search_pass pass_of(int number)
 {
-    return (npr_search_pass){.kind = number % 4 == 3 ? SEARCH_TRUTH : SEARCH_MAIN,
+    static const int kind[] = {SEARCH_MAIN, SEARCH_MAIN, SEARCH_CANDIDATES, SEARCH_TRUTH};
+    return (npr_search_pass){.kind = kind[number % 4],
                              .list0 = number * LISTS,
                              .list1 = (number + 1) * LISTS,
                              .mode = "exact",
@@ -50,13 +52,17 @@ typedef struct room {
     npr_topk *lists;
     npr_scan_hits hits;
     npr_tally tally, of_part;
-    int64_t owner[PARTS];
+    int64_t asked[PARTS];
+    int64_t owner[PARTS + 1]; /* the last one: of a part that there is not */
 } room;
 
-static void room_make(room *r)
+static void room_make(room *r, const npr_search_pass *pass)
 {
-    *r = (room){.lists = npr_topk_make(LISTS, PARTS)};
+    int proposes = pass->kind == SEARCH_CANDIDATES;
+    *r = (room){.lists = npr_topk_make(proposes ? 0 : LISTS, PARTS)};
     r->hits.lists = r->lists;
+    if (proposes) r->hits.candidates = npr_proposals_make(LISTS, PARTS);
+    if (proposes) r->hits.asked = r->asked;
     CHECK_OK(npr_search_tally_make(LISTS, &r->tally));
     CHECK_OK(npr_search_tally_make(LISTS, &r->of_part));
 }
@@ -64,45 +70,78 @@ static void room_make(room *r)
 static void room_free(room *r)
 {
     npr_topk_free(r->lists);
+    npr_proposals_free(r->hits.candidates);
     npr_search_tally_free(&r->tally);
     npr_search_tally_free(&r->of_part);
 }
 
-/* Scan a part: all of its hits are found, and go into the journal. */
+/* What candidates of a part were asked for: 0, all, of every third. */
+static int64_t asked_of(int part)
+{
+    return part % 3 ? 20 + part : 0;
+}
+
+static int64_t hits_in(const room *r, int list)
+{
+    return r->hits.candidates ? r->hits.candidates->list[list].n : npr_topk_count(r->lists, list);
+}
+
+/* The i-th hit of a list; a candidate has no id, and gets the one it should have. */
+static npr_hit hit_in(const room *r, int number, int list, int i)
+{
+    if (!r->hits.candidates) return npr_topk_list(r->lists, list)[i];
+    const npr_proposed *l = &r->hits.candidates->list[list];
+    return (npr_hit){l->score[i], hit_of(number, npr_place_part(l->place[i]), list).id, l->place[i]};
+}
+
+/* Scan a part: all of its hits are found. */
+static void scan_part(room *r, int number, int part)
+{
+    npr_search_pass pass = pass_of(number);
+    room_make(r, &pass);
+    for (int q = 0; q < LISTS; q++) {
+        npr_hit hit = hit_of(number, part, q);
+        CHECK_OK(r->hits.candidates ? npr_proposals_push(r->hits.candidates, q, (float)hit.score, hit.place)
+                                    : npr_topk_push(r->lists, q, hit));
+        r->of_part.count[q * NPR_TALLY_FIELDS] = part + 1;
+    }
+    r->asked[part] = asked_of(part);
+    r->of_part.rows = 10 + part;
+}
+
+/* The same, and they go into the journal. */
 static void add_part(npr_scan_journal *j, int number, int part)
 {
     npr_search_pass pass = pass_of(number);
     room r;
-    room_make(&r);
-    for (int q = 0; q < LISTS; q++) {
-        CHECK_OK(npr_topk_push(r.lists, q, hit_of(number, part, q)));
-        r.of_part.count[q * NPR_TALLY_FIELDS] = part + 1;
-    }
-    r.of_part.rows = 10 + part;
+    scan_part(&r, number, part);
     CHECK_OK(npr_scan_journal_add(j, &pass, part, &r.hits, &r.of_part));
     room_free(&r);
 }
 
-/* Begin a pass of which these parts (bits) are done: they are told to all ranks, and their hits and tallies
- * are there once, over all ranks. */
+/* Begin a pass of which these parts (bits) are done: they are told to all ranks, and their hits and tallies,
+ * and what candidates were asked for, are there once, over all ranks. */
 static void check_pass(const npr_comm *c, npr_scan_journal *j, int number, unsigned done)
 {
     npr_search_pass pass = pass_of(number);
     room r;
-    room_make(&r);
+    room_make(&r, &pass);
     CHECK_OK(npr_scan_journal_resume(c, j, &pass, &r.hits, &r.tally, &r.of_part, r.owner));
     int64_t rows = 0, parts = 0;
+    npr_sum_i64(c, r.asked, PARTS);
+    CHECK_INT(r.owner[PARTS], 0);
     for (int p = 0; p < PARTS; p++) {
         int is_done = done >> p & 1;
         CHECK_INT(r.owner[p] != 0, is_done);
+        CHECK_INT(r.asked[p], is_done && r.hits.candidates ? asked_of(p) : 0);
         rows += is_done ? 10 + p : 0, parts += is_done;
     }
     npr_sum_i64(c, &r.tally.rows, 1);
     CHECK_INT(r.tally.rows, rows);
     for (int q = 0; q < LISTS; q++) {
-        int64_t hits = npr_topk_count(r.lists, q), wrong = 0, *matched = &r.tally.count[q * NPR_TALLY_FIELDS];
+        int64_t hits = hits_in(&r, q), wrong = 0, *matched = &r.tally.count[q * NPR_TALLY_FIELDS];
         for (int i = 0; i < hits; i++) {
-            npr_hit hit = npr_topk_list(r.lists, q)[i], want = hit_of(number, npr_place_part(hit.place), q);
+            npr_hit hit = hit_in(&r, number, q, i), want = hit_of(number, npr_place_part(hit.place), q);
             wrong += memcmp(&hit, &want, sizeof hit) != 0 || !(done >> npr_place_part(hit.place) & 1);
         }
         npr_sum_i64(c, &hits, 1);
@@ -184,6 +223,41 @@ static void test_passes(const npr_comm *c)
     npr_scan_journal_close(j);
 }
 
+/* Candidates: the first run does the even parts and part 3, the second the others; the third takes all in. */
+static void test_candidates(const npr_comm *c)
+{
+    enum { ALL = (1 << PARTS) - 1, FIRST = 0x155 | 1 << 3 };
+    const char *folder = make_folder(c, "candidates");
+    unsigned done = 0;
+    for (int run = 1; run <= 3; run++) {
+        npr_scan_journal *j = open_run(c, folder, run);
+        check_pass(c, j, 6, done);
+        unsigned now = (run == 1 ? FIRST : ALL) & ~done;
+        for (int p = 0; p < PARTS; p++)
+            if (now >> p & 1 && npr_owns(c, p)) add_part(j, 6, p);
+        npr_scan_journal_close(j);
+        done |= now;
+    }
+}
+
+/* Append the record of a part, but for the part that it names. */
+static void append_record(npr_journal *log, int number, int part, int64_t named)
+{
+    npr_search_pass pass = pass_of(number);
+    npr_scan_record head;
+    char *record = NULL;
+    size_t cap = 0, n;
+    room r;
+    scan_part(&r, number, part);
+    CHECK_OK(npr_scan_record_make(&pass, part, &r.hits, &r.of_part, &record, &cap, &n));
+    memcpy(&head, record, sizeof head);
+    head.part = named;
+    memcpy(record, &head, sizeof head);
+    CHECK_OK(npr_journal_append(log, "scan", record, n));
+    free(record);
+    room_free(&r);
+}
+
 /* Bytes that are no record of a pass are passed over; a record behind a torn one is not trusted; a journal
  * that changes while the job runs is refused by all ranks. */
 static void test_damage(const npr_comm *c)
@@ -197,23 +271,23 @@ static void test_damage(const npr_comm *c)
     snprintf(path, sizeof path, "%s/scan-1-0.log", folder);
     if (c->rank == 0) {
         npr_journal *log;
-        static const int64_t head[12] = {6, 0, 15, 18, K, 0, 0, PARTS, 0, 0, 0, 0}; /* no such part */
         CHECK_OK(npr_journal_open(path, &log));
         CHECK_OK(npr_journal_append(log, "scan", "short", 5));
-        CHECK_OK(npr_journal_append(log, "scan", head, sizeof head));
+        append_record(log, 5, 4, 4);     /* a good one, or the next would show nothing */
+        append_record(log, 5, 5, PARTS); /* no such part */
         CHECK_OK(npr_journal_append(log, "other", "", 0));
         npr_journal_close(log);
     }
     CHECK_OK(npr_agree(c, NPR_OK, "test"));
     j = open_run(c, folder, 2);
-    check_pass(c, j, 5, 0xf);
+    check_pass(c, j, 5, 0x1f);
     npr_scan_journal_close(j);
     j = open_run(c, folder, 3);
     if (c->rank == 0) CHECK_INT(truncate(path, 300), 0); /* within the first record */
     CHECK_OK(npr_agree(c, NPR_OK, "test"));
     npr_search_pass pass = pass_of(5);
     room r;
-    room_make(&r);
+    room_make(&r, &pass);
     CHECK_FAILS(npr_scan_journal_resume(c, j, &pass, &r.hits, &r.tally, &r.of_part, r.owner), NPR_EDATA,
                 "was good before");
     room_free(&r);
@@ -262,6 +336,7 @@ int main(void)
     MPI_Init(NULL, NULL);
     npr_comm c = npr_comm_make(MPI_COMM_WORLD);
     test_passes(&c);
+    test_candidates(&c);
     test_damage(&c);
     test_sync(&c);
     if (c.rank == 0) {
