@@ -27,8 +27,8 @@ static const char *behind(const char *place, const char *folder)
     return !strncmp(place, folder, n) && place[n] == '/' && place[n + 1] ? place + n + 1 : NULL;
 }
 
-/* May output o be in or at `other`? A folder of other people's makes a new set's no set, and one of two files
- * of the same name would be lost. */
+/* May output o lie in `other`, or be the same? A folder that holds something else is refused as a new set,
+ * and one of two files of the same name would be lost. */
 static npr_status check_pair(const npr_opt *o, const char *place, const npr_opt *other, const char *there)
 {
     const char *rest = behind(place, there), *wrong = NULL;
@@ -99,8 +99,8 @@ npr_status npr_outputs_check(const npr_comm *comm, const npr_log *log, const npr
         npr_warn(log, "the job itself would be refused here: %s", npr_status_text());
         st = NPR_OK;
     }
-    for (size_t i = dry_run ? own : 0; i < n && !st && comm->rank == 0; i++) /* all are found right: no folder
-                                                                                is made for nothing */
+    /* all are found right: no folder is made for nothing */
+    for (size_t i = dry_run ? own : 0; i < n && !st && comm->rank == 0; i++)
         if (is_output(&table[i]) && table[i].kind == NPR_OPT_OUT_FILE)
             st = check_one(&table[i], NPR_OUTPUT_MAKE);
     return npr_agree(comm, st, "output");
