@@ -114,8 +114,9 @@ typedef struct npr_scan_options {
 
 npr_status npr_scanner_exact(const npr_scan_options *o, npr_scanner **out);
 
-/* Proposes rows and scores none: the k best of a part by FAISS's own scores. Filters and labels are not
- * looked at. */
+/* Proposes rows and scores none: of a part the best by FAISS's own scores, all that may be among the k best
+ * of all parts, or (rows > 0) its likely share of them, to be completed. Filters and labels are not looked
+ * at. */
 npr_status npr_scanner_faiss(const npr_scan_options *o, npr_scanner **out);
 
 /* Filters and scores the candidates that lie in the part, exactly. */

@@ -73,6 +73,13 @@ void npr_heap_ahead(size_t bytes)
 #endif
 }
 
+void npr_heap_back(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
+}
+
 npr_status npr_grow(void *p, size_t *cap, size_t n_new, size_t size, const char *what)
 {
     if (n_new <= *cap) return NPR_OK;

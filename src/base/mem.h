@@ -21,6 +21,9 @@ void *npr_alloc_aligned(size_t n, size_t size, const char *what);
  * whatever `bytes` is. Does nothing where there is no glibc. */
 void npr_heap_ahead(size_t bytes);
 
+/* Give what is free of it back to the system, where something large comes next. */
+void npr_heap_back(void);
+
 /* Make *p (n_old objects in use) hold at least n_new objects; *cap is its capacity in objects. Grows by half.
  */
 npr_status npr_grow(void *p, size_t *cap, size_t n_new, size_t size, const char *what);

@@ -11,8 +11,8 @@ enum { ROW_COLUMNS = 24, TEXT_ROW = 256, CHUNK = 1024 };
 
 /* Candidates of some blocks of queries, of one at least (scan_faiss.c). Bytes of one as it waits to be scored
  * (twice where it is given to another rank), and besides while its part is; and of a row of that part
- * (scan_rescore.c). Of counts by which a list is cut for all ranks (proposals_mpi.c), at most. */
-static const double PAIRS_MAX = 1 << 22, PAIR = 8, SCORED = 16, PART_ROW = 12, COUNTS = 12 * 2048;
+ * (scan_rescore.c). Of a sum of counts by which a list is cut for all ranks (proposals_mpi.c). */
+static const double PAIRS_MAX = 1 << 22, PAIR = 8, SCORED = 16, PART_ROW = 12, COUNTS = 2048;
 
 int npr_plan_faiss_block(double queries, double candidates)
 {
@@ -162,13 +162,21 @@ static double rows_named(double rows, double candidates)
 }
 
 /* Rows that enter FAISS's lists of one query: each part is asked for as many as are likely to be among the
- * candidates of all (scan_faiss.c). */
+ * candidates of all, or for all where that is half (scan_faiss.c). Not planned: parts that are unlike, which
+ * are asked again. */
 static double list_hits(const work *w, double probed)
 {
     enum { ASK_LEAST = 16 };
     double rows = probed * w->busiest / w->parts, all = candidates(w->s);
-    double even = all / ceil(w->s->rows / w->s->part_rows);
-    return w->parts * npr_plan_hits(rows, fmin(even + 4 * sqrt(even) + ASK_LEAST, all));
+    double even = all / ceil(w->s->rows / w->s->part_rows), asked = even + 4 * sqrt(even) + ASK_LEAST;
+    return w->parts * npr_plan_hits(rows, 2 * asked < all ? asked : all);
+}
+
+/* Bytes by which the candidates of a query are cut for all ranks: 12 sums of 256 counts, again where parts
+ * are asked for more, and three of them after 1, 2, 4 ... rounds of parts. */
+static double counts(double rounds)
+{
+    return COUNTS * (2 * 12 + 3 * ceil(log2(fmax(rounds, 1)) + 1));
 }
 
 static void faiss_seconds(const work *w, const npr_plan_search_memory *mem, npr_plan_needs *n)
@@ -231,7 +239,8 @@ npr_plan_needs npr_plan_search(const npr_plan_search_shape *s, const npr_plan_cl
                         .busy = fmin(parts, c->ranks)};
     double pool = s->pool_rows > 0 ? s->pool_rows : merged;
     n.disk = pool * (s->row_bytes > 0 ? s->row_bytes : 2 * s->dim + ROW_COLUMNS);
-    double sent = merged * NPR_PLAN_HIT + (s->mode == NPR_PLAN_FAISS ? s->lists * COUNTS : 0);
+    double sent =
+        merged * NPR_PLAN_HIT + (s->mode == NPR_PLAN_FAISS ? s->lists * counts(parts / c->ranks) : 0);
     double gone_over = merged + (s->mode == NPR_PLAN_FAISS ? s->lists * candidates(s) : 0);
     n.sent = c->ranks > 1 ? 2 * (c->ranks - 1) / c->ranks * sent : 0;
     /* The lists of a batch are gone when the pool is written. */

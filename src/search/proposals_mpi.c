@@ -17,7 +17,8 @@ enum {
     OF_SCORE = 4, /* digits of a key: first the score's, */
     OF_PLACE = 8, /* then the place's */
     ROUGHLY = 3,  /* digits that find a hit roughly */
-    TAG_PAIRS = 83
+    TAG_PAIRS = 83,
+    PIECE = 1 << 20 /* pairs of a message */
 };
 
 /* The search for the k-th hit of one list. */
@@ -144,13 +145,19 @@ typedef struct deal {
 static void move_part(const deal *d, int part, const npr_pair *from, npr_pair *to)
 {
     int rank = d->comm->rank, home = (int)d->home[part] - 1, reader = d->reader[part];
-    int bytes = npr_mpi_count((size_t)d->pairs[part] * sizeof *from);
-    if (home == rank && reader == rank)
-        memcpy(to, from, (size_t)bytes);
-    else if (home == rank && reader >= 0)
-        MPI_Send(from, bytes, MPI_BYTE, reader, TAG_PAIRS, d->comm->mpi);
-    else if (home >= 0 && reader == rank)
-        MPI_Recv(to, bytes, MPI_BYTE, home, TAG_PAIRS, d->comm->mpi, MPI_STATUS_IGNORE);
+    int64_t left = d->pairs[part];
+    if (home == rank && reader == rank) {
+        memcpy(to, from, (size_t)left * sizeof *from);
+        return;
+    }
+    for (int64_t n; left; left -= n, from += n, to += n) { /* an MPI call counts bytes in an int */
+        n = left < PIECE ? left : PIECE;
+        int bytes = npr_mpi_count((size_t)n * sizeof *from);
+        if (home == rank && reader >= 0)
+            MPI_Send(from, bytes, MPI_BYTE, reader, TAG_PAIRS, d->comm->mpi);
+        else if (home >= 0 && reader == rank)
+            MPI_Recv(to, bytes, MPI_BYTE, home, TAG_PAIRS, d->comm->mpi, MPI_STATUS_IGNORE);
+    }
 }
 
 static npr_status know(const deal *d, const npr_chosen *c, npr_chosen *mine)

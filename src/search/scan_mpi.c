@@ -255,6 +255,8 @@ static npr_status find_bounds(scan *s, int block, npr_bound *bound, char *open)
     npr_sum_i64(s->comm, &n, 1);
     s->cut += npr_now() - start;
     if (!n) return NPR_OK;
+    /* Of equal scores all stay: what a part says when it is asked for more may name others of them. */
+    for (int q = 0; q < s->hits.candidates->nq; q++) bound[q].last = INT64_MAX;
     npr_proposals_raise(s->hits.candidates, bound);
     NPR_TRY(npr_agree(s->comm, complete_parts(s, blocks, open), "candidates"));
     start = npr_now();

@@ -237,6 +237,7 @@ static npr_status write_pool(search_run *r)
         npr_warn(r->log, "nothing was recalled: the pool is empty");
         parts = 1; /* of no rows */
     }
+    npr_heap_back(); /* lists and indexes are gone */
     NPR_TRY(npr_search_pool_write(r->comm, r->log, r->job, &r->in, &r->plan, r->w, (int)parts));
     npr_status st = NPR_OK;
     if (r->comm->rank == 0)

@@ -45,6 +45,8 @@ static void test_heap(void)
     if (getenv("NPR_SANITIZED")) return;
     CHECK(heap_is_advised());
     CHECK(again < 100); /* of 9,766 */
+    npr_heap_back();
+    CHECK(faults_of_pieces() > again + 10); /* in pages of 2 MiB, or of 4 KiB */
 }
 
 int main(void)
