@@ -1,20 +1,12 @@
 /* mem.c - see mem.h. */
 #include "base/mem.h"
 
-#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum {
-    CACHE_LINE = 64,
-    HUGE_PAGE = 2 << 20,
-    SMALL_PAGE = 4 << 10, /* advice on a page that is not one is refused, and changes nothing */
-    PIECE = 16 << 20,     /* by which the heap is made longer */
-    PIECES = 128,
-    MAPPED = 2 * PIECE /* what is larger is no part of the heap; the most that any glibc takes */
-};
+enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20 };
 
 static void *no_memory(size_t n, size_t size, const char *what)
 {
@@ -29,14 +21,6 @@ void *npr_alloc(size_t n, size_t size, const char *what)
     return p ? p : no_memory(n, size, what);
 }
 
-/* Advice only: failing changes nothing. */
-static void advise_huge(void *p, size_t bytes)
-{
-#ifdef MADV_HUGEPAGE
-    (void)madvise(p, bytes, MADV_HUGEPAGE);
-#endif
-}
-
 void *npr_alloc_aligned(size_t n, size_t size, const char *what)
 {
     size_t bytes, align = CACHE_LINE;
@@ -46,38 +30,10 @@ void *npr_alloc_aligned(size_t n, size_t size, const char *what)
     bytes = (bytes + align) / align * align;
     void *p = aligned_alloc(align, bytes);
     if (!p) return no_memory(n, size, what);
-    if (align == HUGE_PAGE) advise_huge(p, bytes);
+#ifdef MADV_HUGEPAGE
+    if (align == HUGE_PAGE) (void)madvise(p, bytes, MADV_HUGEPAGE); /* advice only: failing changes nothing */
+#endif
     return p;
-}
-
-/* The heap grows at its end. Pieces of it are taken, advised and given back: then they are its free end. */
-void npr_heap_ahead(size_t bytes)
-{
-#if defined(__GLIBC__) && defined(MADV_HUGEPAGE)
-    static size_t ahead;
-    void *piece[PIECES];
-    int n = 0;
-    if (bytes <= ahead) return;
-    ahead = bytes;
-    (void)mallopt(M_MMAP_THRESHOLD, MAPPED);
-    (void)mallopt(M_TRIM_THRESHOLD, -1); /* what is freed stays */
-    for (size_t have = 0; have < bytes && n < PIECES; have += PIECE) {
-        if (!(piece[n] = malloc(PIECE))) break;
-        char *first = (char *)((uintptr_t)piece[n] & ~(uintptr_t)(SMALL_PAGE - 1));
-        char *end = (char *)piece[n++] + PIECE;
-        advise_huge(first, (size_t)(end - first) / SMALL_PAGE * SMALL_PAGE);
-    }
-    while (n) free(piece[--n]);
-#else
-    (void)bytes;
-#endif
-}
-
-void npr_heap_back(void)
-{
-#ifdef __GLIBC__
-    (void)malloc_trim(0);
-#endif
 }
 
 npr_status npr_grow(void *p, size_t *cap, size_t n_new, size_t size, const char *what)

@@ -14,16 +14,6 @@ void *npr_alloc(size_t n, size_t size, const char *what);
  * free(). */
 void *npr_alloc_aligned(size_t n, size_t size, const char *what);
 
-/* What the main thread takes from malloc() from now on, in pieces of any size and also inside of libraries,
- * comes out of huge pages until it takes more than `bytes` at a time; and what it gives back stays with the
- * process. Pages of 4 KiB, each touched for the first time after it was given back, and looked up anew for
- * every few hundred codes, are up to a quarter of a search through FAISS. At most 2 GiB are asked for ahead,
- * whatever `bytes` is. Does nothing where there is no glibc. */
-void npr_heap_ahead(size_t bytes);
-
-/* Give what is free of it back to the system, where something large comes next. */
-void npr_heap_back(void);
-
 /* Make *p (n_old objects in use) hold at least n_new objects; *cap is its capacity in objects. Grows by half.
  */
 npr_status npr_grow(void *p, size_t *cap, size_t n_new, size_t size, const char *what);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/heap.h"
 #include "base/linalg.h"
 #include "base/mem.h"
 #include "npr/search.h"
