@@ -112,15 +112,20 @@ char *npr_file_temporary(const char *path)
     return npr_path("%s.tmp.%ld", path, (long)getpid());
 }
 
+npr_status npr_file_create(const char *path, int *fd)
+{
+    *fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    return *fd < 0 ? npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", path, strerror(errno))
+                   : NPR_OK;
+}
+
 npr_status npr_file_replace(const char *path, const void *bytes, size_t n)
 {
     char *temp = npr_file_temporary(path);
     if (!temp) return npr_last();
-    npr_status st = NPR_OK;
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        st = npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", temp, strerror(errno));
-    } else {
+    int fd;
+    npr_status st = npr_file_create(temp, &fd);
+    if (!st) {
         st = npr_file_write_all(fd, temp, bytes, n);
         if (close(fd) && !st) st = npr_fail(NPR_EIO, "%s: cannot close: %s", temp, strerror(errno));
         if (!st) st = npr_file_publish(temp, path);

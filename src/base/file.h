@@ -17,6 +17,10 @@ npr_status npr_file_read(const char *path, size_t max_bytes, char **bytes, size_
  * process's own. NULL: no memory. Release with free(). */
 char *npr_file_temporary(const char *path);
 
+/* Open a file for writing, new or made empty. *fd is -1 on failure: NPR_ECREATE, or NPR_EIO where the disk is
+ * full. */
+npr_status npr_file_create(const char *path, int *fd);
+
 /* Replace `path` by these bytes so that a reader sees all of them or none of them: temporary name in the same
  * folder, write, fsync, rename, fsync of the folder. */
 npr_status npr_file_replace(const char *path, const void *bytes, size_t n);

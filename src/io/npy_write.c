@@ -1,6 +1,5 @@
 /* npy_write.c - writing .npy arrays of float16. See npr/source.h. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,9 +48,7 @@ npr_status npr_npy_create(const char *path, int64_t rows, int dim, npr_npy_write
     if (!w) return npr_last();
     *w = (npr_npy_writer){.path = npr_strdup(path), .fd = -1, .dim = dim, .rows = rows};
     w->temp = npr_file_temporary(path);
-    npr_status st = w->path && w->temp ? NPR_OK : npr_last();
-    if (!st && (w->fd = open(w->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) < 0)
-        st = npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", w->temp, strerror(errno));
+    npr_status st = w->path && w->temp ? npr_file_create(w->temp, &w->fd) : npr_last();
     if (!st) st = write_header(w);
     if (st)
         release(w, 0);

@@ -116,7 +116,7 @@ npr_status npr_part_with_index(const npr_set *set, int part, const void *blob, s
 {
     const npr_part_entry *old = &set->part[part];
     char *path = npr_path("%s/%s", set->path, old->file);
-    *temp = npr_path("%s/%s.tmp.%ld", set->path, old->file, (long)getpid());
+    *temp = path ? npr_file_temporary(path) : NULL;
     *entry = *old;
     npr_digest_block(blob, n, entry->index_digest);
     npr_status st = path && *temp ? npr_part_check_digest(set, part) : npr_last();

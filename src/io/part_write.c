@@ -62,7 +62,9 @@ npr_status npr_part_create(const char *folder, int part, uint32_t columns, int d
     w->dim = dim;
     w->columns = columns;
     w->folder = npr_strdup(folder);
-    w->temp = npr_path("%s/%s.tmp.%ld", folder, file, (long)getpid());
+    char *path = npr_path("%s/%s", folder, file);
+    w->temp = path ? npr_file_temporary(path) : NULL;
+    free(path);
     npr_status st = w->folder && w->temp ? npr_h5_create(w->temp, &w->file) : npr_last();
     for (int d = 0; d < NPR_DATASETS && !st; d++) st = add_dataset(w, d);
     if (st)

@@ -2,7 +2,6 @@
 #include "io/skipped.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,9 +96,8 @@ npr_status npr_skipped_merge(const npr_skipped *s, const char *scratch, int64_t 
 {
     char *path = npr_path("%s/%s.tsv", scratch, s->name);
     if (!path) return npr_last();
-    npr_status st = NPR_OK;
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) st = npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", path, strerror(errno));
+    int fd;
+    npr_status st = npr_file_create(path, &fd);
     if (!st) st = merge_into(s, scratch, parts, fd, path, count);
     if (fd >= 0 && close(fd) && !st) st = npr_fail(NPR_EIO, "%s: cannot close: %s", path, strerror(errno));
     free(path);

@@ -257,9 +257,7 @@ static npr_status begin(npr_tar_writer *w)
     w->entry = archive_entry_new();
     w->archive = archive_write_new();
     if (!w->entry || !w->archive) return npr_fail(NPR_EINTERNAL, "out of memory: writing %s", w->path);
-    w->fd = open(w->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (w->fd < 0)
-        return npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", w->temp, strerror(errno));
+    NPR_TRY(npr_file_create(w->temp, &w->fd));
     if (archive_write_set_format_ustar(w->archive) || archive_write_set_bytes_per_block(w->archive, BUFFER) ||
         archive_write_set_bytes_in_last_block(w->archive, 20 * RECORD) ||
         archive_write_open(w->archive, w, NULL, on_write, NULL))

@@ -150,9 +150,8 @@ npr_status painted_class_done(const char *out, const npr_painted *w, npr_painted
 /* A new file without the ceremony of npr_file_replace(): thousands are made durable together later. */
 static npr_status write_file(const char *path, const void *bytes, size_t n)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", path, strerror(errno));
+    int fd;
+    NPR_TRY(npr_file_create(path, &fd));
     npr_status st = npr_file_write_all(fd, path, bytes, n);
     if (close(fd) && !st) st = npr_fail(NPR_EIO, "%s: cannot close: %s", path, strerror(errno));
     return st;

@@ -2,7 +2,6 @@
 #include "world/space_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,11 +99,9 @@ static npr_status write_metadata(const char *path, const npr_world *w, int64_t r
 {
     char *temp = npr_file_temporary(path);
     if (!temp) return npr_last();
-    npr_status st = NPR_OK;
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        st = npr_fail(npr_status_from_create(errno), "%s: cannot create: %s", temp, strerror(errno));
-    } else {
+    int fd;
+    npr_status st = npr_file_create(temp, &fd);
+    if (!st) {
         st = write_lines(fd, temp, w, row0, n);
         if (close(fd) && !st) st = npr_fail(NPR_EIO, "%s: cannot close: %s", temp, strerror(errno));
         if (!st) st = npr_file_publish(temp, path);
