@@ -10,8 +10,8 @@
 #include "npr/search.h"
 #include "search/faiss.h"
 #include "search/kmeans.h"
-#include "search/search_stage.h"
 #include "search/proposals.h"
+#include "search/search_stage.h"
 #include "search/topk.h"
 
 /* SAMPLE: what FAISS wants for so many lists or codes, 39 each. SLICE: columns of what is trained twice. */

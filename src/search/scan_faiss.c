@@ -74,13 +74,22 @@ static npr_status read_index(faiss_scan *c, npr_part *file, npr_tally *tally)
     return NPR_OK;
 }
 
+/* The part's index, and how many of its rows a list may take. */
 static npr_status open_index(faiss_scan *c, npr_tally *tally)
 {
     npr_part *file;
-    NPR_TRY(npr_part_open(c->set, c->part, &file));
-    npr_status st = read_index(c, file, tally);
-    npr_part_close(file);
-    return st;
+    double start = npr_now();
+    npr_status st = npr_part_open(c->set, c->part, &file);
+    if (!st) {
+        st = read_index(c, file, tally);
+        npr_part_close(file);
+    }
+    double took = npr_now() - start;
+    c->s->base.waited += took, c->s->base.reading += took;
+    if (st) return st;
+    int64_t held = npr_faiss_rows(c->index);
+    c->most = c->o->k < held ? c->o->k : held;
+    return NPR_OK;
 }
 
 /* What FAISS has found for one query; *taken: rows of it that reach the list's floor. */
@@ -199,8 +208,6 @@ static npr_status search_part(faiss_scan *c)
 {
     faiss_scanner *s = c->s;
     int nq = c->o->queries->nq, blocks = (nq + c->o->block - 1) / c->o->block;
-    int64_t held = npr_faiss_rows(c->index);
-    c->most = c->o->k < held ? c->o->k : held;
     s->base.asked = 0;
     if (c->most == 0 || nq == 0) return NPR_OK;
     NPR_TRY(make_room(c));
@@ -231,10 +238,7 @@ static npr_status propose(npr_scanner *self, const npr_set *set, int part, npr_p
 {
     faiss_scanner *s = (faiss_scanner *)self;
     faiss_scan c = {.s = s, .o = &s->o, .set = set, .part = part, .into = into};
-    double start = npr_now();
     npr_status st = open_index(&c, tally);
-    double took = npr_now() - start;
-    self->waited += took, self->reading += took;
     if (!st) st = search_part(&c);
     scan_free(&c);
     return st;
@@ -243,8 +247,6 @@ static npr_status propose(npr_scanner *self, const npr_set *set, int part, npr_p
 static npr_status complete_part(faiss_scan *c, int64_t asked, const char *open)
 {
     int nq = c->o->queries->nq, blocks = (nq + c->o->block - 1) / c->o->block;
-    int64_t held = npr_faiss_rows(c->index);
-    c->most = c->o->k < held ? c->o->k : held;
     NPR_TRY(make_room(c));
     memcpy(c->open, open, (size_t)blocks);
     for (int b = 0; b < blocks; b++) c->left += c->open[b];
@@ -261,10 +263,7 @@ static npr_status complete(npr_scanner *self, const npr_set *set, int part, int6
     faiss_scanner *s = (faiss_scanner *)self;
     faiss_scan c = {.s = s, .o = &s->o, .set = set, .part = part, .into = into};
     npr_tally tally = {0};
-    double start = npr_now();
     npr_status st = open_index(&c, &tally);
-    double took = npr_now() - start;
-    self->waited += took, self->reading += took;
     *bytes += tally.bytes;
     if (!st) st = complete_part(&c, asked, open);
     scan_free(&c);

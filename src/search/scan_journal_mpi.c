@@ -66,13 +66,21 @@ static npr_status list_journals(const npr_comm *comm, const char *folder, char *
     return npr_bcast_text(comm, list, 0);
 }
 
+/* The number of a pass that records were met of, or how many there are. */
+static size_t number_of(const npr_scan_journal *j, const npr_scan_key *key)
+{
+    size_t pass = 0;
+    while (pass < j->keys && memcmp(&j->key[pass], key, sizeof *key) != 0) pass++;
+    return pass;
+}
+
 /* Which of the passes met so far; mostly that of the record before. */
 static npr_status find_key(npr_scan_journal *j, const npr_scan_key *key, int32_t *pass)
 {
     *pass = j->entries ? j->entry[j->entries - 1].pass : 0;
     if (j->entries && memcmp(&j->key[*pass], key, sizeof *key) == 0) return NPR_OK;
-    for (*pass = 0; (size_t)*pass < j->keys; ++*pass)
-        if (memcmp(&j->key[*pass], key, sizeof *key) == 0) return NPR_OK;
+    *pass = (int32_t)number_of(j, key);
+    if ((size_t)*pass < j->keys) return NPR_OK;
     NPR_TRY(npr_grow(&j->key, &j->cap_keys, j->keys + 1, sizeof *j->key, "passes"));
     j->key[j->keys++] = *key;
     return NPR_OK;
@@ -190,8 +198,7 @@ static npr_status take_record(void *self, const char *type, int64_t at, const ch
 /* The entries of a pass: [*from, *to). */
 static void find_entries(const npr_scan_journal *j, const npr_scan_key *key, size_t *from, size_t *to)
 {
-    size_t pass = 0, low = 0, high = j->entries;
-    while (pass < j->keys && memcmp(&j->key[pass], key, sizeof *key) != 0) pass++;
+    size_t pass = number_of(j, key), low = 0, high = j->entries;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if ((size_t)j->entry[middle].pass < pass)
