@@ -1,6 +1,8 @@
 # lib.sh - what end-to-end tests share; source it first. Needs NPR_BIN (the build folder) and NPR_SOURCE; ctest sets them.
 # shellcheck shell=bash
-set -euo pipefail
+set -Eeuo pipefail
+# a command that ends the test says which it was, also where its own words went elsewhere
+trap 'echo "${BASH_SOURCE[0]##*/}:$LINENO: exit code $? of: $BASH_COMMAND" >&2' ERR
 
 BIN=${NPR_BIN:?NPR_BIN must name the build folder}
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/npr-test-XXXXXX")
