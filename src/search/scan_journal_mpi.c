@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "io/journal.h"
@@ -18,7 +19,8 @@ static const double DURABLE = 1; /* seconds of work that are lost with the machi
 
 /* Where a record of an earlier run stands. */
 typedef struct entry {
-    int32_t pass, file, part; /* key[pass], files.path[file] */
+    uint64_t pass;      /* hash of its key */
+    int32_t file, part; /* files.path[file] */
     int64_t at;
 } entry;
 
@@ -29,10 +31,8 @@ struct npr_scan_journal {
     char *record;   /* the one being made */
     size_t cap_record;
     int parts;
-    npr_paths files;   /* journals of earlier runs that this rank reads */
-    npr_scan_key *key; /* [keys] of the passes they have records of */
-    size_t keys, cap_keys;
-    entry *entry; /* [entries] by pass, then as they are read */
+    npr_paths files; /* journals of earlier runs that this rank reads */
+    entry *entry;    /* [entries] by pass, then as they are read */
     size_t entries, cap_entries;
     int64_t anywhere; /* most entries of a rank */
     int64_t read;
@@ -66,24 +66,10 @@ static npr_status list_journals(const npr_comm *comm, const char *folder, char *
     return npr_bcast_text(comm, list, 0);
 }
 
-/* The number of a pass that records were met of, or how many there are. */
-static size_t number_of(const npr_scan_journal *j, const npr_scan_key *key)
+/* What entries know of the pass. Two passes of one hash: what a record is of is compared when it is taken. */
+static uint64_t hash_of(const npr_scan_key *key)
 {
-    size_t pass = 0;
-    while (pass < j->keys && memcmp(&j->key[pass], key, sizeof *key) != 0) pass++;
-    return pass;
-}
-
-/* Which of the passes met so far; mostly that of the record before. */
-static npr_status find_key(npr_scan_journal *j, const npr_scan_key *key, int32_t *pass)
-{
-    *pass = j->entries ? j->entry[j->entries - 1].pass : 0;
-    if (j->entries && memcmp(&j->key[*pass], key, sizeof *key) == 0) return NPR_OK;
-    *pass = (int32_t)number_of(j, key);
-    if ((size_t)*pass < j->keys) return NPR_OK;
-    NPR_TRY(npr_grow(&j->key, &j->cap_keys, j->keys + 1, sizeof *j->key, "passes"));
-    j->key[j->keys++] = *key;
-    return NPR_OK;
+    return npr_hash64(key, sizeof *key, 0);
 }
 
 /* One record of the last of the files: well-formed, or passed over. */
@@ -91,12 +77,11 @@ static npr_status note_record(void *self, const char *type, int64_t at, const ch
 {
     npr_scan_journal *j = self;
     npr_scan_record head;
-    int32_t pass;
     j->read += (int64_t)n;
     if (strcmp(type, "scan") != 0 || !npr_scan_record_read(j->parts, bytes, n, &head)) return NPR_OK;
-    NPR_TRY(find_key(j, &head.pass, &pass));
     NPR_TRY(npr_grow(&j->entry, &j->cap_entries, j->entries + 1, sizeof *j->entry, "records of parts"));
-    j->entry[j->entries++] = (entry){pass, (int32_t)j->files.count - 1, (int32_t)head.part, at};
+    j->entry[j->entries++] =
+        (entry){hash_of(&head.pass), (int32_t)j->files.count - 1, (int32_t)head.part, at};
     return NPR_OK;
 }
 
@@ -161,7 +146,6 @@ void npr_scan_journal_close(npr_scan_journal *j)
     npr_journal_close(j->own);
     npr_paths_free(&j->files);
     free(j->record);
-    free(j->key);
     free(j->entry);
     free(j);
 }
@@ -198,15 +182,16 @@ static npr_status take_record(void *self, const char *type, int64_t at, const ch
 /* The entries of a pass: [*from, *to). */
 static void find_entries(const npr_scan_journal *j, const npr_scan_key *key, size_t *from, size_t *to)
 {
-    size_t pass = number_of(j, key), low = 0, high = j->entries;
+    uint64_t pass = hash_of(key);
+    size_t low = 0, high = j->entries;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if ((size_t)j->entry[middle].pass < pass)
+        if (j->entry[middle].pass < pass)
             low = middle + 1;
         else
             high = middle;
     }
-    for (*from = *to = low; *to < j->entries && (size_t)j->entry[*to].pass == pass;) ++*to;
+    for (*from = *to = low; *to < j->entries && j->entry[*to].pass == pass;) ++*to;
 }
 
 /* Take in the records [from, to) of the parts that are this rank's, each part once; `at` has room for their

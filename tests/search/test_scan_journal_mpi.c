@@ -223,6 +223,25 @@ static void test_passes(const npr_comm *c)
     npr_scan_journal_close(j);
 }
 
+/* As many passes as there may be batches, of each a part or two, in more than one journal: each finds its
+ * own. */
+static void test_many(const npr_comm *c)
+{
+    enum { MANY = 300 };
+    const char *folder = make_folder(c, "many");
+    for (int run = 1; run <= 2; run++) {
+        npr_scan_journal *j = open_run(c, folder, run);
+        for (int i = 0; i < MANY; i += run)
+            if (npr_owns(c, i + run)) add_part(j, i, (i + run) % PARTS);
+        npr_scan_journal_close(j);
+    }
+    npr_scan_journal *j = open_run(c, folder, 3);
+    for (int i = 0; i < MANY; i++)
+        check_pass(c, j, i, 1U << (i + 1) % PARTS | (i % 2 ? 0 : 1U << (i + 2) % PARTS));
+    check_pass(c, j, MANY, 0);
+    npr_scan_journal_close(j);
+}
+
 /* Candidates: the first run does the even parts and part 3, the second the others; the third takes all in. */
 static void test_candidates(const npr_comm *c)
 {
@@ -336,6 +355,7 @@ int main(void)
     MPI_Init(NULL, NULL);
     npr_comm c = npr_comm_make(MPI_COMM_WORLD);
     test_passes(&c);
+    test_many(&c);
     test_candidates(&c);
     test_damage(&c);
     test_sync(&c);
