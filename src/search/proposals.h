@@ -135,8 +135,10 @@ struct npr_chosen {
 npr_status npr_chosen_make(npr_proposals *p, int parts, npr_chosen *out);
 void npr_chosen_free(npr_chosen *c); /* and clear it */
 
+enum { NPR_CHOSEN_PIECE = 1 << 20 }; /* pairs of a message: MPI counts its bytes in an int */
+
 /* Give the rows of part p to rank reader[p], which is the same on all ranks; -1: to none. The rows of a part
- * must be on one rank. Collective. */
-npr_status npr_chosen_deal(const npr_comm *comm, npr_chosen *c, const int *reader);
+ * must be on one rank. piece: pairs of a message at most, NPR_CHOSEN_PIECE but for tests. Collective. */
+npr_status npr_chosen_deal(const npr_comm *comm, npr_chosen *c, const int *reader, int64_t piece);
 
 #endif

@@ -17,8 +17,7 @@ enum {
     OF_SCORE = 4, /* digits of a key: first the score's, */
     OF_PLACE = 8, /* then the place's */
     ROUGHLY = 3,  /* digits that find a hit roughly */
-    TAG_PAIRS = 83,
-    PIECE = 1 << 20 /* pairs of a message */
+    TAG_PAIRS = 83
 };
 
 /* The search for the k-th hit of one list. */
@@ -139,6 +138,7 @@ npr_status npr_proposals_cut_all(const npr_comm *comm, npr_proposals *p, int rou
 typedef struct deal {
     const npr_comm *comm;
     const int *reader;
+    int64_t piece;         /* pairs of a message */
     int64_t *pairs, *home; /* [parts]; home: the rank that has them, and 1 */
 } deal;
 
@@ -150,8 +150,8 @@ static void move_part(const deal *d, int part, const npr_pair *from, npr_pair *t
         memcpy(to, from, (size_t)left * sizeof *from);
         return;
     }
-    for (int64_t n; left; left -= n, from += n, to += n) { /* an MPI call counts bytes in an int */
-        n = left < PIECE ? left : PIECE;
+    for (int64_t n; left; left -= n, from += n, to += n) {
+        n = left < d->piece ? left : d->piece;
         int bytes = npr_mpi_count((size_t)n * sizeof *from);
         if (home == rank && reader >= 0)
             MPI_Send(from, bytes, MPI_BYTE, reader, TAG_PAIRS, d->comm->mpi);
@@ -182,12 +182,13 @@ static int any_moves(const deal *d, int parts)
     return moves;
 }
 
-npr_status npr_chosen_deal(const npr_comm *comm, npr_chosen *c, const int *reader)
+npr_status npr_chosen_deal(const npr_comm *comm, npr_chosen *c, const int *reader, int64_t piece)
 {
     size_t parts = (size_t)c->parts;
     npr_chosen mine = {.parts = c->parts};
     deal d = {.comm = comm,
               .reader = reader,
+              .piece = piece,
               .pairs = npr_alloc(parts, sizeof *d.pairs, "candidates by part"),
               .home = npr_alloc(parts, sizeof *d.home, "candidates by part")};
     npr_status st = npr_agree(comm, know(&d, c, &mine), "candidates");

@@ -215,7 +215,7 @@ static npr_status deal_candidates(const scan *s)
     int64_t turn = 0;
     for (int p = 0; p < s->index->parts && !st; p++)
         reader[p] = s->owner[p] ? -1 : (int)(turn++ % s->comm->size);
-    if (!st) st = npr_chosen_deal(s->comm, s->pass->candidates, reader);
+    if (!st) st = npr_chosen_deal(s->comm, s->pass->candidates, reader, NPR_CHOSEN_PIECE);
     free(reader);
     return st;
 }

@@ -92,8 +92,8 @@ static void check_cut(const npr_comm *c, const layout *l)
     npr_proposals_free(p);
 }
 
-/* Rows of every part at its reader, as the one list of all gives them. */
-static void check_deal(const npr_comm *c, const layout *l, int shift)
+/* Rows of every part at its reader, as the one list of all gives them, in messages of so many. */
+static void check_deal(const npr_comm *c, const layout *l, int shift, int64_t piece)
 {
     npr_proposals *all, *p = propose(c, l, &all);
     npr_chosen mine, whole;
@@ -103,7 +103,7 @@ static void check_deal(const npr_comm *c, const layout *l, int shift)
     CHECK_OK(npr_chosen_make(all, PARTS, &whole));
     for (int part = 0; part < PARTS; part++)
         reader[part] = part % 5 == 4 && shift ? -1 : (home_of(l, part, c->size) + shift) % c->size;
-    CHECK_OK(npr_chosen_deal(c, &mine, reader));
+    CHECK_OK(npr_chosen_deal(c, &mine, reader, piece));
     for (int part = 0; part < PARTS; part++) {
         int64_t n = mine.first[part + 1] - mine.first[part];
         if (reader[part] == c->rank) {
@@ -131,8 +131,10 @@ int main(void)
     };
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
         check_cut(&c, &layouts[i]);
-        check_deal(&c, &layouts[i], 0);
-        check_deal(&c, &layouts[i], 1);
+        check_deal(&c, &layouts[i], 0, NPR_CHOSEN_PIECE);
+        check_deal(&c, &layouts[i], 1, NPR_CHOSEN_PIECE);
+        check_deal(&c, &layouts[i], 1, 97); /* up to 14 messages of a part, the last one mostly smaller */
+        if (i < 2) check_deal(&c, &layouts[i], 1, 1);
     }
     npr_comm_free(&c);
     MPI_Finalize();
