@@ -65,30 +65,35 @@ __attribute__((target("avx512f,avx512vl,avx512dq,f16c"))) static double dot_avx5
     return _mm_cvtsd_f64(_mm_add_sd(s2, _mm_unpackhi_pd(s2, s2)));
 }
 
+/* Loops are unrolled to the end, and sums named one by one: a compiler keeps an array in registers only then.
+ */
 __attribute__((target("avx2,fma,f16c"))) static double dot_avx2(const uint16_t *row, const float *query,
                                                                 int d)
 {
     __m256d a[8];
+#pragma GCC unroll 8
     for (int u = 0; u < 8; u++) a[u] = _mm256_setzero_pd();
     int j = 0;
     for (; j + LANES <= d; j += LANES)
 #pragma GCC unroll 4
         for (int u = 0; u < 4; u++) {
             __m256 x = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(row + j + 8 * u)));
-            __m256 q = _mm256_loadu_ps(query + j + 8 * u);
+            const float *q = query + j + 8 * u;
             a[2 * u] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_castps256_ps128(x)),
-                                       _mm256_cvtps_pd(_mm256_castps256_ps128(q)), a[2 * u]);
+                                       _mm256_cvtps_pd(_mm_loadu_ps(q)), a[2 * u]);
             a[2 * u + 1] = _mm256_fmadd_pd(_mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)),
-                                           _mm256_cvtps_pd(_mm256_extractf128_ps(q, 1)), a[2 * u + 1]);
+                                           _mm256_cvtps_pd(_mm_loadu_ps(q + 4)), a[2 * u + 1]);
         }
     if (j < d) {
         double lane[LANES];
+#pragma GCC unroll 8
         for (int u = 0; u < 8; u++) _mm256_storeu_pd(lane + 4 * u, a[u]);
         return finish_lanes(lane, row + j, query + j, d - j);
     }
-    for (int half = 4; half; half /= 2)
-        for (int u = 0; u < half; u++) a[u] = _mm256_add_pd(a[u], a[u + half]);
-    __m128d s2 = _mm_add_pd(_mm256_castpd256_pd128(a[0]), _mm256_extractf128_pd(a[0], 1));
+    __m256d even = _mm256_add_pd(_mm256_add_pd(a[0], a[4]), _mm256_add_pd(a[2], a[6]));
+    __m256d odd = _mm256_add_pd(_mm256_add_pd(a[1], a[5]), _mm256_add_pd(a[3], a[7]));
+    __m256d s4 = _mm256_add_pd(even, odd);
+    __m128d s2 = _mm_add_pd(_mm256_castpd256_pd128(s4), _mm256_extractf128_pd(s4, 1));
     return _mm_cvtsd_f64(_mm_add_sd(s2, _mm_unpackhi_pd(s2, s2)));
 }
 #endif
