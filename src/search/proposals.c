@@ -185,7 +185,7 @@ static npr_status cut(npr_proposals *p, npr_proposed *l)
     NPR_TRY(find_bound(p, l, &bound));
     int64_t reaching = 0;
     for (int64_t i = 0; i < l->n; i++) reaching += l->score[i] >= bound.least;
-    if (reaching > p->k) l->tied = 1, l->tie = bound.least;
+    if (reaching > p->k) npr_proposed_tie(l, bound.least);
     keep(l, bound.least, bound.last);
     return NPR_OK;
 }

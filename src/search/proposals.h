@@ -41,7 +41,7 @@ typedef struct npr_proposed {
     int64_t last; /* and of equal scores what lies behind this place */
     int full;
     int tied;  /* hits of the score `tie` were dropped, */
-    float tie; /* though others of it stayed; the last score of which this is true */
+    float tie; /* though others of it stayed; the highest score of which this is true */
 } npr_proposed;
 
 struct npr_proposals {
@@ -78,6 +78,13 @@ static inline npr_status npr_proposals_push(npr_proposals *p, int q, float score
 static inline float npr_proposals_floor(const npr_proposals *p, int q)
 {
     return p->list[q].full ? p->list[q].least : -INFINITY;
+}
+
+/* The list has dropped hits of this score though others of it stayed, or is made of hits of one that had. */
+static inline void npr_proposed_tie(npr_proposed *l, float tie)
+{
+    if (!l->tied || l->tie < tie) l->tie = tie;
+    l->tied = 1;
 }
 
 /* Bring the floor of one list nearly up to date; amortised O(1) per push. */

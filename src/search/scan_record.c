@@ -2,16 +2,23 @@
 #include "search/scan_record.h"
 
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
 
-enum { FORMAT = 7 }; /* 7: what a part was asked for */
+enum { FORMAT = 8 }; /* 8: where lists of candidates were cut among equal scores */
 
 typedef struct candidate {
     float score;
     uint32_t row;
 } candidate;
+
+/* What a record says of a list besides its counts. */
+typedef struct of_list {
+    int64_t hits; /* of the part */
+    double tie;   /* candidates: npr_proposed.tie, NaN: the list was not cut among equal scores */
+} of_list;
 
 npr_scan_key npr_scan_key_of(const npr_search_pass *pass)
 {
@@ -42,9 +49,8 @@ static int64_t write_hits(char *to, const npr_topk *lists, int q, int part)
 }
 
 /* Candidates of the part stand at the end of a list: it came last. */
-static int64_t write_candidates(char *to, const npr_proposals *p, int q, int part)
+static int64_t write_candidates(char *to, const npr_proposed *l, int part)
 {
-    const npr_proposed *l = &p->list[q];
     int64_t from = l->n;
     while (from > 0 && npr_place_part(l->place[from - 1]) == part) from--;
     for (int64_t i = from; i < l->n; i++) {
@@ -70,17 +76,19 @@ npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr
                             .non_finite = of_part->non_finite,
                             .rows = of_part->rows,
                             .bytes = of_part->bytes};
-    *n = sizeof head + counts + (size_t)nq * sizeof(int64_t);
+    *n = sizeof head + counts + (size_t)nq * sizeof(of_list);
     NPR_TRY(npr_grow(record, cap, *n, 1, "a journal record"));
     memcpy(*record + sizeof head, of_part->count, counts);
     for (int q = 0; q < nq; q++) {
-        int64_t most = hits->candidates ? hits->candidates->list[q].n : npr_topk_count(hits->lists, q);
+        const npr_proposed *l = hits->candidates ? &hits->candidates->list[q] : NULL;
+        int64_t most = l ? l->n : npr_topk_count(hits->lists, q);
         NPR_TRY(npr_grow(record, cap, *n + (size_t)most * each, 1, "a journal record"));
-        int64_t mine = hits->candidates ? write_candidates(*record + *n, hits->candidates, q, part)
-                                        : write_hits(*record + *n, hits->lists, q, part);
-        *n += (size_t)mine * each;
+        of_list mine = {.tie = l && l->tied ? (double)l->tie : NAN};
+        mine.hits =
+            l ? write_candidates(*record + *n, l, part) : write_hits(*record + *n, hits->lists, q, part);
+        *n += (size_t)mine.hits * each;
         memcpy(*record + sizeof head + counts + (size_t)q * sizeof mine, &mine, sizeof mine);
-        head.hits += mine;
+        head.hits += mine.hits;
     }
     memcpy(*record, &head, sizeof head);
     return NPR_OK;
@@ -93,8 +101,9 @@ int npr_scan_record_read(int parts, const char *bytes, size_t n, npr_scan_record
     const npr_scan_key *pass = &head->pass;
     if (pass->format != FORMAT || pass->list0 < 0 || pass->list1 <= pass->list0 || pass->list1 > INT_MAX)
         return 0;
-    size_t lists = (size_t)(pass->list1 - pass->list0), each = hit_bytes(pass->kind);
-    size_t fixed = sizeof *head + lists * (NPR_TALLY_FIELDS + 1) * sizeof(int64_t);
+    int64_t lists = pass->list1 - pass->list0;
+    size_t fixed = sizeof *head + counts_bytes(lists) + (size_t)lists * sizeof(of_list);
+    size_t each = hit_bytes(pass->kind);
     if (head->part < 0 || head->part >= parts || n < fixed) return 0;
     return (n - fixed) / each == (size_t)head->hits && (n - fixed) % each == 0;
 }
@@ -122,12 +131,14 @@ npr_status npr_scan_record_take(const npr_scan_record *head, const char *bytes, 
     of_part->rows = head->rows;
     of_part->bytes = head->bytes;
     if (hits->candidates) hits->asked[head->part] = head->asked;
-    const char *per_list = bytes + sizeof *head + counts, *hit = per_list + (size_t)nq * sizeof(int64_t);
+    const char *per_list = bytes + sizeof *head + counts, *hit = per_list + (size_t)nq * sizeof(of_list);
     const char *end = hit + (size_t)head->hits * each;
     for (int q = 0; q < nq; q++) {
-        int64_t mine;
+        of_list mine;
         memcpy(&mine, per_list + (size_t)q * sizeof mine, sizeof mine);
-        for (; mine > 0 && hit < end; mine--, hit += each) NPR_TRY(take_hit(head, hit, hits, q));
+        for (; mine.hits > 0 && hit < end; mine.hits--, hit += each) NPR_TRY(take_hit(head, hit, hits, q));
+        if (hits->candidates && !isnan(mine.tie))
+            npr_proposed_tie(&hits->candidates->list[q], (float)mine.tie);
     }
     return NPR_OK;
 }

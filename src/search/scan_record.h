@@ -13,14 +13,13 @@ typedef struct npr_scan_key {
 
 npr_scan_key npr_scan_key_of(const npr_search_pass *pass);
 
-/* A record: this head, the counts of the tally, hits per list, the hits. A candidate takes 8 bytes, FAISS's
- * score and its row; any other hit is a npr_hit. */
+/* A record: this head, the counts of the tally, how many hits each list has and, of candidates, where it was
+ * cut among equal scores, the hits. A candidate takes 8 bytes, FAISS's score and its row; any other hit is a
+ * npr_hit. */
 typedef struct npr_scan_record {
     npr_scan_key pass;
     int64_t part, non_finite, rows, bytes, hits;
-    int64_t asked; /* candidates: npr_scan_hits.asked of the part. Whether its list was cut among equal scores
-                      (npr_proposals) is not here: one part's answer does that only where it is asked for half
-                      of a list or more, and then it is asked for all (scan_faiss.c), so it is never open. */
+    int64_t asked; /* candidates: npr_scan_hits.asked of the part */
 } npr_scan_record;
 
 /* Make the record of a part: n bytes in *record, whose room is *cap. */

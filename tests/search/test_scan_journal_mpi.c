@@ -81,6 +81,19 @@ static int64_t asked_of(int part)
     return part % 3 ? 20 + part : 0;
 }
 
+/* Where list 1 of candidates was cut among equal scores, of these parts; -1: nowhere. */
+static void check_tie(const npr_comm *c, const room *r, unsigned done)
+{
+    double want = -1, tie = -1;
+    if (!r->hits.candidates) return;
+    for (int p = 1; p < PARTS; p += 3)
+        if (done >> p & 1) want = p;
+    if (r->hits.candidates->list[1].tied) tie = r->hits.candidates->list[1].tie;
+    npr_max_f64(c, &tie, 1);
+    CHECK(tie == want);
+    CHECK(!r->hits.candidates->list[0].tied);
+}
+
 static int64_t hits_in(const room *r, int list)
 {
     return r->hits.candidates ? r->hits.candidates->list[list].n : npr_topk_count(r->lists, list);
@@ -106,6 +119,7 @@ static void scan_part(room *r, int number, int part)
         r->of_part.count[q * NPR_TALLY_FIELDS] = part + 1;
     }
     r->asked[part] = asked_of(part);
+    if (r->hits.candidates && part % 3 == 1) npr_proposed_tie(&r->hits.candidates->list[1], (float)part);
     r->of_part.rows = 10 + part;
 }
 
@@ -120,7 +134,7 @@ static void add_part(npr_scan_journal *j, int number, int part)
 }
 
 /* Begin a pass of which these parts (bits) are done: they are told to all ranks, and their hits and tallies,
- * and what candidates were asked for, are there once, over all ranks. */
+ * what candidates were asked for and where their lists were cut, are there once, over all ranks. */
 static void check_pass(const npr_comm *c, npr_scan_journal *j, int number, unsigned done)
 {
     npr_search_pass pass = pass_of(number);
@@ -136,6 +150,7 @@ static void check_pass(const npr_comm *c, npr_scan_journal *j, int number, unsig
         CHECK_INT(r.asked[p], is_done && r.hits.candidates ? asked_of(p) : 0);
         rows += is_done ? 10 + p : 0, parts += is_done;
     }
+    check_tie(c, &r, done);
     npr_sum_i64(c, &r.tally.rows, 1);
     CHECK_INT(r.tally.rows, rows);
     for (int q = 0; q < LISTS; q++) {
