@@ -8,14 +8,16 @@ alone, so an interrupted run is simply run again. Row n of the table is line n +
 npr-ingest knows (any case): url, caption, text, similarity, nsfw, punsafe, width, height, original_width, original_height,
 label; with --columns those instead: --columns=id,status of img2dataset's own tables is what npr-extract --failed reads. Tabs and
 line breaks inside of texts become spaces; null and NaN become empty. Row groups are streamed: memory is
-bounded by --batch rows, whatever the file's size.
+bounded by --batch rows, whatever the file's size. On SIGUSR1 and SIGTERM the files in hand are finished and no other is begun.
 
 Needs pyarrow (python3 -m venv V && V/bin/pip install pyarrow). Exit codes as of the other programs: 64 usage, 65 bad
-data, 66 input missing, 73 cannot create, 74 I/O, 78 pyarrow missing.
+data, 66 input missing, 70 a worker was killed, 73 cannot create, 74 I/O, 75 stopped on request, 78 pyarrow missing.
 """
 import argparse
+import concurrent.futures
 import multiprocessing
 import os
+import signal
 import sys
 
 KNOWN = {"url", "caption", "text", "similarity", "nsfw", "punsafe", "width", "height", "original_width",
@@ -100,14 +102,45 @@ def convert(source, target, batch_rows, wanted):
     return rows
 
 
+stopping = multiprocessing.Value("b", 0, lock=False)  # common to all processes; set once, by a signal
+
+
+def leave_signals_to_parent():
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def convert_one(task):
     source, target, batch_rows, wanted = task
     if os.path.exists(target):
         return 0, f"{target}: is there already"
+    if stopping.value:
+        return 75, f"{target}: left for the next run"
     try:
         return 0, f"{target}: {convert(source, target, batch_rows, wanted)} rows"
     except Failure as e:
         return e.code, str(e)
+
+
+def stop(*_):
+    stopping.value = 1
+
+
+def convert_all(tasks, jobs):
+    """All files; gives the exit code, of which one that says of a failure goes before 75."""
+    codes = {0}
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, stop)
+    context = multiprocessing.get_context("fork")  # workers share `stopping`
+    try:
+        with concurrent.futures.ProcessPoolExecutor(jobs, context, leave_signals_to_parent) as pool:
+            for code, text in pool.map(convert_one, tasks):
+                print(f"parquet2tsv.py: {text}", file=sys.stderr)
+                codes.add(code)
+    except concurrent.futures.process.BrokenProcessPool:
+        print("parquet2tsv.py: a worker was killed: too little memory, mostly; files that are whole are kept", file=sys.stderr)
+        return 70
+    return max(codes - {75}) or max(codes)
 
 
 def main():
@@ -132,12 +165,7 @@ def main():
         stem = source[:-8] if source.endswith(".parquet") else source
         folder = options.out or os.path.dirname(stem)
         tasks.append((source, os.path.join(folder, os.path.basename(stem) + ".tsv"), max(1, options.batch), wanted))
-    worst = 0
-    with multiprocessing.Pool(max(1, options.jobs)) as pool:
-        for code, text in pool.imap(convert_one, tasks):
-            print(f"parquet2tsv.py: {text}", file=sys.stderr)
-            worst = max(worst, code)
-    return worst
+    return convert_all(tasks, max(1, options.jobs))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """jobs/parquet2tsv.py: hostile texts, nulls, types, row groups, what is refused; and 10,000 real rows. Needs pyarrow."""
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,35 @@ with tempfile.TemporaryDirectory() as tmp:
     pq.write_table(table, os.path.join(tmp, "m_0001.parquet"))
     code, said = run("--jobs=2", "--out=" + out, path, cut, os.path.join(tmp, "m_0001.parquet"))
     assert code == 65 and sorted(os.listdir(out)) == ["m_0000.tsv", "m_0001.tsv"], (code, said)
+
+    # asked to stop: files in hand are finished, no other is begun, and the next run does the rest
+    many = [os.path.join(tmp, f"n_{i:04}.parquet") for i in range(24)]
+    for name in many:
+        pq.write_table(pa.table({"url": [f"http://b/{i}" for i in range(6000)]}), name)
+
+    def begin(folder):
+        """Running, with a file done: the process, what it said"""
+        p = subprocess.Popen([sys.executable, os.path.join(ROOT, "jobs/parquet2tsv.py"), "--jobs=2", "--batch=8", "--out=" + folder, *many],
+                             stderr=subprocess.PIPE, text=True)
+        return p, p.stderr.readline()
+
+    asked = os.path.join(tmp, "asked")
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        p, said = begin(asked)
+        p.send_signal(number)
+        said += p.communicate()[1]
+        done = os.listdir(asked)
+        assert p.returncode == 75 and "left for the next run" in said and 0 < len(done) < len(many), (p.returncode, said)
+        assert all(n.endswith(".tsv") and len(lines(os.path.join(asked, n))) == 6001 for n in done), done
+    code, said = run("--out=" + asked, *many)
+    assert code == 0 and said.count("is there already") == len(done) and len(os.listdir(asked)) == len(many), (code, said)
+
+    # a worker is killed, as for want of memory: it is said, nothing waits for it
+    p, said = begin(os.path.join(tmp, "killed"))
+    with open(f"/proc/{p.pid}/task/{p.pid}/children") as f:
+        os.kill(int(f.read().split()[0]), signal.SIGKILL)
+    said += p.communicate(timeout=60)[1]
+    assert p.returncode == 70 and "a worker was killed" in said, (p.returncode, said)
 
     real = os.path.join(DATA, "captions/web_10000.parquet")
     if os.path.exists(real):
