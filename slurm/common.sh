@@ -24,15 +24,16 @@ npr_fail() {
     exit "$code"
 }
 
-[ -e "$NPR_ROOT/slurm/site.sh" ] || npr_fail 78 "$NPR_ROOT/slurm/site.sh is missing: copy slurm/site.sh.in and edit it"
+[ -e "$NPR_ROOT/slurm/site.sh" ] || npr_fail 78 "$NPR_ROOT/slurm/site.sh is missing: cat slurm/site.sh.in" \
+    "slurm/site-laion.sh.in >slurm/site.sh, and edit it"
 # shellcheck source=slurm/site.sh.in
 source "$NPR_ROOT/slurm/site.sh"
-# A site.sh that was copied before a name came in lacks it.
-while read -r npr_name; do
-    declare -p "$npr_name" >/dev/null 2>&1 ||
-        npr_fail 78 "$NPR_ROOT/slurm/site.sh does not set $npr_name: slurm/site.sh.in says what it is"
-done < <(sed -n 's/^\(NPR_[A-Z_]*\)=.*/\1/p' "$NPR_ROOT/slurm/site.sh.in")
-unset npr_name
+# A site.sh that was made before a name came in lacks it.
+while IFS=: read -r npr_file npr_name; do
+    declare -p "$npr_name" >/dev/null 2>&1 || npr_fail 78 "$NPR_ROOT/slurm/site.sh does not set $npr_name: $npr_file says what it is"
+done < <(cd "$NPR_ROOT" && sed -n 's/^\(NPR_[A-Z_]*\)=.*/slurm\/site.sh.in:\1/p' slurm/site.sh.in &&
+    sed -n 's/^\(NPR_[A-Z_]*\)=.*/slurm\/site-laion.sh.in:\1/p' slurm/site-laion.sh.in)
+unset npr_file npr_name
 
 # What each exit code of a program means for the job, and what is to be done.
 npr_meaning() {
@@ -117,18 +118,11 @@ npr_readable() {
     [ -z "$box" ] || printf '%s' "$box" >&2
 }
 
-# npr_step PROGRAM ARGS...: launch it and wait; USR1 (sent by Slurm before the time limit) and TERM go to the step as
-# USR1, on which programs finish what they have in hand and leave with 75. Gives the program's exit code.
-npr_step() {
-    local code=0 log reader
-    export NPR_VERDICT=$NPR_WORK/records/stuck-$SLURM_JOB_ID.txt # the watchdog's
-    rm -f "$NPR_VERDICT"
-    ((!NPR_ASKED)) || return 75
-    exec {log}> >(npr_readable)
-    reader=$!
-    npr_launch "$NPR_BIN/$1" "${@:2}" 2>&"$log" {log}>&- &
-    step=$!
-    exec {log}>&-
+# npr_wait PROCESS: until a child has ended; USR1 (sent by Slurm before the time limit) and TERM go to it as USR1, on which programs
+# finish what they have in hand and leave with 75. Gives its exit code.
+npr_wait() {
+    local code
+    step=$1
     trap 'NPR_ASKED=1; npr_say "asked to stop: passing it on"; kill -USR1 "$step" 2>/dev/null' USR1 TERM
     # asked while the step began: what is sent to a shell that is about to become the program is lost
     ((!NPR_ASKED)) || { sleep 1 && kill -USR1 "$step" 2>/dev/null; } || true
@@ -139,14 +133,28 @@ npr_step() {
     done
     trap - TERM
     trap 'NPR_ASKED=1' USR1 # a warning that comes now must not end this script: what the step's end means is still to be said
+    if ((NPR_ASKED && (code == 138 || code == 143))); then
+        code=75 # the signal came before the program was ready for it: nothing is lost either
+    fi
+    return "$code"
+}
+
+# npr_step PROGRAM ARGS...: launch it and wait. Gives the program's exit code.
+npr_step() {
+    local code=0 log reader
+    export NPR_VERDICT=$NPR_WORK/records/stuck-$SLURM_JOB_ID.txt # the watchdog's
+    rm -f "$NPR_VERDICT"
+    ((!NPR_ASKED)) || return 75
+    exec {log}> >(npr_readable)
+    reader=$!
+    npr_launch "${NPR_PREFIX[@]}" "$NPR_BIN/$1" "${@:2}" 2>&"$log" {log}>&- &
+    exec {log}>&-
+    npr_wait $! || code=$?
     for _ in {1..20}; do # the step's last lines come before ours
         kill -0 "$reader" 2>/dev/null || break
         sleep 0.1
     done
     [ ! -s "$NPR_VERDICT" ] || code=70
-    if ((NPR_ASKED && (code == 138 || code == 143))); then
-        code=75 # the signal came before the program was ready for it: nothing is lost either
-    fi
     return "$code"
 }
 
@@ -267,21 +275,27 @@ npr_stage() {
     case $code in
     1 | 137 | 139 | 233) npr_wait_for_node ;;
     esac
-    case $code in
-    0) npr_say "$name is done after $((SECONDS - start)) s; its record is $NPR_WORK/records/$name.txt" ;;
+    npr_ended "$name" "$code" "$((SECONDS - start)) s; its record is $NPR_WORK/records/$name.txt"
+}
+
+# npr_ended NAME CODE AFTER: what the end of a stage means: it is done, it is queued again, or it has failed.
+npr_ended() {
+    case $2 in
+    0) npr_say "$1 is done after $3" ;;
     75)
-        [ -z "${NPR_STOPPED:-}" ] || npr_fail 75 "$name stopped early; $NPR_STOPPED"
-        npr_requeue "$name stopped early, finished work is kept"
+        [ -z "${NPR_STOPPED:-}" ] || npr_fail 75 "$1 stopped early; $NPR_STOPPED"
+        npr_requeue "$1 stopped early, finished work is kept"
         ;;
-    *) npr_fail "$code" "$name failed with exit code $code: $(npr_meaning "$code"). What is finished is kept: submit it again when that" \
+    *) npr_fail "$2" "$1 failed with exit code $2: $(npr_meaning "$2"). What is finished is kept: submit it again when that" \
         "is mended; stages that wait for it will not run" ;;
     esac
 }
 
-# npr_submit OPTIONS... SCRIPT [ARGS...]: queue a script with the nodes, ranks, time, account and partition of site.sh. Prints the job's number.
+# npr_submit OPTIONS... SCRIPT [ARGS...]: queue a script with the nodes, ranks, memory, time, account and partition of site.sh. Prints the job's number.
 npr_submit() {
     local common=(--parsable --nodes="$NPR_NODES" --ntasks-per-node="$NPR_RANKS_PER_NODE" --cpus-per-task="$NPR_CORES_PER_RANK"
         --time="$NPR_TIME" --output="$NPR_WORK/logs/%x-%j.log" --export="ALL,NPR_SLURM=$NPR_ROOT/slurm") job
+    [ -z "$NPR_MEM" ] || common+=(--mem="$NPR_MEM")
     [ -z "$NPR_ACCOUNT" ] || common+=(--account="$NPR_ACCOUNT")
     [ -z "$NPR_PARTITION" ] || common+=(--partition="$NPR_PARTITION")
     job=$(sbatch "${common[@]}" "${NPR_SBATCH[@]}" "$@") || return

@@ -25,6 +25,7 @@ after=()
 for stage in "${stages[@]}"; do
     own=()
     [ "$stage" != metadata ] || own=(--nodes=1 --array="0-$((NPR_NODES - 1))") # a node's share each
+    [ "$stage" != solve ] || own=(--nodes="$NPR_SOLVE_NODES")
     job=$(npr_submit "${own[@]}" "${after[@]}" "$NPR_ROOT/slurm/stages/$stage.sbatch")
     echo "$stage $job"
     after=(--dependency="afterok:$job" --kill-on-invalid-dep=yes)

@@ -68,7 +68,7 @@ for n in $points; do
     point "$n"
     if [ "$launch" = --here ]; then
         rm -rf "$out"
-        mpirun -n "$n" "$NPR_BIN/${command[0]}" "${command[@]:1}" --out="$out" --record="$NPR_WORK/scaling/records/$kind-$stage-$n.txt"
+        mpirun -n "$n" "${NPR_PREFIX[@]}" "$NPR_BIN/${command[0]}" "${command[@]:1}" --out="$out" --record="$NPR_WORK/scaling/records/$kind-$stage-$n.txt"
         rm -rf "$out"
         continue
     fi

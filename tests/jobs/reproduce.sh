@@ -251,7 +251,7 @@ DATA=/nowhere reproduce table1 --conf="$ROOT/jobs/reproduce/datasets.conf.in" --
 # on a cluster: a job per data set, the shifted one after its base, the tables after both; what is left runs as job steps
 mkdir -p "$TMP/clone" "$TMP/fake" "$TMP/bin"
 cp -r "$ROOT/slurm" "$ROOT/jobs" "$ROOT/results" "$TMP/clone/"
-cat "$ROOT/slurm/site.sh.in" - >"$TMP/clone/slurm/site.sh" <<<"NPR_BIN=$TMP/bin NPR_WORK='$TMP/a work' NPR_CORES_PER_RANK=1"
+cat "$ROOT"/slurm/site.sh.in "$ROOT"/slurm/site-world.sh.in - >"$TMP/clone/slurm/site.sh" <<<"NPR_BIN=$TMP/bin NPR_WORK='$TMP/a work' NPR_CORES_PER_RANK=1"
 for program in "$BIN"/npr-*; do [ ! -x "$program" ] || ln -s "$program" "$TMP/bin/"; done
 # shellcheck disable=SC2016 # they expand their variables themselves
 {

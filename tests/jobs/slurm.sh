@@ -6,8 +6,8 @@ source "$(dirname "$0")/../lib.sh"
 mkdir -p "$TMP/clone" "$TMP/fake" "$TMP/bin"
 cp -r "${NPR_SOURCE:?}/slurm" "$TMP/clone/"
 {
-    cat "$NPR_SOURCE/slurm/site.sh.in"
-    printf '%s\n' "NPR_BIN=$TMP/bin" "NPR_WORK='$TMP/a work'" 'NPR_TOWER=$NPR_WORK' NPR_ACCOUNT=physics
+    cat "$NPR_SOURCE"/slurm/site.sh.in "$NPR_SOURCE"/slurm/site-world.sh.in
+    printf '%s\n' "NPR_BIN=$TMP/bin" "NPR_WORK='$TMP/a work'" 'NPR_TOWER=$NPR_WORK' NPR_ACCOUNT=physics NPR_MEM=7G NPR_SOLVE_NODES=2
 } >"$TMP/clone/slurm/site.sh"
 write() { cat >"$1" && chmod +x "$1"; }
 # shellcheck disable=SC2016 # the scripts expand their variables themselves
@@ -30,8 +30,12 @@ echo "slurm_load_jobs error: Unable to contact slurm controller" >&2
 exit 1'
     write "$TMP/fake/sinfo" <<<'#!/bin/bash
 printf "$NODES"'
-    write "$TMP/fake/python3" <<<'#!/bin/bash
-printf "%s|" "$@" >>"$NOTES"'
+    write "$TMP/fake/a python" <<<'#!/bin/bash
+printf "%s|" "$@" >>"$NOTES"
+echo >>"$NOTES"
+trap "exit 75" USR1
+if [ "$CODE" = wait ]; then for _ in {1..100}; do sleep 0.1; done; fi
+exit "$CODE"'
     write "$TMP/bin/npr-verify" <<<'#!/bin/bash
 printf "%s|" "$@" >>"$NOTES"
 [[ $* != *"$STOP"* ]] || exit 75
@@ -213,15 +217,36 @@ SLURM_RESTART_COUNT=1 verify /head
 SLURM_RESTART_COUNT=1 SLURM_JOB_ID=18 verify nothing
 [ "$got" = 0 ] && grep -q "/index" "$NOTES" || fail "verify by another job: $got $(cat "$TMP/said")"
 
-# metadata: a folder with a space in its name
+# words before every program
+echo "NPR_PREFIX=(env 'MARK=two words')" >>"$NPR_SLURM/site.sh"
+write "$TMP/bin/npr-marked" <<<'#!/bin/bash
+[ "$MARK" = "two words" ] || exit 65
+for word in "$@"; do [[ $word != --record=* ]] || echo "run.ranks=1" >"${word#*=}"; done'
+shell 0 'npr_stage marked npr-marked'
+[ "$got" = 0 ] || fail "NPR_PREFIX: $got $(cat "$TMP/said")"
+echo "NPR_PREFIX=()" >>"$NPR_SLURM/site.sh"
+shell 0 'npr_stage marked npr-marked'
+[ "$got" = 65 ] || fail "NPR_PREFIX is empty: $got $(cat "$TMP/said")"
+
+# metadata: a folder with a space in its name; it ends as any stage
 mkdir "$TMP/the parquet"
 touch "$TMP/the parquet/"{a,b}.parquet
-: >"$NOTES"
-(
-    echo "NPR_PARQUET='$TMP/the parquet/*.parquet'" >>"$NPR_SLURM/site.sh"
-    SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_JOB_ID=17 bash "$NPR_SLURM/stages/metadata.sbatch" >"$TMP/said" 2>&1
-) || fail "metadata: $(cat "$TMP/said")"
-grep -qF "|$TMP/the parquet/b.parquet|" "$NOTES" || fail "metadata: $(cat "$NOTES" "$TMP/said")"
+printf '%s\n' "NPR_PARQUET='$TMP/the parquet/*.parquet'" "NPR_PYTHON='$TMP/fake/a python'" "NPR_TSV='$TMP/the text'" >>"$NPR_SLURM/site.sh"
+metadata() { # CODE
+    : >"$NOTES"
+    CODE=$1 SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_JOB_ID=17 exec bash "$NPR_SLURM/stages/metadata.sbatch" >"$TMP/said" 2>&1
+}
+(metadata 0) || fail "metadata: $(cat "$TMP/said")"
+grep -qF "|--jobs=64|--out=$TMP/the text|$TMP/the parquet/b.parquet|" "$NOTES" || fail "metadata: $(cat "$NOTES" "$TMP/said")"
+got=0
+(metadata 65) || got=$?
+[ "$got" = 65 ] && ! grep -q requeue "$NOTES" && grep -q "metadata failed with exit code 65" "$TMP/said" || fail "metadata, 65: $got $(cat "$TMP/said")"
+metadata wait &
+until [ -s "$NOTES" ]; do sleep 0.1; done
+sleep 0.3 # it sets its trap
+kill -USR1 $!
+wait $! || true
+grep -q "metadata stopped early" "$TMP/said" && grep -qx "requeue 17_1" "$NOTES" || fail "metadata at its time limit: $(cat "$TMP/said" "$NOTES")"
 
 # refused COMMAND...: with 64
 refused() {
@@ -241,23 +266,26 @@ bash "$NPR_SOURCE/slurm/simulate.sh" "$TMP/simulated" merge fattree100 1 >"$TMP/
 : >"$NOTES"
 bash "$NPR_SLURM/pipeline.sh" ingest search solve >"$TMP/jobs"
 [ "$(tr '\n' ' ' <"$TMP/jobs")" = "ingest 1 search 2 solve 3 " ] || fail "jobs: $(cat "$TMP/jobs")"
-[ "$(grep -c -- '--account=physics|' "$NOTES")" = 3 ] || fail "account: $(cat "$NOTES")"
+[ "$(grep -c -- '--mem=7G|--account=physics|' "$NOTES")" = 3 ] || fail "memory, account: $(cat "$NOTES")"
+grep -q -- '|--nodes=2|.*solve\.sbatch' "$NOTES" && ! grep -q -- '|--nodes=2|.*search\.sbatch' "$NOTES" || fail "nodes of solve: $(cat "$NOTES")"
 grep -q -- '--dependency=afterok:2|.*solve\.sbatch' "$NOTES" || fail "the chain: $(cat "$NOTES")"
 grep -q -- '--dependency.*ingest\.sbatch' "$NOTES" && fail "the first stage waits for nothing: $(cat "$NOTES")"
 bash "$NPR_SLURM/pipeline.sh" nonsense >"$TMP/said" 2>&1 && fail "an unknown stage is taken"
 sed "/^NPR_TOWER=/d" "$NPR_SLURM/site.sh" >"$TMP/old" && cp "$TMP/old" "$NPR_SLURM/site.sh"
 bash "$NPR_SLURM/pipeline.sh" >"$TMP/said" 2>&1 && fail "a site.sh of before is taken"
 grep -q "site.sh does not set NPR_TOWER" "$TMP/said" || fail "a site.sh of before: $(cat "$TMP/said")"
+names() { sed -n 's/^\(NPR_[A-Z_]*\)=.*/\1/p' "$NPR_SOURCE/slurm/$1"; }
+same <(names site-laion.sh.in) <(names site-world.sh.in) "the names of site-laion.sh.in and site-world.sh.in"
 rm "$NPR_SLURM/site.sh"
 bash "$NPR_SLURM/pipeline.sh" >"$TMP/said" 2>&1 && fail "without site.sh it goes on"
-grep -q "copy slurm/site.sh.in" "$TMP/said" || fail "without site.sh: $(cat "$TMP/said")"
+grep -q "cat slurm/site.sh.in slurm/site-laion.sh.in" "$TMP/said" || fail "without site.sh: $(cat "$TMP/said")"
 for script in pipeline reproduce scaling; do
     bash "$NPR_SLURM/$script.sh" --help >"$TMP/said" 2>&1 && grep -q "^ *bash slurm/$script.sh" "$TMP/said" ||
         fail "$script.sh --help without site.sh: $(cat "$TMP/said")"
 done
 
 if command -v shellcheck >/dev/null; then
-    (cd "$NPR_SOURCE" && shellcheck -x slurm/*.sh slurm/*.sbatch slurm/stages/*.sbatch slurm/site.sh.in slurm/env/*.sh jobs/*.sh tests/run.sh) ||
+    (cd "$NPR_SOURCE" && shellcheck -x slurm/*.sh slurm/*.sbatch slurm/stages/*.sbatch slurm/site*.sh.in slurm/env/*.sh jobs/*.sh tests/run.sh) ||
         fail "shellcheck"
 fi
 done_with slurm

@@ -104,13 +104,13 @@ cluster_clone() {
     mkdir clone
     cp -r "${NPR_SOURCE:?}"/{slurm,jobs,results} clone/
     {
-        cat "$NPR_SOURCE/slurm/site.sh.in"
-        printf '%s\n' "NPR_BIN=$BIN" "NPR_WORK=$TMP/work" "NPR_TOWER=$TMP/work" "NPR_INPUT=$TMP/input" 'NPR_NODES=${TEST_NODES:-4}' NPR_RANKS_PER_NODE=1 \
+        cat "$NPR_SOURCE"/slurm/site.sh.in "$NPR_SOURCE"/slurm/site-world.sh.in
+        printf '%s\n' "NPR_BIN=$BIN" "NPR_WORK=$TMP/work" "NPR_TOWER=$TMP/work" "NPR_INPUT=$TMP/input" 'NPR_NODES=${TEST_NODES:-4}' 'NPR_SOLVE_NODES=$NPR_NODES' NPR_RANKS_PER_NODE=1 \
             NPR_CORES_PER_RANK=1 NPR_TIME=30 NPR_NODE_WAIT=60 'NPR_WATCHDOG=${TEST_WATCHDOG:-1800}'
         # On one host all "nodes" and jobs, and mpirun too, would share Open MPI's folder and remove it under one another.
         printf '%s\n' 'npr_modules() {' "    export OMPI_MCA_orte_tmpdir_base=$TMP/mpi.\$SLURM_JOB_ID" \
             '    mkdir -p "$OMPI_MCA_orte_tmpdir_base"' '}'
-        sed -n 's/^\(NPR_\(EMB\|META\|HEAD_EMB\|HEAD_META\|CLASSES\|TEST_EMB\|TEST_LABELS\)=\)/\1/p' "$NPR_SOURCE/slurm/site.sh.in"
+        sed -n 's/^\(NPR_\(EMB\|META\|HEAD_EMB\|HEAD_META\|CLASSES\|TEST_EMB\|TEST_LABELS\)=\)/\1/p' "$NPR_SOURCE/slurm/site-world.sh.in"
         printf '%s\n' "$@"
     } >clone/slurm/site.sh
 }
