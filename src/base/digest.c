@@ -2,7 +2,6 @@
 #include "base/digest.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,10 +63,10 @@ npr_status npr_digest_file(const char *path, char hex[NPR_DIGEST_HEX], int64_t *
     int64_t total = 0;
     npr_digest *g = npr_digest_new();
     char *block = npr_alloc_aligned(BLOCK, 1, "a read buffer");
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = -1;
+    int64_t size;
     if (!g || !block) st = npr_last();
-    if (!st && fd < 0)
-        st = npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
+    if (!st) st = npr_file_open(path, &fd, &size);
     while (!st) {
         ssize_t n = read(fd, block, BLOCK);
         if (n < 0 && errno == EINTR) continue;
@@ -107,18 +106,14 @@ static npr_status read_end(int fd, const char *path, char *to, size_t n, int64_t
 npr_status npr_digest_ends(const char *path, int64_t *bytes, uint64_t *hash)
 {
     enum { END = 1 << 16 };
-    NPR_TRY(npr_file_size(path, bytes));
+    int fd;
+    NPR_TRY(npr_file_open(path, &fd, bytes));
     size_t n = *bytes < END ? (size_t)*bytes : END;
     char *ends = npr_alloc(2, END, "the ends of a file");
-    if (!ends) return npr_last();
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    npr_status st = fd < 0
-                        ? npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno))
-                        : NPR_OK;
-    if (!st) st = read_end(fd, path, ends, n, 0);
+    npr_status st = ends ? read_end(fd, path, ends, n, 0) : npr_last();
     if (!st) st = read_end(fd, path, ends + n, n, *bytes - (int64_t)n);
     if (!st) *hash = npr_hash64(ends, 2 * n, 0);
-    if (fd >= 0) close(fd);
+    close(fd);
     free(ends);
     return st;
 }

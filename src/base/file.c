@@ -29,6 +29,25 @@ int npr_file_exists(const char *path)
     return stat(path, &s) == 0;
 }
 
+npr_status npr_file_open(const char *path, int *fd, int64_t *bytes)
+{
+    struct stat s;
+    npr_status st = NPR_OK;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make it wait */
+    if (*fd < 0) return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
+    if (fstat(*fd, &s))
+        st = npr_fail(NPR_EIO, "%s: %s", path, strerror(errno));
+    else if (!S_ISREG(s.st_mode))
+        st = npr_fail(NPR_ENOINPUT, "%s: not a regular file", path);
+    if (!st) {
+        *bytes = (int64_t)s.st_size;
+        return NPR_OK;
+    }
+    close(*fd);
+    *fd = -1;
+    return st;
+}
+
 static npr_status read_all(int fd, const char *path, char *bytes, size_t n)
 {
     for (size_t got = 0; got < n;) {
@@ -44,26 +63,22 @@ static npr_status read_all(int fd, const char *path, char *bytes, size_t n)
 npr_status npr_file_read(const char *path, size_t max_bytes, char **bytes, size_t *n)
 {
     *bytes = NULL;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
-    struct stat s;
+    int fd;
+    int64_t size;
+    NPR_TRY(npr_file_open(path, &fd, &size));
     npr_status st = NPR_OK;
-    if (fstat(fd, &s))
-        st = npr_fail(NPR_EIO, "%s: %s", path, strerror(errno));
-    else if (!S_ISREG(s.st_mode))
-        st = npr_fail(NPR_ENOINPUT, "%s: not a regular file", path);
-    else if ((uint64_t)s.st_size > max_bytes)
-        st = npr_fail(NPR_EDATA, "%s: %lld bytes, more than the %zu allowed here", path, (long long)s.st_size,
+    if ((uint64_t)size > max_bytes)
+        st = npr_fail(NPR_EDATA, "%s: %lld bytes, more than the %zu allowed here", path, (long long)size,
                       max_bytes);
-    if (!st && !(*bytes = npr_alloc((size_t)s.st_size + 1, 1, path))) st = npr_last();
-    if (!st) st = read_all(fd, path, *bytes, (size_t)s.st_size);
+    if (!st && !(*bytes = npr_alloc((size_t)size + 1, 1, path))) st = npr_last();
+    if (!st) st = read_all(fd, path, *bytes, (size_t)size);
     close(fd);
     if (st) {
         free(*bytes);
         *bytes = NULL;
         return st;
     }
-    *n = (size_t)s.st_size;
+    *n = (size_t)size;
     return NPR_OK;
 }
 

@@ -9,6 +9,10 @@
 
 #include "npr/status.h"
 
+/* Open a file for reading, and its size; *fd is -1 on failure. NPR_ENOINPUT for what is no regular file: a
+ * pipe would make the reader wait for ever. */
+npr_status npr_file_open(const char *path, int *fd, int64_t *bytes);
+
 /* Read a whole file of at most max_bytes into *bytes (a zero byte is put behind the last one). Release with
  * free(). */
 npr_status npr_file_read(const char *path, size_t max_bytes, char **bytes, size_t *n);

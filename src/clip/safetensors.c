@@ -2,14 +2,13 @@
 #include "clip/safetensors.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/half.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -228,18 +227,11 @@ npr_status npr_tensors_parse(const char *path, const void *bytes, size_t size, n
 
 npr_status npr_tensors_open(const char *path, npr_tensors *t)
 {
-    struct stat s;
+    int64_t bytes;
     *t = (npr_tensors){.fd = -1};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
-    if (!(t->path = npr_strdup(path))) {
-        close(fd);
-        return npr_last();
-    }
-    t->fd = fd;
-    if (fstat(fd, &s)) return npr_fail(NPR_EIO, "%s: %s", path, strerror(errno));
-    if (!S_ISREG(s.st_mode)) return npr_fail(NPR_ENOINPUT, "%s: not a regular file", path);
-    t->size = (size_t)s.st_size;
+    if (!(t->path = npr_strdup(path))) return npr_last();
+    NPR_TRY(npr_file_open(path, &t->fd, &bytes));
+    t->size = (size_t)bytes;
     return read_header(t);
 }
 

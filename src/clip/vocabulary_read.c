@@ -3,14 +3,13 @@
  * A comment line, then one merge a line; those beyond what the model has are not used, but read, so that
  * gzip's checksum is compared. What a file may cost is bounded: its lines, and all that it inflates to. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "clip/vocabulary.h"
 
@@ -28,15 +27,12 @@ typedef struct reader {
 
 static npr_status open_file(const char *path, gzFile *file)
 {
-    struct stat s;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make it wait */
-    if (fd < 0) return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
-    npr_status st = NPR_OK;
-    if (fstat(fd, &s)) st = npr_fail(NPR_EIO, "%s: %s", path, strerror(errno));
-    if (!st && !S_ISREG(s.st_mode)) st = npr_fail(NPR_ENOINPUT, "%s: not a regular file", path);
-    if (!st && !(*file = gzdopen(fd, "rb"))) st = npr_fail(NPR_EINTERNAL, "%s: zlib: out of memory", path);
-    if (st) close(fd);
-    return st;
+    int fd;
+    int64_t bytes;
+    NPR_TRY(npr_file_open(path, &fd, &bytes));
+    if ((*file = gzdopen(fd, "rb"))) return NPR_OK;
+    close(fd);
+    return npr_fail(NPR_EINTERNAL, "%s: zlib: out of memory", path);
 }
 
 /* More bytes, none at the end. */

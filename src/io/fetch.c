@@ -1,11 +1,11 @@
 /* fetch.c - the bytes of an image from wherever it lies. See images.h. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "io/images.h"
 
@@ -30,19 +30,15 @@ static npr_status open_file(npr_fetch *f, const char *path, int *good)
     if (f->path && !strcmp(f->path, path)) return NPR_OK;
     close_file(f);
     *good = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make it wait */
-    if (fd < 0) return NPR_OK;
-    struct stat s;
-    if (!fstat(fd, &s) && S_ISREG(s.st_mode)) {
-        if (!(f->path = npr_strdup(path))) {
-            close(fd);
-            return npr_last();
-        }
-        f->fd = fd;
-        *good = 1;
-    } else {
+    int fd;
+    int64_t bytes;
+    if (npr_file_open(path, &fd, &bytes)) return NPR_OK; /* an image that cannot be read is counted */
+    if (!(f->path = npr_strdup(path))) {
         close(fd);
+        return npr_last();
     }
+    f->fd = fd;
+    *good = 1;
     return NPR_OK;
 }
 

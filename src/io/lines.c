@@ -5,9 +5,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
 enum { BLOCK = 1 << 20, WINDOW = NPR_LINE_MAX + 2 + BLOCK }; /* a line that is too long is seen to be */
@@ -25,14 +25,11 @@ npr_status npr_lines_open(const char *path, npr_lines **out)
     npr_lines *l = npr_alloc(1, sizeof *l, "an open text file");
     if (!l) return npr_last();
     l->fd = -1;
-    struct stat s;
+    int64_t bytes;
     l->path = npr_strdup(path);
     l->window = npr_alloc_aligned(WINDOW, 1, "a block of text");
     npr_status st = l->path && l->window ? NPR_OK : npr_last();
-    if (!st && (l->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0) /* a pipe must not make it wait */
-        st = npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
-    if (!st && fstat(l->fd, &s)) st = npr_fail(NPR_EIO, "%s: %s", path, strerror(errno));
-    if (!st && !S_ISREG(s.st_mode)) st = npr_fail(NPR_ENOINPUT, "%s: not a regular file", path);
+    if (!st) st = npr_file_open(path, &l->fd, &bytes);
     if (!st) (void)posix_fadvise(l->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* advice only */
     if (st)
         npr_lines_close(l);

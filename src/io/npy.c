@@ -3,9 +3,9 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/half.h"
 #include "base/mem.h"
 #include "io/npy_header.h"
@@ -75,14 +75,10 @@ npr_status npr_npy_open(const char *path, npr_npy **out)
     npr_npy *f = npr_alloc(1, sizeof *f, "an open .npy file");
     if (!f) return npr_last();
     f->fd = -1;
-    struct stat s;
-    npr_status st = (f->path = npr_strdup(path)) ? NPR_OK : npr_last();
-    if (!st && (f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0) /* a pipe must not make it wait */
-        st = npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
-    if (!st && fstat(f->fd, &s)) st = npr_fail(NPR_EIO, "%s: %s", path, strerror(errno));
-    if (!st && !S_ISREG(s.st_mode)) st = npr_fail(NPR_ENOINPUT, "%s: not a regular file", path);
+    int64_t bytes = 0;
+    npr_status st = (f->path = npr_strdup(path)) ? npr_file_open(path, &f->fd, &bytes) : npr_last();
     if (!st) st = read_header(f);
-    if (!st) st = check_size(f, s.st_size);
+    if (!st) st = check_size(f, bytes);
     if (!st) (void)posix_fadvise(f->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* advice only */
     if (st)
         npr_npy_close(f);

@@ -8,7 +8,6 @@
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -132,16 +131,10 @@ npr_status npr_tar_open(const char *path, npr_tar **out)
 {
     npr_tar *t = npr_alloc(1, sizeof *t, "an open archive");
     if (!t) return npr_last();
-    struct stat s;
     t->fd = -1;
     t->path = npr_strdup(path);
-    npr_status st = t->path ? NPR_OK : npr_last();
-    if (!st && (t->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0) /* a pipe must not make it wait */
-        st = npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
-    if (!st && fstat(t->fd, &s)) st = npr_fail(NPR_EIO, "%s: %s", path, strerror(errno));
-    if (!st && !S_ISREG(s.st_mode)) st = npr_fail(NPR_ENOINPUT, "%s: not a regular file", path);
+    npr_status st = t->path ? npr_file_open(path, &t->fd, &t->size) : npr_last();
     if (!st) {
-        t->size = (int64_t)s.st_size;
         t->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
         t->entry = archive_entry_new();
         st = t->entry ? refuse_other_kinds(t) : npr_fail(NPR_EINTERNAL, "out of memory: reading %s", path);

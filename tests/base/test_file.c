@@ -28,6 +28,11 @@ static void reading(void)
     CHECK_FAILS(npr_file_read(path, 4, &text, &n), NPR_EDATA, "5 bytes, more than the 4 allowed");
     CHECK_FAILS(npr_file_read("/nonexistent", 4, &text, &n), NPR_ENOINPUT, "No such file");
     CHECK_FAILS(npr_file_read(test_folder(), 4, &text, &n), NPR_ENOINPUT, "not a regular file");
+    char *pipe = npr_path("%s/pipe", test_folder()); /* nobody writes into it */
+    CHECK(!mkfifo(pipe, 0600));
+    CHECK_FAILS(npr_file_read(pipe, 4, &text, &n), NPR_ENOINPUT, "pipe: not a regular file");
+    unlink(pipe);
+    free(pipe);
     CHECK_FAILS(npr_file_replace("/nonexistent/x", "x", 1), NPR_ECREATE, "/nonexistent/x");
     int64_t size;
     CHECK_OK(npr_file_size(path, &size));
