@@ -2,7 +2,6 @@
 #include "io/h5_private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,10 +39,11 @@ static struct reason find_reason(void)
 
 static npr_status write_failed_by(const npr_h5 *f, const char *what, const struct reason *reason)
 {
-    int64_t free_bytes = -1;
-    if (npr_folder_free_bytes(f->path, &free_bytes)) free_bytes = -1;
-    return npr_fail(NPR_EIO, "%s: cannot write %s: %s (%lld bytes free on its file system)", f->path, what,
-                    reason->text, (long long)free_bytes);
+    int64_t bytes;
+    char left[64] = "";
+    if (!npr_folder_free_bytes(f->path, &bytes)) /* it is not there where there was no room for its name */
+        snprintf(left, sizeof left, " (%lld bytes free on its file system)", (long long)bytes);
+    return npr_fail(NPR_EIO, "%s: cannot write %s: %s%s", f->path, what, reason->text, left);
 }
 
 npr_status npr_h5_write_failed(const npr_h5 *f, const char *what)
@@ -138,10 +138,8 @@ static npr_status check_signature(npr_h5 *f)
 {
     static const unsigned char want[] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n', 3, 8, 8};
     unsigned char head[sizeof want];
-    NPR_TRY(npr_file_size(f->path, &f->bytes));
-    int fd = open(f->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", f->path, strerror(errno));
+    int fd;
+    NPR_TRY(npr_file_open(f->path, &fd, &f->bytes));
     ssize_t n = read(fd, head, sizeof head);
     close(fd);
     if (n != (ssize_t)sizeof head || memcmp(head, want, 8) != 0)

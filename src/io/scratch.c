@@ -56,7 +56,7 @@ static npr_status lock_file(const char *path, int *fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (*fd < 0) return npr_fail(NPR_ECREATE, "%s: cannot open: %s", path, strerror(errno));
+    if (*fd < 0) return npr_fail(npr_status_from_create(errno), "%s: cannot open: %s", path, strerror(errno));
     if (!fcntl(*fd, F_OFD_SETLK, &lock)) {
         print_holder(*fd);
         return NPR_OK;

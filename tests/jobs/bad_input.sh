@@ -119,6 +119,13 @@ if [ "$(id -u)" = 0 ] && mount -t tmpfs tmpfs full 2>/dev/null; then
     full "full/out/" pool 24k npr-search --index=index --head=head --k=10 --out=full/out
     full "full/out/" indexed "$(($(du -sk --apparent-size index | cut -f1) + 900))k" npr-index --set=full/out --factory=Flat
     full "full/out/" primed 12k npr-solve --pool=pool --head=head --test=test --alpha=0.5 --out=full/out
+    # room for bytes, but for no more names: of the lock, the identity, a journal, a part
+    for names in 3 4 5 6; do
+        mount -t tmpfs -o size=1m,nr_inodes=$names tmpfs full
+        expect 74 "No space left on device" 1 npr-search --index=index --head=head --k=10 --out=full/out
+        ! grep -qe '-1 bytes' err || fail "room on a disk that was not asked for it: $(cat err)"
+        umount full
+    done
 else
     echo "skipped: the full disk needs root and mount" >&2
 fi
