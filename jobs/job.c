@@ -1,10 +1,13 @@
 /* job.c - see job.h. */
 #include "job.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -65,15 +68,40 @@ static void print_help(const npr_program *p, const npr_opt *table)
            p->notes ? p->notes : "", p->notes ? "\n" : "");
 }
 
-/* Launchers tell a process its rank before MPI is up: --help of a job of 64 ranks is printed once. */
-static int is_first_process(void)
+/* Launchers tell a process its rank before MPI is up; NULL: nobody did. */
+static const char *launched_rank(void)
 {
     static const char *names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID", "PMI_RANK"};
-    for (size_t i = 0; i < NPR_COUNT(names); i++) {
-        const char *rank = getenv(names[i]);
-        if (rank) return !strcmp(rank, "0");
-    }
-    return 1;
+    const char *rank = NULL;
+    for (size_t i = 0; i < NPR_COUNT(names) && !rank; i++) rank = getenv(names[i]);
+    return rank;
+}
+
+/* --help of a job of 64 ranks is printed once. */
+static int is_first_process(void)
+{
+    const char *rank = launched_rank();
+    return !rank || !strcmp(rank, "0");
+}
+
+/* A standard stream that the caller has closed would be the next file that is opened: what is printed would
+ * stand in a part of a set. It is put where nothing can be read or written, as nothing could before. */
+static npr_status guard_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return npr_fail(NPR_EENV, "/dev/null: cannot open: %s", strerror(errno));
+    return NPR_OK;
+}
+
+/* --help or --version, by one process. */
+static npr_status print_about(const npr_program *p, const npr_opt *table, int help)
+{
+    if (!is_first_process()) return NPR_OK;
+    help ? print_help(p, table) : npr_version_print(p->name, stdout);
+    if (fflush(stdout) || ferror(stdout))
+        return npr_fail(NPR_EIO, "cannot write to standard output: %s", strerror(errno));
+    return NPR_OK;
 }
 
 /* What the machine calls its processor; "unknown" where it does not say. */
@@ -275,17 +303,14 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
 {
     common_options c = {0};
     char *file = NULL; /* text of --opts */
-    npr_opt *table = make_table(p, &c);
-    npr_status st =
-        table ? parse_options(table, p->option_count + COMMON, argc, argv, &c, &file) : npr_last();
-    if (!st && (c.help || c.version)) {
-        if (is_first_process()) c.help ? print_help(p, table) : npr_version_print(p->name, stdout);
-        free(table);
-        free(file);
-        return 0;
-    }
-    if (st && !c.opts) { /* the same on every rank: no need to start MPI to say so; a file may differ */
-        if (is_first_process()) fprintf(stderr, "%s: %s\n", p->name, npr_status_text());
+    npr_status st = guard_streams();
+    npr_opt *table = st ? NULL : make_table(p, &c);
+    if (!st) st = table ? parse_options(table, p->option_count + COMMON, argc, argv, &c, &file) : npr_last();
+    int about = !st && (c.help || c.version);
+    if (about) st = print_about(p, table, c.help);
+    /* one of several may have been given other options: they say it together */
+    if (about || !table || (st && !launched_rank())) {
+        if (st) fprintf(stderr, "%s: %s\n", p->name, npr_status_text());
         free(table);
         free(file);
         return st;

@@ -28,6 +28,23 @@ must 3 npr-verify --version
 must 3 npr-verify --help
 [ "$(grep -c '^npr-verify - ' out)" = 1 ] || fail "--help on 3 ranks: $(cat out)"
 
+# what is asked for must arrive; standard streams that are closed lend their numbers to no file
+alone=("${NPR_ALONE[@]}" "$BIN/npr-minilaion")
+streams() { # WHAT: the exit code of the command before must be 74
+    [ "$code" = 74 ] || fail "$1: exit code $code, wanted 74: $(head -3 err)"
+    code=0
+}
+code=0
+for what in --help --version; do
+    "${alone[@]}" $what 2>err >/dev/full || code=$?
+    streams "$what to a full disk"
+    grep -q 'cannot write to standard output: No space left' err || fail "$what to a full disk: $(cat err)"
+done
+"${alone[@]}" --embeddings --out=closed --rows=500 --dim=64 --classes=4 <&- >&- 2>&- || code=$?
+streams "a record to a closed stream"
+must 1 npr-minilaion --embeddings --out=open --rows=500 --dim=64 --classes=4
+same open closed "a run whose standard streams were closed"
+
 # what others say of the same libraries
 says() { # NAME VERSION
     grep -q "^$1 v\{0,1\}${2:-nobody tells its version}\b" want || fail "$1 should be $2: $(cat want)"
@@ -75,6 +92,14 @@ for other in seed=8 watchdog=60 dry-run=1; do # of which two shape no result
     { sed "/^${other%=*}=/d" plain.txt && echo "$other"; } >second.txt
     apart 64 "this rank has other options than rank 0" plain.txt second.txt
 done
+# an option that is wrong on one of them, the first or another
+for wrong in "--sed=8" "--seed=x"; do
+    timeout 60 mpirun -n 1 "$BIN/npr-minilaion" --out=none : -n 2 "$BIN/npr-minilaion" --out=none $wrong >out 2>err && fail "$wrong on the last two ranks"
+    once "options failed on 2 of 3 ranks; rank 1" || fail "$wrong on the last two ranks: $(cat err)"
+    timeout 60 mpirun -n 1 "$BIN/npr-minilaion" --out=none $wrong : -n 1 "$BIN/npr-minilaion" --out=none >out 2>err && fail "$wrong on the first rank"
+    once "options failed on 1 of 2 ranks; rank 0" || fail "$wrong on the first rank: $(cat err)"
+done
+SLURM_PROCID=1 expect 64 "unknown option --sed" 1 npr-minilaion --out=none --sed=8 # alone on purpose: see below
 [ ! -e none ] || fail "something was written with options that were refused"
 
 # tasks that srun started and MPI does not bring together: refused, and said once; one that mpirun starts in a step of Slurm is right
