@@ -177,6 +177,10 @@ npr_status npr_part_read(npr_part *p, int64_t row0, int64_t n, npr_rows *r);
 /* Read the rows of an ascending list of row numbers (n <= r->cap); each chunk is touched once. */
 npr_status npr_part_pick(npr_part *p, const int64_t *row, int64_t n, npr_rows *r);
 
+/* The embeddings of rows chunk x NPR_CHUNK_ROWS and behind, as many as a chunk has, where they were read; they
+ * stay until embeddings of the part are read again. */
+npr_status npr_part_view(npr_part *p, int64_t chunk, const uint16_t **emb);
+
 enum { NPR_CHUNK_ROWS = 1024, NPR_PART_ROWS = 1 << 20 };
 
 /* The index blob inside a part, whole; *bytes is released with free(). Checked against the manifest's digest.

@@ -72,6 +72,9 @@ npr_status npr_h5_read(npr_h5_column *c, int64_t row0, int64_t n, void *out);
 /* Read the rows of an ascending list of row numbers, each chunk once. The caller has checked the range. */
 npr_status npr_h5_pick(npr_h5_column *c, const int64_t *row, int64_t n, void *out);
 
+/* The rows of a chunk, which there is, where they were read; they stay until the next read of the column. */
+npr_status npr_h5_view(npr_h5_column *c, int64_t chunk, const void **rows);
+
 /* Digest of all rows as they are in the file. */
 npr_status npr_h5_digest(npr_h5_column *c, char hex[33]);
 

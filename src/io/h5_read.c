@@ -190,6 +190,13 @@ npr_status npr_h5_pick(npr_h5_column *c, const int64_t *row, int64_t n, void *ou
     return NPR_OK;
 }
 
+npr_status npr_h5_view(npr_h5_column *c, int64_t chunk, const void **rows)
+{
+    NPR_TRY(load_chunk(c, chunk));
+    *rows = c->buf;
+    return NPR_OK;
+}
+
 npr_status npr_h5_digest(npr_h5_column *c, char hex[33])
 {
     npr_digest *g = npr_digest_new();

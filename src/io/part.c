@@ -290,6 +290,18 @@ npr_status npr_part_pick(npr_part *p, const int64_t *row, int64_t n, npr_rows *r
     return st;
 }
 
+npr_status npr_part_view(npr_part *p, int64_t chunk, const uint16_t **emb)
+{
+    const void *rows = NULL;
+    int64_t chunks = (p->entry.rows + NPR_CHUNK_ROWS - 1) / NPR_CHUNK_ROWS;
+    if (chunk < 0 || chunk >= chunks)
+        return npr_fail(NPR_EINTERNAL, "%s: chunk %lld of %lld", p->path, (long long)chunk,
+                        (long long)chunks);
+    NPR_TRY(npr_h5_view(p->data[2 * NPR_EMB], chunk, &rows));
+    *emb = rows;
+    return NPR_OK;
+}
+
 /* All of a column of bytes that has the digest of the part's index: some chunks at a time, while they are in
  * a cache. */
 static npr_status read_digested(const npr_part *p, npr_h5_column *c, char *to)

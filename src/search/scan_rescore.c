@@ -2,8 +2,8 @@
  * each read once for all queries that it was proposed for, filtered and scored by npr_score_dot like in every
  * search. See npr/search.h.
  *
- * Rows are scored in their order in the part, lists are filled query by query: so rows, queries and lists
- * come into the caches once, and only scores lie between the two. */
+ * Rows are scored in their order in the part, where their chunk was read; lists are filled query by query. So
+ * rows, queries and lists come into the caches once, and only scores lie between the two. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +13,7 @@
 #include "npr/search.h"
 #include "search/filter.h"
 #include "search/proposals.h"
+#include "search/select.h"
 #include "search/tiles.h"
 #include "search/topk.h"
 
@@ -29,15 +30,16 @@ typedef struct rescorer {
     npr_filter *filter;
     npr_score_kernel dot;
     int64_t batch; /* rows */
-    npr_rows rows; /* candidates' rows as read; made with the first part */
+    npr_rows rows; /* candidates' rows: what filters want, and ids; made with the first part */
     int8_t *drop;  /* [batch] */
     int32_t *gate; /* [batch] */
     int64_t *row;  /* [batch] their numbers in the part */
+    double *score; /* of a query's pairs; behind them room to select among them */
+    size_t cap_score;
 } rescorer;
 
 /* One part. Its pairs stand by query, and once more by row: row r is proposed for query[start[r] ..
- * start[r+1]).
- */
+ * start[r+1]). */
 typedef struct rescoring {
     rescorer *s;
     const npr_set *set;
@@ -48,11 +50,12 @@ typedef struct rescoring {
     int64_t n_rows;       /* of the part */
     const npr_pair *pair; /* [pairs] by query */
     size_t pairs;
-    uint32_t *start; /* [rows + 1] */
-    int32_t *query;  /* [pairs] by row */
-    double *score;   /* [pairs] by row; -INFINITY: a filter drops the row, NAN: it has no score */
-    uint32_t *at;    /* [pairs] by query: where it stands by row */
-    int64_t *id;     /* [rows] of those that are proposed */
+    uint32_t *start;       /* [rows + 1] */
+    int32_t *query;        /* [pairs] by row */
+    double *score;         /* [pairs] by row; -INFINITY: a filter drops the row, NAN: it has no score */
+    uint32_t *at;          /* [pairs] by query: where it stands by row */
+    int64_t *id;           /* [rows] of those that are proposed */
+    const uint16_t *chunk; /* [NPR_CHUNK_ROWS][dim] the one in which the batch's rows lie */
 } rescoring;
 
 /* ---- candidates by row ----------------------------------------------------------------------------- */
@@ -108,11 +111,26 @@ static int reason(const rescorer *s, int64_t i, int32_t query)
     return open ? NPR_TALLY_MATCHED : NPR_TALLY_CLIP;
 }
 
-static void score_row(rescoring *c, int64_t i)
+/* Does a filter want embeddings? Then they are copied with the rest of the rows, which may be of many chunks;
+ * else they are scored in the chunk of which all rows of a batch are. */
+static int are_copied(const rescorer *s)
+{
+    return (s->rows.columns & NPR_COL(NPR_EMB)) != 0;
+}
+
+static const uint16_t *vector_of(const rescoring *c, int64_t i)
 {
     const rescorer *s = c->s;
     size_t dim = (size_t)s->rows.dim;
-    const uint16_t *emb = s->rows.emb + (size_t)i * dim;
+    return are_copied(s) ? s->rows.emb + (size_t)i * dim
+                         : c->chunk + (size_t)(s->row[i] % NPR_CHUNK_ROWS) * dim;
+}
+
+static void score_row(const rescoring *c, int64_t i)
+{
+    const rescorer *s = c->s;
+    size_t dim = (size_t)s->rows.dim;
+    const uint16_t *emb = vector_of(c, i);
     for (uint32_t j = c->start[s->row[i]]; j < c->start[s->row[i] + 1]; j++) {
         if (j + AHEAD < c->pairs) {
             const float *next = s->o.queries->vector + (size_t)c->query[j + AHEAD] * dim;
@@ -127,60 +145,115 @@ static void score_row(rescoring *c, int64_t i)
     }
 }
 
-static void score_rows(rescoring *c)
+static void score_rows(const rescoring *c)
 {
 #pragma omp parallel for num_threads(c->s->o.threads) schedule(dynamic, 16)
     for (int64_t i = 0; i < c->s->rows.n; i++) score_row(c, i);
 }
 
 /* Rows that a filter drops, query by query. */
-static void count_dropped(rescoring *c)
+static void count_dropped(const rescoring *c)
 {
     const rescorer *s = c->s;
-    for (int64_t i = 0; i < s->rows.n; i++)
+    for (int64_t i = 0; i < s->rows.n; i++) {
+        if (!s->drop[i] && s->gate[i] == NPR_GATE_ANY) continue;
         for (uint32_t j = c->start[s->row[i]]; j < c->start[s->row[i] + 1]; j++) {
             int why = reason(s, i, c->query[j]);
             if (why != NPR_TALLY_MATCHED)
                 c->tally->count[(size_t)c->query[j] * NPR_TALLY_FIELDS + (size_t)why]++;
         }
+    }
+}
+
+/* The next rows that are proposed, from row *r on, and how many. */
+static int64_t choose_rows(const rescoring *c, int64_t *r)
+{
+    const rescorer *s = c->s;
+    int64_t n = 0, end = c->n_rows;
+    for (; *r < end && n < s->batch; ++*r) {
+        if (c->start[*r] == c->start[*r + 1]) continue;
+        int64_t chunk_end = (*r / NPR_CHUNK_ROWS + 1) * NPR_CHUNK_ROWS;
+        if (!are_copied(s) && chunk_end < end) end = chunk_end;
+        s->row[n++] = *r;
+    }
+    return n;
+}
+
+static npr_status read_rows(rescoring *c, int64_t n)
+{
+    rescorer *s = c->s;
+    double start = npr_now();
+    npr_rows_clear(&s->rows);
+    NPR_TRY(npr_part_pick(c->file, s->row, n, &s->rows));
+    if (!are_copied(s)) NPR_TRY(npr_part_view(c->file, s->row[0] / NPR_CHUNK_ROWS, &c->chunk));
+    double took = npr_now() - start;
+    s->base.waited += took, s->base.reading += took;
+    c->tally->bytes += npr_rows_bytes(&s->rows);
+    if (!are_copied(s)) c->tally->bytes += n * s->rows.dim * (int64_t)sizeof *c->chunk;
+    return NPR_OK;
 }
 
 /* The scores of all candidates, a batch of rows at a time. */
 static npr_status score_all(rescoring *c)
 {
     rescorer *s = c->s;
-    for (int64_t r = 0;;) {
-        int64_t n = 0;
-        for (; r < c->n_rows && n < s->batch; r++)
-            if (c->start[r] < c->start[r + 1]) s->row[n++] = r;
-        if (n == 0) return NPR_OK;
-        npr_rows_clear(&s->rows);
-        double start = npr_now();
-        NPR_TRY(npr_part_pick(c->file, s->row, n, &s->rows));
-        double took = npr_now() - start;
-        s->base.waited += took, s->base.reading += took;
+    for (int64_t r = 0, n; (n = choose_rows(c, &r));) {
+        NPR_TRY(read_rows(c, n));
         NPR_TRY(npr_filter_tile(s->filter, &s->rows, s->drop, s->gate));
         for (int64_t i = 0; i < n; i++) c->id[s->row[i]] = s->rows.id[i];
         score_rows(c);
         count_dropped(c);
-        c->tally->bytes += npr_rows_bytes(&s->rows);
     }
+    return NPR_OK;
 }
 
-/* Into the lists: most candidates are worse than k others. */
-static npr_status offer_all(rescoring *c)
+/* ---- into the lists ------------------------------------------------------------------------------ */
+
+/* Scores of the pairs i .. i+n-1, to s->score. */
+static npr_status gather(const rescoring *c, size_t i, size_t n)
 {
-    for (size_t i = 0; i < c->pairs; i++) {
-        if (i + FAR < c->pairs) __builtin_prefetch(&c->score[c->at[i + FAR]]);
-        int32_t query = c->pair[i].query;
-        double score = c->score[c->at[i]];
-        if (score < npr_topk_floor(c->into, query) || score == -INFINITY) continue;
-        int64_t row = c->pair[i].row;
+    rescorer *s = c->s;
+    NPR_TRY(npr_grow(&s->score, &s->cap_score, 5 * n, sizeof *s->score, "scores of candidates"));
+    for (size_t j = 0; j < n; j++) {
+        if (i + j + FAR < c->pairs) __builtin_prefetch(&c->score[c->at[i + j + FAR]]);
+        double score = c->score[c->at[i + j]];
         if (isnan(score))
             return npr_fail(NPR_EDATA, "%s/%s: row %lld is in the index, but it is not finite", c->set->path,
-                            c->set->part[c->part].file, (long long)row);
-        NPR_TRY(npr_topk_push(c->into, query, (npr_hit){score, c->id[row], npr_place(c->part, row)}));
-        npr_topk_settle(c->into, query);
+                            c->set->part[c->part].file, (long long)c->pair[i + j].row);
+        s->score[j] = score;
+    }
+    return NPR_OK;
+}
+
+/* The pairs i .. i+n-1 are those of a query: those of them that may stay go into its list. Most are worse
+ * than k others of them, and their ids are not looked at. */
+static npr_status offer(const rescoring *c, size_t i, size_t n)
+{
+    rescorer *s = c->s;
+    const npr_pair *pair = c->pair + i;
+    size_t k = (size_t)npr_topk_k(c->into);
+    int query = pair->query;
+    NPR_TRY(gather(c, i, n));
+    double least = npr_topk_floor(c->into, query);
+    double kth = n > k ? npr_select_largest_double(s->score, n, k, s->score + n) : -INFINITY;
+    if (kth > least) least = kth;
+    for (size_t j = 0; j < n; j++)
+        if (s->score[j] >= least) __builtin_prefetch(&c->id[pair[j].row]);
+    for (size_t j = 0; j < n; j++) {
+        if (!(s->score[j] >= least) || s->score[j] == -INFINITY) continue;
+        npr_hit hit = {s->score[j], c->id[pair[j].row], npr_place(c->part, (int64_t)pair[j].row)};
+        NPR_TRY(npr_topk_push(c->into, query, hit));
+    }
+    npr_topk_settle(c->into, query);
+    return NPR_OK;
+}
+
+static npr_status offer_all(const rescoring *c)
+{
+    for (size_t i = 0, n; i < c->pairs; i += n) {
+        for (n = 1; i + n < c->pairs && c->pair[i + n].query == c->pair[i].query; n++) {
+        }
+        NPR_TRY(offer(c, i, n));
     }
     return NPR_OK;
 }
@@ -193,8 +266,7 @@ static npr_status scan_part(npr_scanner *self, const npr_set *set, int part, npr
     const npr_chosen *chosen = s->o.candidates;
     if (chosen->first[part] == chosen->first[part + 1]) return NPR_OK;
     if (!s->rows.cap) {
-        uint32_t columns =
-            NPR_COL(NPR_EMB) | NPR_COL(NPR_ID) | (npr_filter_columns(s->filter) & set->columns);
+        uint32_t columns = NPR_COL(NPR_ID) | (npr_filter_columns(s->filter) & set->columns);
         NPR_TRY(npr_rows_make(&s->rows, columns, set->dim, s->batch));
     }
     rescoring c = {.s = s, .set = set, .part = part, .into = into, .tally = tally};
@@ -219,6 +291,7 @@ static void scanner_free(npr_scanner *self)
     free(s->drop);
     free(s->gate);
     free(s->row);
+    free(s->score);
     free(s);
 }
 

@@ -30,7 +30,12 @@
         }                                                                                                    \
     }
 
-float npr_select_largest(const float *x, size_t n, size_t k, float *scratch){SELECT(float, >)}
+float npr_select_largest(const float *x, size_t n, size_t k, float *scratch)
+{
+    SELECT(float, >)
+}
+
+double npr_select_largest_double(const double *x, size_t n, size_t k, double *scratch){SELECT(double, >)}
 
 int64_t npr_select_least(const int64_t *x, size_t n, size_t k, int64_t *scratch)
 {

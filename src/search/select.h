@@ -7,6 +7,7 @@
 
 /* The k-th largest of x[n], 1 <= k <= n, none of them NaN. scratch: 4 n values. x is left as it is. */
 float npr_select_largest(const float *x, size_t n, size_t k, float *scratch);
+double npr_select_largest_double(const double *x, size_t n, size_t k, double *scratch);
 
 /* The k-th smallest. */
 int64_t npr_select_least(const int64_t *x, size_t n, size_t k, int64_t *scratch);

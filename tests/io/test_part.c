@@ -31,6 +31,24 @@ static void check_picks(npr_part *p)
     npr_rows_free(&r);
 }
 
+/* Embeddings of a chunk where they were read, the last one too, whatever was read between. */
+static void check_views(npr_part *p)
+{
+    npr_rows r;
+    CHECK_OK(npr_rows_make(&r, SAMPLE_ALL, DIM, NPR_CHUNK_ROWS));
+    for (int64_t row0 = 2048; row0 >= 0; row0 -= NPR_CHUNK_ROWS) {
+        int64_t n = ROWS - row0 < NPR_CHUNK_ROWS ? ROWS - row0 : NPR_CHUNK_ROWS;
+        const uint16_t *emb = NULL;
+        CHECK_OK(npr_part_read(p, row0, n, &r));
+        CHECK_OK(npr_part_view(p, row0 / NPR_CHUNK_ROWS, &emb));
+        CHECK(!memcmp(emb, r.emb, (size_t)n * DIM * sizeof *emb));
+    }
+    const uint16_t *none;
+    CHECK_FAILS(npr_part_view(p, 3, &none), NPR_EINTERNAL, "chunk 3 of 3");
+    CHECK_FAILS(npr_part_view(p, -1, &none), NPR_EINTERNAL, "chunk -1 of 3");
+    npr_rows_free(&r);
+}
+
 static void check_refusals(const npr_set *set, npr_part *p)
 {
     npr_rows r;
@@ -80,6 +98,7 @@ static void test_round_trip(void)
         check_rows(p, NPR_COL(NPR_EMB), 2999, 1);
         check_rows(p, SAMPLE_ALL, 17, 0);
         check_picks(p);
+        check_views(p);
         check_refusals(set, p);
         npr_part_close(p);
         npr_part_report report;

@@ -8,11 +8,18 @@
 enum { MOST = 5000 };
 
 static float x[MOST], scratch[4 * MOST];
+static double wide[MOST], scratch_wide[4 * MOST]; /* the same, and what no float tells apart */
 static int64_t y[MOST], scratch_y[4 * MOST];
 
 static int falling(const void *a, const void *b)
 {
     float u = *(const float *)a, v = *(const float *)b;
+    return (u < v) - (u > v);
+}
+
+static int falling_wide(const void *a, const void *b)
+{
+    double u = *(const double *)a, v = *(const double *)b;
     return (u < v) - (u > v);
 }
 
@@ -31,6 +38,7 @@ static void fill(int kind, size_t n)
         if (kind == 2) x[i] = -(float)i;
         if (kind == 3) x[i] = (float)i;
         if (kind == 4 && i % 3 == 0) x[i] = i % 2 ? INFINITY : -INFINITY;
+        wide[i] = kind == 0 ? 1 + 1e-12 * (double)x[i] : (double)x[i];
         y[i] = kind == 1   ? npr_rng_below(&r, 3)
                : kind == 4 ? (int64_t)(INT64_MAX - (i % 7))
                            : (int64_t)(x[i] * 1000);
@@ -40,16 +48,20 @@ static void fill(int kind, size_t n)
 static void check(int kind, size_t n)
 {
     float sorted[MOST], before[MOST];
+    double sorted_wide[MOST];
     int64_t sorted_y[MOST];
     fill(kind, n);
     memcpy(sorted, x, n * sizeof *x);
     memcpy(before, x, n * sizeof *x);
+    memcpy(sorted_wide, wide, n * sizeof *wide);
     memcpy(sorted_y, y, n * sizeof *y);
     qsort(sorted, n, sizeof *sorted, falling);
+    qsort(sorted_wide, n, sizeof *sorted_wide, falling_wide);
     qsort(sorted_y, n, sizeof *sorted_y, rising);
     int wrong = 0;
     for (size_t k = 1; k <= n; k += n < 100 ? 1 : n / 37) {
         wrong += npr_select_largest(x, n, k, scratch) != sorted[k - 1];
+        wrong += npr_select_largest_double(wide, n, k, scratch_wide) != sorted_wide[k - 1];
         wrong += npr_select_least(y, n, k, scratch_y) != sorted_y[k - 1];
     }
     CHECK_INT(wrong, 0);
