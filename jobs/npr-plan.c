@@ -162,8 +162,10 @@ int main(int argc, char **argv)
         .purpose = "what every stage needs, before it is queued: files, bytes, memory, seconds",
         .notes = "plan.STAGE.model.PHASE says what a phase's seconds are computed from; the rates are those "
                  "of the\n"
-                 "calibration. plan.STAGE.sbatch is a line for the head of a batch script: half as much time "
-                 "again.\n\n"
+                 "calibration. plan.STAGE.sbatch is a line for the head of a batch script: no more nodes "
+                 "than have "
+                 "work,\n"
+                 "a fifth more memory, half as much time again (no --time where seconds are not known).\n\n"
                  "  mpirun -n 8 npr-bench --what=calibrate --threads=8 --scratch=$SCRATCH --record=node.txt\n"
                  "  npr-plan --rows=2.3e9 --dim=512 --queries=1000 --k=1000 --nodes=32 --ranks-per-node=8 "
                  "--cores=64 \\\n"

@@ -80,24 +80,33 @@ void npr_plan_report_seconds(const npr_log *log, npr_record *rec, const npr_plan
 /* ---- what fits --------------------------------------------------------------------------------------------
  */
 
-/* Slurm's time: half as long again and five minutes for the start, at most the limit; a day if nothing is
- * known. */
+/* Slurm's time: half as long again and five minutes for the start, at most the limit; the limit if seconds
+ * are not known, and 0, nothing to say, if that is not known either. */
 static double time_of(const npr_plan_needs *n, const npr_plan_limits *limits)
 {
-    double seconds = n->phases && !isnan(n->seconds) ? 1.5 * n->seconds + 300 : 86400;
+    if (!n->phases || isnan(n->seconds)) return limits->seconds;
+    double seconds = 1.5 * n->seconds + 300;
     return limits->seconds > 0 ? fmin(seconds, limits->seconds) : seconds;
+}
+
+/* Nodes whose ranks have work. */
+static double nodes_of(const npr_plan_needs *n, const npr_plan_cluster *c)
+{
+    double per_node = c->ranks / c->nodes;
+    return n->busy > 0 ? fmin(c->nodes, ceil(n->busy / per_node)) : c->nodes;
 }
 
 static void put_sbatch(const report *r, const npr_plan_cluster *c, const npr_plan_limits *limits, double node)
 {
-    char line[256], mem[32] = "", key[96];
+    char line[256], mem[32] = "", time[48] = "", key[96];
     long minutes = (long)ceil(time_of(&r->stage->needs, limits) / 60);
-    if (limits->memory > 0 && !isnan(node))
-        snprintf(mem, sizeof mem, " --mem=%.0fM", fmin(ceil(1.2 * node), limits->memory) / 1048576);
+    double wanted = ceil(1.2 * node / 1048576);
+    if (limits->memory > 0) wanted = fmin(wanted, floor(limits->memory / 1048576));
+    if (!isnan(node)) snprintf(mem, sizeof mem, " --mem=%.0fM", wanted);
+    if (minutes > 0) snprintf(time, sizeof time, " --time=%02ld:%02ld:00", minutes / 60, minutes % 60);
     snprintf(line, sizeof line,
-             "#SBATCH --nodes=%.0f --ntasks-per-node=%.0f --cpus-per-task=%.0f%s --time=%02ld:%02ld:00 "
-             "--signal=B:USR1@300",
-             c->nodes, c->ranks / c->nodes, c->threads, mem, minutes / 60, minutes % 60);
+             "#SBATCH --nodes=%.0f --ntasks-per-node=%.0f --cpus-per-task=%.0f%s%s --signal=B:USR1@300",
+             nodes_of(&r->stage->needs, c), c->ranks / c->nodes, c->threads, mem, time);
     npr_record_text(r->rec, key_of(r, "sbatch", key), line);
 }
 
@@ -132,8 +141,9 @@ static void put_fit(const report *r, const npr_plan_cluster *c, const npr_plan_l
     if (limits->memory > 0 || limits->seconds > 0) put(r, "fits", fits);
     if (n->busy > 0 && n->busy < c->ranks)
         npr_warn(r->log,
-                 "%s: %.0f of %.0f ranks have no part to work on: smaller parts (--part-rows) or fewer ranks",
-                 name, c->ranks - n->busy, c->ranks);
+                 "%s: %.0f of %.0f ranks have no part or tile to work on: its #SBATCH line asks for %.0f of "
+                 "%.0f nodes; smaller parts (--part-rows) would give work to more",
+                 name, c->ranks - n->busy, c->ranks, nodes_of(n, c), c->nodes);
 }
 
 void npr_plan_report(const npr_log *log, npr_record *rec, const npr_plan_stage *stage,

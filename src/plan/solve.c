@@ -63,7 +63,8 @@ npr_plan_needs npr_plan_solve(const npr_plan_solve_shape *s, const npr_plan_clus
     n.read = row * (s->pool * s->passes + s->test * s->heads + s->validation);
     n.disk = cells * 6;
     n.sent = 2 * 8 * cells;
-    n.busy = fmin(ceil(longest / fmax(s->tile_rows, 1)), c->ranks);
+    /* tiles are dealt out whole; rows to train on evenly */
+    n.busy = trained ? c->ranks : fmin(ceil(longest / fmax(s->tile_rows, 1)), c->ranks);
     n.memory = cells * (8 + 2 + 4 * (5 + s->baselines)) + vectors + tile * (row + 12) + block * c->threads +
                64 * s->test;
     /* trained on: rows in memory, twice while they change hands */

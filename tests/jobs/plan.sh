@@ -59,7 +59,7 @@ ratio "$(value plan.search.seconds.scan a.txt)" "$(value plan.search.seconds.sca
 near "$(value plan.search.seconds.scan a.txt)" "$(awk 'BEGIN { n = 2^24; print n * 512 * 4e-9 + 1000 * 1000 * (1 + log(n / 1000)) * 2e-8 + n * 1032 / (2e9 * 8) }')" 1e-3 "the scan"
 plan --rows=4294967296 --nodes=32 --read=0.001 --record=c.txt
 near "$(value plan.search.seconds.scan c.txt)" "$(awk 'BEGIN { print 8 * 2^24 * 1032 / 1e6 }')" 1e-3 "a slow file system decides"
-grep -q '^plan.search.sbatch=#SBATCH --nodes=32 --ntasks-per-node=8 --cpus-per-task=8 --time=' a.txt || fail "sbatch: $(grep sbatch a.txt)"
+grep -q '^plan.search.sbatch=#SBATCH --nodes=32 --ntasks-per-node=8 --cpus-per-task=8 --mem=[0-9]*M --time=' a.txt || fail "sbatch: $(grep sbatch a.txt)"
 grep -q '^plan.search.model.scan=.*exact' a.txt || fail "the model: $(grep model a.txt)"
 plan --rows=2.3e9 --nodes=32 --mode=caption --clip-filter --record=d.txt
 near "$(value plan.search.seconds.matches d.txt)" "$(awk 'BEGIN { print 9 * 2^20 * 0.15 * 512 * 1000 * 1e-11 }')" 1e-3 "matches"
@@ -124,6 +124,24 @@ plan --rows=2.3e9 --dim=512 --nodes=32 --memory=256G --mode=IVF262144,PQ64 --tim
 for stage in ingest index search solve; do
     grep -q "^plan.$stage.seconds=[0-9]" f.txt && grep -q "^plan.$stage.sbatch=#SBATCH .*--mem=" f.txt || fail "$stage: $(grep "$stage" f.txt)"
 done
+# README's layout: memory always, no more nodes than have work, and no time where seconds are not known
+readme=(--rows=2.3e9 --dim=768 --mode=caption --clip-filter --alpha=loo --nodes=32 --ranks-per-node=8 --cores=64)
+sbatch() { # STAGE NODES TIME
+    local mem
+    mem=$(value "plan.$1.memory_gib_per_node" g.txt | awk '{ m = 1.2 * 1024 * $1; print m == int(m) ? m : int(m) + 1 }')
+    [ "$(value "plan.$1.sbatch" g.txt)" = "#SBATCH --nodes=$2 --ntasks-per-node=8 --cpus-per-task=8 --mem=${mem}M$3 --signal=B:USR1@300" ] ||
+        fail "the line of $1: $(grep "$1.sbatch" g.txt), $mem"
+}
+must 1 npr-plan "${readme[@]}" --record=g.txt
+sbatch ingest 32 ""
+sbatch search 32 ""
+sbatch solve 8 "" # a million rows are 62 tiles
+[ "$(grep -c "warning: solve: 194 of 256 ranks have no part or tile to work on: its #SBATCH line asks for 8 of 32 nodes" err)" = 1 ] || fail "idle ranks: $(cat err)"
+must 1 npr-plan "${readme[@]}" --time=6:00:00 --record=g.txt
+sbatch search 32 " --time=06:00:00"
+must 1 npr-plan "${readme[@]}" --method=probe --record=g.txt # rows are dealt out evenly to train on
+sbatch solve 32 ""
+
 # every part of 2^20 rows holds the centroids: 2^18 x 512 floats, and the codebooks
 near "$(value plan.index.disk_gib f.txt)" "$(awk 'BEGIN { print (2.3e9 * 72 + 2194 * (2^18 + 256) * 2048) / 2^30 }')" 1e-3 "bytes of the index"
 # warns WORDS ARGS...: it ends well, and warns of this once
