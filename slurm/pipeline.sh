@@ -3,6 +3,8 @@
 #
 #   bash slurm/pipeline.sh                 the stages of NPR_STAGES in site.sh
 #   bash slurm/pipeline.sh search solve    these (of slurm/stages: minilaion metadata ingest extract index search join solve verify)
+#   bash slurm/pipeline.sh --check ...     look whether they can run, and queue nothing: programs start, inputs are there or made by a stage before
+#   bash slurm/pipeline.sh --unchecked ... queue them without looking, where the login node sees less than the nodes do
 #
 # Prints one line per job: stage and job number. Logs go to $NPR_WORK/logs, records to $NPR_WORK/records. Running it again
 # is safe: stages that are complete say so and end.
@@ -13,12 +15,23 @@ esac
 # shellcheck source=slurm/common.sh
 source "$(dirname "$0")/common.sh"
 
+check=1 submit=1
+case ${1:-} in
+--check) submit=0 && shift ;;
+--unchecked) check=0 && shift ;;
+-*) npr_fail 64 "unknown option $1 (known: --check, --unchecked, --help)" ;;
+esac
 stages=("$@")
 ((${#stages[@]})) || stages=("${NPR_STAGES[@]}")
 for stage in "${stages[@]}"; do
     [ -e "$NPR_ROOT/slurm/stages/$stage.sbatch" ] ||
         npr_fail 64 "no stage \"$stage\" (known: $(cd "$NPR_ROOT/slurm/stages" && echo *.sbatch | sed 's/\.sbatch//g'))"
 done
+
+# shellcheck source=slurm/preflight.sh
+source "$NPR_ROOT/slurm/preflight.sh"
+((!check)) || npr_preflight "${stages[@]}"
+((submit)) || { npr_say "${stages[*]}: programs start, inputs are there or made on the way" && exit 0; }
 
 npr_make_work
 after=()
