@@ -2,7 +2,7 @@
 # plot-recall.sh - recall and speed of searches through FAISS indexes, from records, as a table and pictures, and what
 # that says about 2.3 billion rows. Needs gnuplot (bash slurm/env/debian.sh --plots).
 #
-#   npr-search --mode=faiss ... --nprobe=16 --record=results/recall-16.txt   one record per number of probes
+#   npr-search --mode=faiss ... --nprobe=16 --record=results/recall-43-16-64.txt   one for each point
 #   bash results/plot-recall.sh                     results/recall.csv, recall.svg, recall.png
 #
 # Extrapolated, not measured: with the lists of a part as they are, a query compares the same share of the rows, so its
@@ -34,20 +34,28 @@ fact() {
     done | sort -t, -k8,8n -k7,7n
 } >recall.csv
 
-[ "$(for r in "${records[@]}"; do echo "$(fact "$r" result.index_rows) $(fact "$r" result.index) $(fact "$r" option.k)"; done | sort -u | wc -l)" = 1 ] ||
-    { echo "plot-recall.sh: the records differ in rows, index or k: one picture cannot show them" >&2 && exit 65; }
-title="$(fact "${records[0]}" result.index_rows) made-up rows, $(fact "${records[0]}" result.index), k = $(fact "${records[0]}" option.k)"
+# one series for each index, probes and refine beside each point
+[ "$(for r in "${records[@]}"; do echo "$(fact "$r" result.index_rows) $(fact "$r" option.k)"; done | sort -u | wc -l)" = 1 ] ||
+    { echo "plot-recall.sh: the records differ in rows or k: one picture cannot show them" >&2 && exit 65; }
+mapfile -t indexes < <(for r in "${records[@]}"; do fact "$r" result.index; done | sort -uV)
+colours=('#2b6c99' '#b5532a' '#3d7d3d' '#7a4a8c')
+series=()
+for i in "${!indexes[@]}"; do
+    rows="'<grep -F \"\\\"${indexes[i]}\\\"\" recall.csv'" colour=${colours[i % ${#colours[@]}]}
+    series+=("$rows using 10:12 with points ps 1.4 pt $((5 + 2 * i)) lc rgb '$colour' title '${indexes[i]}' noenhanced")
+    series+=("$rows using 10:12:(sprintf('%d/%d', \$6, \$7)) with labels rotate by 45 left offset 0.3,0.4 tc rgb '$colour' notitle")
+done
+title="$(fact "${records[0]}" result.index_rows) made-up rows, k = $(fact "${records[0]}" option.k); labels: probes/refine"
 draw recall 720 440 12 <<END
 set datafile separator ','
 set title "$title" noenhanced
 set xlabel 'recall\@k'
 set ylabel 'queries per second'
 set logscale y
-set yrange [10:300]
-set xrange [0.3:1.02]
-set key top right
+set yrange [10:600]
+set xrange [0.3:1.05]
+set key bottom left
 set grid
-plot 'recall.csv' skip 1 using 10:12 with points ps 1.4 pt 5 lc rgb '#2b6c99' title 'measured', \
-     '' skip 1 using 10:12:(sprintf('%d/%d', \$6, \$7)) with labels rotate by 45 left offset 0.3,0.4 tc rgb '#2b6c99' title 'probes/refine'
+plot $(printf '%s, ' "${series[@]}" | sed 's/, $//')
 END
 echo "results: recall.csv, recall.svg, recall.png from ${#records[@]} records"
