@@ -86,9 +86,9 @@ struct npr_scanner {
     npr_status (*propose)(npr_scanner *self, const npr_set *index, int part, npr_proposals *into,
                           npr_tally *tally);
     /* faiss: more rows of a part of which `asked` were proposed, for the blocks of queries b with open[b], as
-     * many as reach the lists' floors. Adds the bytes read to *bytes. */
+     * many as reach the lists' floors. `tally` as of propose(). */
     npr_status (*complete)(npr_scanner *self, const npr_set *index, int part, int64_t asked, const char *open,
-                           npr_proposals *into, int64_t *bytes);
+                           npr_proposals *into, npr_tally *tally);
     void (*free)(npr_scanner *self);
 };
 

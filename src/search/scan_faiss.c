@@ -258,13 +258,11 @@ static npr_status complete_part(faiss_scan *c, int64_t asked, const char *open)
 }
 
 static npr_status complete(npr_scanner *self, const npr_set *set, int part, int64_t asked, const char *open,
-                           npr_proposals *into, int64_t *bytes)
+                           npr_proposals *into, npr_tally *tally)
 {
     faiss_scanner *s = (faiss_scanner *)self;
     faiss_scan c = {.s = s, .o = &s->o, .set = set, .part = part, .into = into};
-    npr_tally tally = {0};
-    npr_status st = open_index(&c, &tally);
-    *bytes += tally.bytes;
+    npr_status st = open_index(&c, tally);
     if (!st) st = complete_part(&c, asked, open);
     scan_free(&c);
     return st;

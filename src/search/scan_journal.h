@@ -12,9 +12,11 @@ npr_status npr_scan_journal_open(const npr_comm *comm, const char *folder, int r
                                  npr_scan_journal **out);
 void npr_scan_journal_close(npr_scan_journal *j); /* Local; NULL is fine; does not sync */
 
-/* Begin a pass: take the records that earlier runs have of it into hits and tally, each part once. owner
- * [parts], zeros before: not zero where a part is done, on all ranks. of_part is scratch. NPR_EDATA: a
- * journal is another one than when it was opened. Collective. */
+/* Begin a pass: take the records that earlier runs have of it into hits and tally, each part once; of a part
+ * that was asked again (SEARCH_MORE) that record, which says all that the first one does. owner [parts],
+ * zeros before, is the same on all ranks then: not zero where a part is done, above comm->size where it was
+ * asked again. of_part is scratch. NPR_EDATA: a journal is another one than when it was opened. Collective.
+ */
 npr_status npr_scan_journal_resume(const npr_comm *comm, npr_scan_journal *j, const npr_search_pass *pass,
                                    const npr_scan_hits *hits, npr_tally *tally, npr_tally *of_part,
                                    int64_t *owner);

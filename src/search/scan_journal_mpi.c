@@ -160,6 +160,8 @@ int64_t npr_scan_journal_bytes_read(const npr_scan_journal *j)
 typedef struct taking {
     npr_scan_journal *j;
     npr_scan_key key;
+    int64_t mine;    /* the owner of parts whose records of this key are this rank's to take */
+    size_t from, to; /* entries of the key */
     const npr_scan_hits *hits;
     npr_tally *tally, *of_part;
 } taking;
@@ -179,10 +181,11 @@ static npr_status take_record(void *self, const char *type, int64_t at, const ch
     return NPR_OK;
 }
 
-/* The entries of a pass: [*from, *to). */
-static void find_entries(const npr_scan_journal *j, const npr_scan_key *key, size_t *from, size_t *to)
+/* The entries of the key, and that this rank has them. */
+static void find_entries(taking *t, int64_t *owner)
 {
-    uint64_t pass = hash_of(key);
+    const npr_scan_journal *j = t->j;
+    uint64_t pass = hash_of(&t->key);
     size_t low = 0, high = j->entries;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -191,20 +194,22 @@ static void find_entries(const npr_scan_journal *j, const npr_scan_key *key, siz
         else
             high = middle;
     }
-    for (*from = *to = low; *to < j->entries && j->entry[*to].pass == pass;) ++*to;
+    t->from = low;
+    for (; low < j->entries && j->entry[low].pass == pass; low++)
+        if (owner[j->entry[low].part] < t->mine) owner[j->entry[low].part] = t->mine;
+    t->to = low;
 }
 
-/* Take in the records [from, to) of the parts that are this rank's, each part once; `at` has room for their
- * places, `taken` [parts] is zeros. Local. */
-static npr_status take_entries(taking *t, size_t from, size_t to, const int64_t *owner, int64_t me,
-                               int64_t *at, char *taken)
+/* Take in the records of the parts that are this rank's, each part once; `at` has room for their places,
+ * `taken` [parts] is zeros before the first. Local. */
+static npr_status take_entries(taking *t, const int64_t *owner, int64_t *at, char *taken)
 {
     const entry *e = t->j->entry;
-    for (size_t i = from; i < to;) {
+    for (size_t i = t->from; i < t->to;) {
         int32_t file = e[i].file;
         size_t n = 0;
-        for (; i < to && e[i].file == file; i++) {
-            if (owner[e[i].part] != me || taken[e[i].part]) continue;
+        for (; i < t->to && e[i].file == file; i++) {
+            if (owner[e[i].part] != t->mine || taken[e[i].part]) continue;
             taken[e[i].part] = 1;
             at[n++] = e[i].at;
         }
@@ -217,17 +222,19 @@ npr_status npr_scan_journal_resume(const npr_comm *comm, npr_scan_journal *j, co
                                    const npr_scan_hits *hits, npr_tally *tally, npr_tally *of_part,
                                    int64_t *owner)
 {
-    taking t = {j, npr_scan_key_of(pass), hits, tally, of_part};
     int64_t me = comm->size - comm->rank;
-    size_t from, to;
+    taking t[] = {{j, npr_scan_key_of(pass), me, 0, 0, hits, tally, of_part},
+                  {j, npr_scan_key_of(pass), me + comm->size, 0, 0, hits, tally, of_part}};
+    t[1].key.kind = SEARCH_MORE;
+    int keys = pass->kind == SEARCH_CANDIDATES ? 2 : 1;
     j->durable = npr_now();
     if (!j->anywhere) return NPR_OK;
-    find_entries(j, &t.key, &from, &to);
-    for (size_t i = from; i < to; i++) owner[j->entry[i].part] = me;
+    for (int i = 0; i < keys; i++) find_entries(&t[i], owner);
     npr_max_i64(comm, owner, (size_t)j->parts); /* all agree who has the record of a part */
-    int64_t *at = npr_alloc(to - from, sizeof *at, "records of parts");
+    int64_t *at = npr_alloc((size_t)j->parts, sizeof *at, "records of parts");
     char *taken = npr_alloc((size_t)j->parts, 1, "records of parts");
-    npr_status st = at && taken ? take_entries(&t, from, to, owner, me, at, taken) : npr_last();
+    npr_status st = at && taken ? NPR_OK : npr_last();
+    for (int i = 0; i < keys && !st; i++) st = take_entries(&t[i], owner, at, taken);
     free(at);
     free(taken);
     return npr_agree(comm, st, "reading journals");

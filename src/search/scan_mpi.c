@@ -89,14 +89,19 @@ static npr_status cut_candidates(scan *s)
     return st;
 }
 
+/* The disk says now what it has to say, at the end and after a failure: what the last second of work added.
+ */
+static npr_status keep_records(scan *s, npr_status st, int last)
+{
+    npr_status end = last || st ? npr_scan_journal_sync(s->journal) : NPR_OK;
+    return st ? st : end;
+}
+
 /* How the others are, after a round; then what it has found is merged while the next one is scanned. */
 static npr_status end_round(scan *s, npr_status st, const char *what, int last)
 {
     st = npr_beside_finish(s->beside, st, s->hits.lists);
-    if (last || st) { /* what the last second of work added: the disk says now what it has to say */
-        npr_status end = npr_scan_journal_sync(s->journal);
-        if (!st) st = end;
-    }
+    st = keep_records(s, st, last);
     double start = npr_now();
     st = npr_agree(s->comm, st, what);
     int worth = !st && !last && !s->hits.candidates && npr_beside_worth(s->comm, s->beside);
@@ -118,14 +123,16 @@ static int64_t parts_of_round(int size, int64_t parts, int64_t rows)
  * or is asked to stop does not leave the others working for hours. */
 static npr_status scan_parts(scan *s, const npr_log *log)
 {
-    int64_t left = 0, rows = 0, turn = 0;
+    int64_t left = 0, rows = 0, turn = 0, again = 0;
     for (int p = 0; p < s->index->parts; p++) {
         left += !s->owner[p];
+        again += s->owner[p] > s->comm->size;
         rows += s->owner[p] ? 0 : s->index->part[p].rows;
     }
     if (left < s->index->parts)
         npr_info(log, "%lld of %d parts were scanned by an earlier run", (long long)(s->index->parts - left),
                  s->index->parts);
+    if (again) npr_info(log, "%lld of them had been asked for more candidates", (long long)again);
     static const char *const name[] = {
         [SEARCH_MAIN] = "scan", [SEARCH_TRUTH] = "recall", [SEARCH_CANDIDATES] = "candidates"};
     const char *what = name[s->pass->kind];
@@ -228,24 +235,56 @@ static npr_status scan_all(scan *s, const npr_log *log, npr_resident *resident)
     return scan_parts(s, log);
 }
 
-/* Ask parts again, for the blocks of queries that may lack candidates of theirs. Local. */
-static npr_status complete_parts(scan *s, size_t blocks, const char *open)
+/* Ask a part again, for the blocks of queries that may lack candidates of it. */
+static npr_status complete_part(scan *s, int part, const char *open)
 {
-    npr_status st = NPR_OK;
-    for (int p = 0; p < s->index->parts && !st; p++) {
-        const char *of_part = open + (size_t)p * blocks;
+    npr_search_pass again = *s->pass;
+    again.kind = SEARCH_MORE;
+    npr_search_tally_clear(&s->of_part);
+    NPR_TRY(s->scanner->complete(s->scanner, s->index, part, s->hits.asked[part], open, s->hits.candidates,
+                                 &s->of_part));
+    s->hits.asked[part] = 0;
+    s->bytes += s->of_part.bytes;
+    return npr_scan_journal_add(s->journal, &again, part, &s->hits, &s->of_part);
+}
+
+/* The next ROUND_PARTS of this rank's parts of which a block is open. Local. */
+static npr_status complete_round(scan *s, npr_progress *progress, size_t blocks, const char *open, int *part)
+{
+    for (int done = 0; *part < s->index->parts && done < ROUND_PARTS; ++*part) {
+        const char *of_part = open + (size_t)*part * blocks;
         if (!memchr(of_part, 1, blocks)) continue;
-        st = s->scanner->complete(s->scanner, s->index, p, s->hits.asked[p], of_part, s->hits.candidates,
-                                  &s->bytes);
-        npr_mark("candidates", 0);
-        s->hits.asked[p] = 0;
+        NPR_TRY(complete_part(s, *part, of_part));
+        npr_progress_add(progress, s->index->part[*part].rows);
+        done++;
     }
+    return NPR_OK;
+}
+
+/* Ask parts again; ranks agree now and then, as in scan_parts(). */
+static npr_status complete_parts(scan *s, const npr_log *log, size_t blocks, const char *open)
+{
+    int64_t rows = 0, left = 0;
+    for (int p = 0; p < s->index->parts; p++) {
+        if (!memchr(open + (size_t)p * blocks, 1, blocks)) continue;
+        rows += s->index->part[p].rows;
+        left++;
+    }
+    npr_sum_i64(s->comm, &rows, 1);
+    npr_max_i64(s->comm, &left, 1);
+    npr_progress *progress = npr_progress_start(s->comm, log, "more candidates", "rows", rows);
+    npr_status st = NPR_OK;
+    for (int part = 0; left > 0 && !st; left -= ROUND_PARTS) {
+        st = complete_round(s, progress, blocks, open, &part);
+        st = npr_agree(s->comm, keep_records(s, st, left <= ROUND_PARTS), "candidates");
+    }
+    npr_progress_end(s->comm, progress);
     return st;
 }
 
 /* The bounds of the lists of all ranks, after parts that may have more to say were asked again: what they say
  * raises bounds, so the others remain complete. */
-static npr_status find_bounds(scan *s, int block, npr_bound *bound, char *open)
+static npr_status find_bounds(scan *s, const npr_log *log, int block, npr_bound *bound, char *open)
 {
     size_t blocks = (size_t)((s->hits.candidates->nq + block - 1) / block);
     double start = npr_now();
@@ -258,7 +297,7 @@ static npr_status find_bounds(scan *s, int block, npr_bound *bound, char *open)
     /* Of equal scores all stay: what a part says when it is asked for more may name others of them. */
     for (int q = 0; q < s->hits.candidates->nq; q++) bound[q].last = INT64_MAX;
     npr_proposals_raise(s->hits.candidates, bound);
-    NPR_TRY(npr_agree(s->comm, complete_parts(s, blocks, open), "candidates"));
+    NPR_TRY(complete_parts(s, log, blocks, open));
     start = npr_now();
     st = npr_proposals_bounds(s->comm, s->hits.candidates, 0, bound);
     s->cut += npr_now() - start;
@@ -266,13 +305,13 @@ static npr_status find_bounds(scan *s, int block, npr_bound *bound, char *open)
 }
 
 /* The k best of all ranks, by part. */
-static npr_status finish_candidates(scan *s, int block)
+static npr_status finish_candidates(scan *s, const npr_log *log, int block)
 {
     size_t nq = (size_t)s->hits.candidates->nq, blocks = (nq + (size_t)block - 1) / (size_t)block;
     npr_bound *bound = npr_alloc(nq, sizeof *bound, "candidates of all ranks");
     char *open = npr_alloc((size_t)s->index->parts * blocks, 1, "candidates of all ranks");
     npr_status st = npr_agree(s->comm, bound && open ? NPR_OK : npr_last(), "merge");
-    if (!st) st = find_bounds(s, block, bound, open);
+    if (!st) st = find_bounds(s, log, block, bound, open);
     double start = npr_now();
     if (!st) {
         npr_proposals_raise(s->hits.candidates, bound);
@@ -299,7 +338,7 @@ npr_status npr_search_pass_run(const npr_comm *comm, const npr_log *log, const n
     if (!st) st = make_scanner(job, in, pass, &view, &names, &s.scanner);
     st = npr_agree(comm, st, "scan");
     if (!st) st = scan_all(&s, log, in->resident);
-    if (!st && s.hits.candidates) st = finish_candidates(&s, block_of(pass));
+    if (!st && s.hits.candidates) st = finish_candidates(&s, log, block_of(pass));
     if (s.beside) took = npr_beside_took(s.beside);
     times->scan += npr_now() - start - took.exposed - s.cut;
     times->bytes += s.bytes;

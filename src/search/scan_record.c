@@ -33,7 +33,7 @@ npr_scan_key npr_scan_key_of(const npr_search_pass *pass)
 
 static size_t hit_bytes(int64_t kind)
 {
-    return kind == SEARCH_CANDIDATES ? sizeof(candidate) : sizeof(npr_hit);
+    return kind == SEARCH_CANDIDATES || kind == SEARCH_MORE ? sizeof(candidate) : sizeof(npr_hit);
 }
 
 /* Hits of the part in list q; how many. */
@@ -48,16 +48,18 @@ static int64_t write_hits(char *to, const npr_topk *lists, int q, int part)
     return n;
 }
 
-/* Candidates of the part stand at the end of a list: it came last. */
-static int64_t write_candidates(char *to, const npr_proposed *l, int part)
+/* Candidates of the part, which stand together: at the end of a list if the part came last. */
+static int64_t write_candidates(char *to, const npr_proposed *l, int part, int last)
 {
-    int64_t from = l->n;
+    int64_t end = l->n;
+    while (!last && end > 0 && npr_place_part(l->place[end - 1]) != part) end--;
+    int64_t from = end;
     while (from > 0 && npr_place_part(l->place[from - 1]) == part) from--;
-    for (int64_t i = from; i < l->n; i++) {
+    for (int64_t i = from; i < end; i++) {
         candidate c = {l->score[i], (uint32_t)npr_place_row(l->place[i])};
         memcpy(to + (size_t)(i - from) * sizeof c, &c, sizeof c);
     }
-    return l->n - from;
+    return end - from;
 }
 
 static size_t counts_bytes(int64_t lists)
@@ -79,13 +81,14 @@ npr_status npr_scan_record_make(const npr_search_pass *pass, int part, const npr
     *n = sizeof head + counts + (size_t)nq * sizeof(of_list);
     NPR_TRY(npr_grow(record, cap, *n, 1, "a journal record"));
     memcpy(*record + sizeof head, of_part->count, counts);
+    int last = pass->kind == SEARCH_CANDIDATES; /* asked again, only some lists have it at their end */
     for (int q = 0; q < nq; q++) {
         const npr_proposed *l = hits->candidates ? &hits->candidates->list[q] : NULL;
         int64_t most = l ? l->n : npr_topk_count(hits->lists, q);
         NPR_TRY(npr_grow(record, cap, *n + (size_t)most * each, 1, "a journal record"));
         of_list mine = {.tie = l && l->tied ? (double)l->tie : NAN};
-        mine.hits =
-            l ? write_candidates(*record + *n, l, part) : write_hits(*record + *n, hits->lists, q, part);
+        mine.hits = l ? write_candidates(*record + *n, l, part, last)
+                      : write_hits(*record + *n, hits->lists, q, part);
         *n += (size_t)mine.hits * each;
         memcpy(*record + sizeof head + counts + (size_t)q * sizeof mine, &mine, sizeof mine);
         head.hits += mine.hits;

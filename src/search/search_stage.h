@@ -63,8 +63,8 @@ typedef struct npr_search_pass {
 } npr_search_pass;
 
 /* Kinds of passes: the search itself; the exact answers that recall is measured against; the rows that FAISS
- * proposes to the search. */
-enum { SEARCH_MAIN, SEARCH_TRUTH, SEARCH_CANDIDATES };
+ * proposes to the search, and, only in journals, those of parts that were asked again. */
+enum { SEARCH_MAIN, SEARCH_TRUTH, SEARCH_CANDIDATES, SEARCH_MORE };
 
 /* Candidates of a query at most: FAISS answers 64 queries at a time, and each may bring so many. */
 enum { SEARCH_CANDIDATES_MAX = 1 << 19 };

@@ -46,23 +46,27 @@ for n in 2 3 5; do
     rm -r again
 done
 
-# ---- killed among the candidates, among the rows that are scored, and when both are known; then other ranks
-survive() { # FAULT RANKS RANKS-AFTER [SECOND-FAULT]
-    spare_kill "$1" && return # never the last of these four
-    NPR_FAULT=$1 search ranks "$2" parts again && fail "$1 did not end the run"
-    [ $# -lt 4 ] || { NPR_FAULT=$4 search ranks "$3" parts again && fail "$4 did not end the run"; }
+# ---- killed or stopped among the candidates, among parts that are asked for more, among the rows that are scored, and when all is
+# known; then other ranks
+survive() { # FAULT RANKS RANKS-AFTER [SECOND-FAULT [PARTS]]: PARTS had been asked for more
+    spare_kill "$1" && return # never the last of these seven
+    local code=0
+    NPR_FAULT=$1 search ranks "$2" parts again || code=$?
+    [[ $code != 0 && ($1 != *=stop || $code = 75) ]] || fail "$1 ended the run with exit code $code"
+    [ -z "${4:-}" ] || { NPR_FAULT=$4 search ranks "$3" parts again && fail "$4 did not end the run"; }
     search must "$3" parts again
     grep -q "scanned by an earlier run" err || fail "after $1 all was scanned again"
+    [ -z "${5:-}" ] || grep -q " $5 of them had been asked for more" err || fail "after $1 wanted $5 parts: $(grep "of them" err)"
     same pool again "after $1"
     same pool.facts <(facts out) "record after $1"
     rm -r again
 }
 survive search.part@0:11=kill 1 3
 survive search.part@1:5=kill 2 1 search.part@0:4=kill
-survive search.part@0:11=kill 2 5 # 8 parts' candidates, and the third part that is scored
-survive pool.batch@0:1=kill 3 2
-# nothing was left to scan: what was read are the indexes of all parts, each of which has a topic of queries, to ask for more
-read=$(fact run.bytes_scanned)
-indexes=$(/usr/bin/python3 -c 'import glob, h5py; print(sum(h5py.File(p)["index"].nbytes for p in glob.glob("parts/part-*.h5")))')
-[ "$read" = "$indexes" ] || fail "indexes of $indexes bytes: $read were read again"
+survive search.part@0:20=kill 1 3 "" 3 # all parts' candidates, and more of three parts
+survive search.part@0:10=stop 2 5 "" 10 # rank 0 has more of two of its parts, rank 1 of all of them
+survive search.part@0:22=kill 1 2 search.part@0:2=stop 7 # of five; then of two, all by the rank that reads the one journal
+survive search.part@0:19=kill 2 5 "" 16 # and the third part that is scored
+survive pool.batch@0:1=kill 3 2 "" 16
+[ "$(fact run.bytes_scanned)" = 0 ] || fail "nothing was left to scan, and $(fact run.bytes_scanned) bytes were read"
 done_with share

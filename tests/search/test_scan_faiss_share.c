@@ -51,9 +51,9 @@ static npr_topk *search(const npr_set *set, int most, int64_t rows, int backward
 {
     npr_scan_options o = {.queries = &queries, .k = most, .threads = 2, .nprobe = PROBES, .rows = rows};
     npr_scanner *s = NULL;
-    npr_tally tally = make_tally(QUERIES);
+    npr_tally tally = make_tally(QUERIES), again = {0};
     npr_proposals *t = npr_proposals_make(QUERIES, most);
-    int64_t asked[PARTS], bytes = 0;
+    int64_t asked[PARTS];
     npr_bound bound[QUERIES];
     char open[PARTS * BLOCKS];
     CHECK_OK(npr_scanner_faiss(&o, &s));
@@ -69,8 +69,8 @@ static npr_topk *search(const npr_set *set, int most, int64_t rows, int backward
     npr_proposals_raise(t, bound);
     for (int p = 0; p < PARTS; p++)
         if (memchr(open + p * BLOCKS, 1, BLOCKS))
-            CHECK_OK(s->complete(s, set, p, asked[p], open + p * BLOCKS, t, &bytes));
-    CHECK_INT(bytes > 0, *opened > 0);
+            CHECK_OK(s->complete(s, set, p, asked[p], open + p * BLOCKS, t, &again));
+    CHECK_INT(again.bytes > 0, *opened > 0);
     CHECK_INT(tally.rows, ALL);
     s->free(s);
     free(tally.count);
