@@ -12,14 +12,24 @@
 # forecast.csv (ranks, stage, seconds forecast before and after, seconds measured (time.total, all but starting MPI), mean forecast by measured), and
 # the calibrations, node-BLOCK-before.txt and -after.txt.
 set -euo pipefail
+die() { # CODE WORDS...
+    echo "forecast.sh: ${*:2}" >&2
+    exit "$1"
+}
 case ${1:-} in
 -h | --help | "") sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
+-*) die 64 "unknown option $1 (see --help)" ;;
 esac
+(($# <= 3)) || die 64 "\"${*:4}\" is too much: wanted FOLDER [ROWS] [DIM]"
 root=$(cd "$(dirname "$0")/.." && pwd)
-bin=$(cd "${NPR_BIN:-$root/build}" && pwd) # whole: programs are run in another folder
+bin=$(cd "${NPR_BIN:-$root/build}" 2>/dev/null && pwd) || true # whole: programs are run in another folder
+[ -x "$bin/npr-search" ] || die 78 "${NPR_BIN:-$root/build} has no npr-search: build npr, or say in NPR_BIN where its programs are"
 ranks=${NPR_RANKS:-1} folder=$1 rows=${2:-200000} dim=${3:-512}
+for number in ranks rows dim; do
+    [[ ${!number} =~ ^[1-9][0-9]*$ ]] || die 64 "$number: wanted a whole number of at least 1, found \"${!number}\""
+done
 factory=${NPR_FORECAST_INDEX:-IVF256,PQ64np} sample=${NPR_FORECAST_SAMPLE:-20000} part=65536 queries=1000
-mkdir -p "$folder/npr-forecast-$rows-$dim-$ranks" # nobody else's files are touched, and other sizes have another place
+mkdir -p "$folder/npr-forecast-$rows-$dim-$ranks" 2>/dev/null || die 73 "$folder: cannot make a folder in it" # nobody else's files are touched, and other sizes have another place
 cd "$folder/npr-forecast-$rows-$dim-$ranks"
 
 # run PROGRAM ARGS...: what it says is in run.log, and here if it fails

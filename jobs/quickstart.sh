@@ -30,6 +30,11 @@ read -ra WORLD <<<"${WORLD_OPTIONS:-}"
 TESTS=(test sketch dusk smear)
 KEEP=(10 15 20 25 30) # per class: which is best is chosen on the validation set
 MODEL=${MODEL:-$ROOT/jobs/minilaion}
+npr_whole RANKS
+for file in model.safetensors config.json vocab.txt.gz; do
+    [ -r "$MODEL/$file" ] || npr_die 66 "MODEL=$MODEL: has no $file"
+done
+mkdir -p "$OUT" 2>/dev/null || npr_die 73 "OUT=$OUT: cannot make this folder"
 model=(--model="$MODEL/model.safetensors" --config="$MODEL/config.json")
 
 # ---- the chain, for one family of classes -------------------------------------------------------------------------
@@ -215,7 +220,7 @@ if [ -z "${BUILD:-}" ]; then
     echo "== build in build/ (a minute or two the first time)" >&2
     npr_build "$ROOT/build"
 fi
-mkdir -p "$OUT"
+npr_programs "$BIN" BUILD
 begun=$(date +%s)
 stage "$RANKS" world npr-minilaion "${WORLD[@]}" --out="$OUT/world"
 stage "$RANKS" index npr-extract --kind=index --images="$OUT/world/pictures" --id-field=id "${model[@]}" --out="$OUT/index"

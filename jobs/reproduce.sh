@@ -23,11 +23,13 @@ source "$ROOT/jobs/stage.sh"
 # shellcheck source=jobs/reproduce/main.sh
 source "$ROOT/jobs/reproduce/main.sh"
 BIN=${BUILD:-$ROOT/build} RANKS=${RANKS:-$(nproc)} THREADS=${THREADS:-1}
+npr_whole RANKS THREADS
 
 # launch SIZE NAME PROGRAM OPTIONS...: see stages.sh. mpirun costs a small stage more than it saves.
 launch() {
     local size=$1 name=$2 program=$3 ranks=1
     shift 3
+    npr_programs "$BIN" BUILD
     [ "$size" = small ] || ranks=$RANKS
     [ "$ranks" != 1 ] || echo "== $name: $program" >&2
     stage "$ranks" "$name" "$program" "$@" --threads="$THREADS"

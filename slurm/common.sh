@@ -26,8 +26,10 @@ npr_fail() {
 
 [ -e "$NPR_ROOT/slurm/site.sh" ] || npr_fail 78 "$NPR_ROOT/slurm/site.sh is missing: cat slurm/site.sh.in" \
     "slurm/site-laion.sh.in >slurm/site.sh, and edit it"
+trap 'npr_fail 78 "$NPR_ROOT/slurm/site.sh ended before its last line: see above"' EXIT
 # shellcheck source=slurm/site.sh.in
 source "$NPR_ROOT/slurm/site.sh"
+trap - EXIT
 # A site.sh that was made before a name came in lacks it.
 while IFS=: read -r npr_file npr_name; do
     declare -p "$npr_name" >/dev/null 2>&1 || npr_fail 78 "$NPR_ROOT/slurm/site.sh does not set $npr_name: $npr_file says what it is"
@@ -256,6 +258,7 @@ npr_begin() {
 # a program that was stopped early and would begin anew: the job is then not queued again.
 npr_stage() {
     local name=$1 code=0 start=$SECONDS holder
+    [ -n "${SLURM_JOB_ID:-}" ] || npr_fail 64 "$name runs in a job of Slurm: submit it with slurm/pipeline.sh"
     ((!NPR_ASKED)) || npr_requeue "asked to stop before $name, finished work is kept"
     npr_modules
     export OMP_NUM_THREADS=$NPR_CORES_PER_RANK
@@ -298,6 +301,6 @@ npr_submit() {
     [ -z "$NPR_MEM" ] || common+=(--mem="$NPR_MEM")
     [ -z "$NPR_ACCOUNT" ] || common+=(--account="$NPR_ACCOUNT")
     [ -z "$NPR_PARTITION" ] || common+=(--partition="$NPR_PARTITION")
-    job=$(sbatch "${common[@]}" "${NPR_SBATCH[@]}" "$@") || return
+    job=$(sbatch "${common[@]}" "${NPR_SBATCH[@]}" "$@") || npr_fail 78 "sbatch does not take this job: see above"
     echo "${job%%;*}" # --parsable adds the cluster's name where there are several
 }

@@ -23,8 +23,9 @@ case ${1:-} in
 esac
 stages=("$@")
 ((${#stages[@]})) || stages=("${NPR_STAGES[@]}")
+((${#stages[@]})) || npr_fail 78 "NPR_STAGES in site.sh names no stage"
 for stage in "${stages[@]}"; do
-    [ -e "$NPR_ROOT/slurm/stages/$stage.sbatch" ] ||
+    [[ $stage != */* && -e $NPR_ROOT/slurm/stages/$stage.sbatch ]] ||
         npr_fail 64 "no stage \"$stage\" (known: $(cd "$NPR_ROOT/slurm/stages" && echo *.sbatch | sed 's/\.sbatch//g'))"
 done
 

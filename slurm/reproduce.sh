@@ -21,8 +21,8 @@ words=(--work="$NPR_WORK/reproduce" --out="$NPR_WORK/reproduce/results")
 for arg in "$@"; do
     case $arg in
     --only=* | --tables) npr_fail 64 "$arg is for jobs/reproduce.sh; here every data set has a job" ;;
-    --conf=*) arg=--conf=$(realpath "${arg#*=}") ;;
-    --out=* | --work=*) arg=${arg%%=*}=$(realpath -m "${arg#*=}") ;;
+    --conf=?*) arg=--conf=$(realpath -m "${arg#*=}") ;;
+    --out=?* | --work=?*) arg=${arg%%=*}=$(realpath -m "${arg#*=}") ;;
     esac
     words+=("$arg") # the last of an option counts
 done

@@ -31,14 +31,24 @@ table() {
     }' "$1"/*.txt
 }
 
+wrong() { # CODE WORDS...
+    echo "scaling.sh: ${*:2}" >&2
+    exit "$1"
+}
 case ${1:-} in
-table) table "${2:?a folder of records}" && exit 0 ;;
+table)
+    (($# == 2)) || wrong 64 "a table of which folder of records? wanted table FOLDER"
+    compgen -G "$2/*.txt" >/dev/null || wrong 66 "$2: no record is there (*.txt)"
+    table "$2" && exit 0
+    ;;
 strong | weak) ;;
-*) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
+-h | --help | '') sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
+*) wrong 64 "unknown study \"$1\" (known: strong weak table; see --help)" ;;
 esac
 # shellcheck source=slurm/common.sh
 source "$here/common.sh"
-kind=$1 stage=${2:?which stage} points=${3:?numbers of nodes} launch=${4:-}
+kind=$1 stage=${2:-} points=${3:-} launch=${4:-}
+[ -n "$stage" ] || npr_fail 64 "scaling of which stage? (known: search solve)"
 [ "${*:4}" = "" ] || [ "${*:4}" = --here ] || npr_fail 64 "\"${*:4}\" is unknown (known: --here)"
 [ "$kind $stage" != "weak solve" ] || npr_fail 64 "solve has no weak scaling: its sets are the same for all points (known: weak search)"
 npr_make_work

@@ -48,7 +48,7 @@ conf_take() {
 conf_read() {
     local line n=0 section=
     conf_file=$1
-    [ -r "$conf_file" ] || npr_die 66 "$conf_file: no such file; jobs/reproduce/datasets.conf.in is one to copy and edit"
+    [[ -f $conf_file && -r $conf_file ]] || npr_die 66 "$conf_file: no such file; jobs/reproduce/datasets.conf.in is one to copy and edit"
     while IFS= read -r line || [ -n "$line" ]; do
         n=$((n + 1))
         line=${line%$'\r'}

@@ -26,6 +26,19 @@ npr_die() {
     exit "$code"
 }
 
+# npr_whole NAME...: are these variables whole numbers of at least 1?
+npr_whole() {
+    local name
+    for name in "$@"; do
+        [[ ${!name} =~ ^[1-9][0-9]*$ ]] || npr_die 64 "$name=${!name}: wanted a whole number of at least 1"
+    done
+}
+
+# npr_programs FOLDER NAME: does the folder hold npr's programs? The variable NAME says which it is.
+npr_programs() {
+    [ -x "$1/npr-search" ] || npr_die 78 "$1 has no npr-search: build npr, or say in $2 where its programs are"
+}
+
 # npr_prepare [--tests]: install what is missing (Debian 12) and set FAISS_ROOT. With FAISS_ROOT set already, everything
 # is taken to be there: that is the way for other systems.
 npr_prepare() {
