@@ -1,7 +1,9 @@
 #!/usr/bin/python3
-"""evaluate.py WORLD --model=FILE --out=TABLE.csv: what the small CLIP and priming do in a painted world, in numpy and PyTorch
-alone; the oracle beside npr's own chain (jobs/quickstart.sh). k and alpha are chosen on the validation set, never on a
-test set. Formulas: src/prime/README.md. Needs PyTorch, numpy and Pillow."""
+"""evaluate.py WORLD --model=FILE --out=TABLE.csv [--chain=table.tsv]: what the small CLIP and priming do in a painted world, in
+numpy and PyTorch alone; the oracle beside npr's own chain (jobs/quickstart.sh). k and alpha are chosen on the validation set, never
+on a test set; with --chain, the table that quickstart.sh wrote, each row that is in it has the chain's k and alpha, its accuracy
+stands beside ours (column `chain`), and the largest differences are printed. Formulas: src/prime/README.md. Needs PyTorch, numpy and
+Pillow."""
 import argparse
 import csv
 import io
@@ -142,14 +144,15 @@ def paired(a, b):
 
 
 class Family:
-    def __init__(self, name, world, encoder):
-        self.name = name
+    def __init__(self, name, world, encoder, chain):
+        self.name, self.chain = name, chain
         self.names = (world / name / "classes.txt").read_text().split("\n")[:-1]
         templates = (world / "templates.txt").read_text().split("\n")[:-1]
         prompts = json.loads((world / name / "prompts.json").read_text())
         self.one = encoder.head([[f"a photo of a {n}"] for n in self.names])
         self.text = encoder.head([[t.replace("{}", n) for t in templates] for n in self.names])
         self.cupl = encoder.head([prompts[n] for n in self.names])
+        self.both = (self.text + self.cupl) / 2  # as the reference has it: not of unit norm
         jpegs, self.y = recall(world, self.names)
         self.x = encoder.images(jpegs)
         self.sets = {}
@@ -160,6 +163,11 @@ class Family:
         self.own, self.argmax = scores[np.arange(len(self.y)), self.y], scores.argmax(1) == self.y
         self.base = {s: right(self.text, *self.sets[s]) for s in TESTS}
         self.rows = []
+
+    def chosen(self, row):
+        """The chain's alpha of a row, if there is a chain."""
+        cell = self.chain.get((self.name, row, "test"))
+        return cell and cell["alpha"]
 
     def best(self, candidates):
         """The candidate (settings, head) that is right most often on the validation set; ties to the first."""
@@ -174,7 +182,8 @@ class Family:
                 low, high = wilson(r.mean(), len(r))
                 gain, gain_low, gain_high = paired(self.base[s], r)
                 self.rows.append([self.name, row, settings, s, seed, len(r)] +
-                                 [f"{100 * v:.2f}" for v in (r.mean(), low, high, gain, gain_low, gain_high)])
+                                 [f"{100 * v:.2f}" for v in (r.mean(), low, high, gain, gain_low, gain_high)] +
+                                 [self.chain.get((self.name, row, s), {}).get("top1", "")])
 
     def pool(self, kept, weight=None):
         return means(self.x[kept], self.y[kept], len(self.names), None if weight is None else weight[kept])
@@ -183,35 +192,44 @@ class Family:
         self.add("zero-shot, 1 template", self.one)
         self.add("zero-shot, 20 templates", self.text)
         self.add("CuPL-like", self.cupl)
-        self.add("templates + CuPL-like", unit(self.text + self.cupl))
+        self.add("templates + CuPL-like", self.both)
 
     def primed(self):
+        def heads_for(kept, alphas):
+            sums = self.pool(kept)
+            return [(a, blend(self.text, sums, a)) for a in alphas]
+
         everything = np.ones(len(self.y), bool)
         for row, kept in (("primed, no filter", everything), ("primed, argmax filter", self.argmax)):
-            a, w = self.best([(a, blend(self.text, self.pool(kept), a)) for a in ALPHAS])
+            given = self.chosen(row)
+            a, w = self.best(heads_for(kept, ALPHAS if given is None else [given]))
             self.add(row, w, f"alpha={a}")
-        (k, a), w = self.best([((k, a), blend(self.text, self.pool(keep_top(self.own, self.y, k)), a))
-                               for k in KEEP for a in ALPHAS])
-        self.kept, self.settings = keep_top(self.own, self.y, k), f"k={k} alpha={a}"
-        self.add("primed, top k per class", w, self.settings)
-        self.add("primed, top 25, alpha 0.5", blend(self.text, self.pool(keep_top(self.own, self.y, 25)), 0.5))
-        both = unit(self.text + self.cupl)
-        kept = keep_top((self.x * both[self.y]).sum(1), self.y, k)
-        self.add("primed, top k, templates + CuPL-like", blend(both, self.pool(kept), a), self.settings)
+        row = next((r for f, r, _ in self.chain if f == self.name and r.startswith("primed, top ")), None)
+        ks = KEEP if row is None else [int(row.split()[2])]
+        (k, a), w = self.best([((k, a), w) for k in ks for a, w in
+                               heads_for(keep_top(self.own, self.y, k), ALPHAS if row is None else [self.chosen(row)])])
+        self.kept = keep_top(self.own, self.y, k)
+        self.add(row or f"primed, top {k} of each class", w, f"k={k} alpha={a}")
+        self.add("primed, top 25, alpha 0.5", heads_for(keep_top(self.own, self.y, 25), [0.5])[0][1])
+        kept = keep_top((self.x * self.both[self.y]).sum(1), self.y, k)
+        self.add("primed, top k, templates + CuPL-like", blend(self.both, self.pool(kept), a), f"k={k} alpha={a}")
         shots = means(*self.sets["shots"], len(self.names))
         self.add("means of all labelled shots (no text)", blend(self.text, shots, 0.0))
 
     def transductive(self):
-        def heads_for(features, filtered):
-            near = np.argpartition(-(features @ self.x.T), NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+        def heads_for(features, filtered, weighted, alphas):
+            rows = np.where(filtered)[0]  # the filter comes first: the nearest of what it keeps
+            near = rows[np.argpartition(-(features @ self.x[rows].T), NEIGHBOURS, axis=1)[:, :NEIGHBOURS]]
             count = np.bincount(near.ravel(), minlength=len(self.y)).astype(float)
-            kept = (count > 0) & filtered
-            return {a: blend(self.text, self.pool(kept, count), a) for a in ALPHAS}
+            sums = self.pool(count > 0, count if weighted else None)
+            return [(a, blend(self.text, sums, a)) for a in alphas]
 
-        for row, filtered in (("transductive, 10 nearest", np.ones(len(self.y), bool)),
-                              ("transductive, argmax filter", self.argmax), ("transductive, top k", self.kept)):
-            a, _ = self.best(list(heads_for(self.sets["val"][0], filtered).items()))
-            self.add(row, {s: heads_for(self.sets[s][0], filtered)[a] for s in TESTS}, f"alpha={a}")
+        everything = np.ones(len(self.y), bool)
+        for row, filtered, weighted in (("transductive, rows once", everything, False), ("transductive, weighted (ours)", everything, True),
+                                        ("transductive, weighted, argmax", self.argmax, True), ("transductive, weighted, top k", self.kept, True)):
+            given = self.chosen(row)
+            a = self.best(heads_for(self.sets["val"][0], filtered, weighted, ALPHAS))[0] if given is None else given
+            self.add(row, {s: heads_for(self.sets[s][0], filtered, weighted, [a])[0][1] for s in TESTS}, f"alpha={a}")
 
     def few_shot(self):
         x, y = self.sets["shots"]
@@ -231,23 +249,44 @@ class Family:
             self.add(f"{n} shots alone", [blend(self.text, s, 0.0) for s in sums], "alpha=0")
 
 
+# ---- beside the chain ------------------------------------------------------------------------------------------------
+
+
+def read_chain(path):
+    """(family, row, test set) to the chain's top-1, as it is written there, and alpha (None: not primed)."""
+    with open(path, newline="") as f:
+        return {tuple(c[:3]): {"top1": c[3], "alpha": float(c[9]) if len(c) > 9 else None} for c in csv.reader(f, delimiter="\t")}
+
+
+def compare(rows):
+    """Say how far the chain's accuracies are from ours; a row is a line of the csv, its last cell the chain's."""
+    for what, primed in (("zero-shot", False), ("primed", True)):
+        pairs = [(abs(float(r[6]) - float(r[12])), r) for r in rows if r[12] and r[2].startswith(("k=", "alpha=")) == primed]
+        far, r = max(pairs, key=lambda p: p[0])
+        print(f"{what}: {len(pairs)} cells beside the chain's, {sum(d < 0.005 for d, _ in pairs)} the same; largest difference {far:.2f} points"
+              f" ({far * r[5] / 100:.0f} of {r[5]} pictures: {r[0]}, {r[1]}, {r[3]})")
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("world", type=pathlib.Path)
     arguments.add_argument("--model", default=HERE / "model.safetensors")
     arguments.add_argument("--out", required=True)
+    arguments.add_argument("--chain", help="table.tsv of jobs/quickstart.sh on the same world")
     arguments.add_argument("--threads", type=int, default=1)
     a = arguments.parse_args()
     torch.set_num_threads(a.threads)
-    encoder = Encoder(a.model)
+    encoder, everything = Encoder(a.model), []
+    chain = read_chain(a.chain) if a.chain else {}
     with open(a.out, "w", newline="") as f:
         out = csv.writer(f, lineterminator="\n")
-        out.writerow("family,row,settings,test,seed,images,top1,low,high,gain,gain_low,gain_high".split(","))
+        out.writerow("family,row,settings,test,seed,images,top1,low,high,gain,gain_low,gain_high,chain".split(","))
         for name in ("phrases", "coined"):
-            family = Family(name, a.world, encoder)
+            family = Family(name, a.world, encoder, chain)
             for part in (family.zero_shot, family.primed, family.transductive, family.few_shot):
                 part()
             out.writerows(family.rows)
+            everything += family.rows
             by_row = {}
             for r in family.rows:
                 by_row.setdefault((r[1], r[2]), {}).setdefault(r[3], []).append((float(r[6]), float(r[9])))
@@ -255,6 +294,8 @@ def main():
             for (row, settings), cells in by_row.items():
                 cell = " ".join(f"{np.mean([c[0] for c in cells[s]]):6.2f} ({np.mean([c[1] for c in cells[s]]):+5.2f})" for s in TESTS)
                 print(f"  {row:40} {settings:16} {cell}", flush=True)
+    if chain:
+        compare(everything)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ set key bmargin center horizontal samplen 1
 at(t) = t eq "test" ? 0 : t eq "sketch" ? 1 : t eq "dusk" ? 2 : 3
 of(f, r) = sprintf("< awk -F, '$1 == \"%s\" && $2 == \"%s\"' '%s'", f, r, csv)
 single(f, r) = sprintf("< awk -F, '$1 == \"%s\" && $2 == \"%s\" { n = split($9, g, \" \"); for (i = 1; i <= n; i++) print $3 \",\" g[i] }' '%s'", f, r, csv)
-array rows[3] = ["primed; argmax filter", "primed; top k of each class", "transductive; 10 nearest"]
+array rows[3] = ["primed; argmax filter", "primed; top k of each class", "transductive; weighted (ours)"]
 do for [f in "phrases coined"] {
     set title f." (synthetic world)"
     plot for [i=1:3] of(f, rows[i]) using (at(strcol(3)) + 0.2 * i - 0.4):7:8 with yerrorbars pt 7 lc i title rows[i], \
