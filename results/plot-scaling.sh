@@ -50,6 +50,9 @@ done | awk -F= '$1 ~ /^scaling\.(strong|weak)\.[0-9]+\./ {
     }
 }' >scaling.csv
 limit() { sed -n "s/^calibration\.$1=//p" "$node"; }
+# two points are no curve
+line=linespoints
+(($(cut -d, -f1 scaling.csv | sort | uniq -c | sort -n | awk 'END { print $1 }') > 2)) || line=points
 most=$(cut -d, -f2 scaling.csv | sort -n | tail -1)
 draw scaling 900 640 11 <<END
 set datafile separator ','
@@ -62,20 +65,20 @@ set xrange [0.8:1.2*$most]
 set logscale x 2
 set title 'speed-up'
 set logscale y 2
-plot x with lines dt 2 lc rgb '#999999' title 'ideal', rows('strong') using 2:13 with linespoints pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
-    rows('weak') using 2:13 with linespoints pt 5 lw 2 lc rgb '#b04a3a' title 'weak (work done)'
+plot x with lines dt 2 lc rgb '#999999' title 'ideal', rows('strong') using 2:13 with $line pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
+    rows('weak') using 2:13 with $line pt 5 lw 2 lc rgb '#b04a3a' title 'weak (work done)'
 unset logscale y
 set title 'efficiency'
 set yrange [0:1.2]
 set key bottom left
-plot 1 with lines dt 2 lc rgb '#999999' notitle, rows('strong') using 2:14 with linespoints pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
-    rows('weak') using 2:14 with linespoints pt 5 lw 2 lc rgb '#b04a3a' title 'weak'
+plot 1 with lines dt 2 lc rgb '#999999' notitle, rows('strong') using 2:14 with $line pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
+    rows('weak') using 2:14 with $line pt 5 lw 2 lc rgb '#b04a3a' title 'weak'
 set title 'share of communication that is waited for'
 set yrange [0:*]
 set ytics format '%.2f %%'
 set key top left
-plot rows('strong') using 2:(100*column(15)) with linespoints pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
-    rows('weak') using 2:(100*column(15)) with linespoints pt 5 lw 2 lc rgb '#b04a3a' title 'weak'
+plot rows('strong') using 2:(100*column(15)) with $line pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
+    rows('weak') using 2:(100*column(15)) with $line pt 5 lw 2 lc rgb '#b04a3a' title 'weak'
 set ytics format '%g'
 set title 'roofline of a rank'
 set xlabel 'flop per byte read from disk or page cache'
