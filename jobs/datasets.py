@@ -33,6 +33,10 @@ A class's place in the layout's own class file is its label (first line or numbe
 becomes a space, of SUN397 "/a/apse/indoor" becomes "apse indoor"; of "n01440764 tench, Tinca tinca" the name is what stands before
 the first comma. Nothing else is changed: case, quotes and slashes stay.
 
+ImageNet's names: the first synonyms of LOC_synset_mapping.txt are not the names that CLIP's authors and open_clip use
+("crane" is both bird and machine there), and zero-shot accuracy differs: give CLIP's list with --names. jobs/README.md says
+where it is.
+
 --names: class names. Text: a line per class, in the order of labels (synonyms after tabs), or "wnid name" in any order. JSON: a
 list; {"classnames": [...]}; or an object by wnid, or by number (from 0, or from 1), to a name or [wnid, name].
 --wnids: the 1,000 wnids: a file whose lines begin with one (LOC_synset_mapping.txt), or ImageNet's train or val folder. Both are found

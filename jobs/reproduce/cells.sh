@@ -17,22 +17,14 @@ filter_text() {
 }
 
 # Which filter stands beside the paper's figure, and why that one.
-filter_why() {
-    local rule
-    rule=$(filter_rule "$1")
-    case $rule in
-    given) ;;
-    val) if [ -n "$(best_on_val "$1")" ]; then echo "chosen on validation"; else echo "the first of the list; not chosen yet"; fi ;;
-    first) if [ "$(first_filter "$1")" = argmax ]; then echo "the paper's"; else echo "the first of the list"; fi ;;
-    *) echo "as given" ;;
-    esac
+main_filter_text() {
+    local f
+    f=$(first_filter "$1")
+    echo "$(filter_text "$f")$(if [ "$f" = argmax ]; then echo "; the paper's"; elif [ "$f" != given ]; then echo "; not the paper's"; fi)"
 }
 
-main_filter_text() {
-    local why
-    why=$(filter_why "$1")
-    echo "$(filter_text "$(first_filter "$1")")${why:+; $why}"
-}
+CHOSEN=", filter chosen on validation"
+chosen_text() { echo "$(filter_text "$(chosen_filter "$1")"); chosen on validation"; }
 
 # cell SECTION METHOD X HOW RECORD KEY [GAIN [OTHER]]: the cells of one number of npr-solve: top-1 and mean over classes, among
 # all classes and, where the record has it, among the subset's. GAIN: key of the gain over zero-shot with the same head;
@@ -97,9 +89,12 @@ cells_table1() {
         cell "$s" "zero-shot: own templates + CuPL" "" "" "$s/both-$first" zero_shot
     fi
     primed_cells "$s" "$first" "" "$(main_filter_text "$s")"
+    cell "$s" "priming, the authors' alpha" "" "$(main_filter_text "$s")" "$s/authors-$first" primed gain
+    f=$(chosen_filter "$s")
+    [ -z "$f" ] || primed_cells "$s" "$f" "$CHOSEN" "$(chosen_text "$s")"
     for f in $(has "$s" pool || get "$s" filters argmax); do
         # the one that was chosen stands among the others too: other data sets have chosen others
-        [ "$f" = "$first" ] && [ "$(filter_rule "$s")" != val ] || primed_cells "$s" "$f" ", $(filter_text "$f")" "$(filter_text "$f")"
+        [ "$f" = "$first" ] || primed_cells "$s" "$f" ", $(filter_text "$f")" "$(filter_text "$f")"
     done
     cell "$s" "priming, without near-duplicates" "" "$(copies_text "$s")" "$s/clean" primed gain
 }
@@ -127,15 +122,17 @@ cells_table2() {
     f=$(first_filter "${conf[$x.base]}")
     zero_shot_cells "$x" "$x/transductive"
     shifted_cell "$x" "priming, pool of the base set" "$(main_filter_text "${conf[$x.base]}")" "$x/primed-$f"
+    f=$(chosen_filter "${conf[$x.base]}")
+    [ -z "$f" ] || shifted_cell "$x" "priming, pool of the base set$CHOSEN" "$(chosen_text "${conf[$x.base]}")" "$x/primed-$f"
     shifted_cell "$x" "transductive priming" "nearest rows once each; no filter" "$x/transductive"
     shifted_cell "$x" "transductive priming, weighted" "as often as recalled; no filter" "$x/transductive-count"
     shifted_cell "$x" "transductive priming, argmax filter" "nearest rows once each; argmax filter" "$x/transductive-argmax"
 }
 
-# few_cells SECTION RECORD: mean over draws, with the interval of that mean (Student) and the draws' deviation; without shots
+# few_cells SECTION RECORD SUFFIX HOW: mean over draws, with the interval of that mean (Student) and the draws' deviation; without shots
 # there is one draw, and the interval is the test set's (Wilson)
 few_cells() {
-    awk -F= -v OFS='\t' -v d="$(paper_name "$1")" -v name="records/$2.txt" -v how="$(main_filter_text "$1")$(has "$1" prompts &&
+    awk -F= -v OFS='\t' -v d="$(paper_name "$1")" -v name="records/$2.txt" -v suffix="$3" -v how="$4$(has "$1" prompts &&
         echo '; head with CuPL')" -v numbers="$(get "$1" shots_per_class 0,1,2,3,5,10)" '
         { v[$1] = $2 }
         function student(f,   z) { # 97.5 % quantile
@@ -166,8 +163,9 @@ few_cells() {
         END {
             count = split(numbers, number, ",")
             for (i = 1; i <= count; i++) {
-                line(number[i], "pool", "shots and the pool", "top1", "top1")
-                line(number[i], "pool", "shots and the pool", "class mean", "mean")
+                line(number[i], "pool", "shots and the pool" suffix, "top1", "top1")
+                line(number[i], "pool", "shots and the pool" suffix, "class mean", "mean")
+                if (suffix != "") continue # the same without a pool
                 line(number[i], "alone", "shots alone", "top1", "top1")
                 line(number[i], "alone", "shots alone", "class mean", "mean")
             }
@@ -175,11 +173,14 @@ few_cells() {
 }
 
 cells_fewshot() {
-    local s=$1
+    local s=$1 f
     if is_shifted "$s" || ! has "$s" shots; then return 0; fi
+    f=$(first_filter "$s")
     cell "$s" "zero-shot: own templates" 0 "$(templates_text "$s" templates)" \
-        "$(if [ -e "$OUT/records/$s/primed-$(first_filter "$s").txt" ]; then echo "$s/primed-$(first_filter "$s")"; else echo "$s/few"; fi)" zero_shot
-    few_cells "$s" "$s/few"
+        "$(if [ -e "$OUT/records/$s/primed-$f.txt" ]; then echo "$s/primed-$f"; else echo "$s/few-$f"; fi)" zero_shot
+    few_cells "$s" "$s/few-$f" "" "$(main_filter_text "$s")"
+    f=$(chosen_filter "$s")
+    [ -z "$f" ] || few_cells "$s" "$s/few-$f" "$CHOSEN" "$(chosen_text "$s")"
 }
 
 cells_poolsize() {

@@ -9,7 +9,7 @@ conf_file=
 CONF_PATHS=" weights config vocab classes names templates clip_templates prompts subset test val shots root folder index pool pool_root "
 CONF_PATTERNS=" index_images pool_tars pool_failed "
 CONF_WRITTEN=" pool_urls "
-CONF_WORDS=" title paper base split note model_name precision id_field per_class filters filter filter_choices near_copy alpha sigma nearest shots_per_class seeds sizes max_bad pool_max_bad "
+CONF_WORDS=" title paper base split note model_name precision id_field per_class filters filter filter_choices near_copy alpha authors_alpha sigma nearest shots_per_class seeds sizes max_bad pool_max_bad "
 CONF_OWN=" test root folder split subset paper title base " # what a shifted set does not take over from its base
 
 # conf_bad CODE SECTION.KEY WORDS...: say what is wrong, and in which line
@@ -143,9 +143,8 @@ conf_check_filters() {
     for key in filters filter_choices filter; do
         for name in ${conf[$1.$key]:-}; do
             known='^(none|argmax|argmax[0-9]*\.?[0-9]+|top[1-9][0-9]*)$'
-            [ $key != filter ] || known="^(val|first)$|$known"
             [[ $name =~ $known ]] ||
-                conf_bad 64 "$1.$key" "$key: wanted none, argmax, argmaxP or topN$([ $key != filter ] || echo ", val or first"), found \"$name\""
+                conf_bad 64 "$1.$key" "$key: wanted none, argmax, argmaxP or topN, found \"$name\""
         done
     done
 }
@@ -174,6 +173,5 @@ conf_check() {
         conf_need "$s" index index_images pool
         for key in weights config vocab; do conf_need "$s" "$key"; done
         [ "$(get "$s" alpha)" != val ] || conf_need "$s" val
-        [ "$(get "$s" filter)" != val ] || conf_need "$s" val
     done
 }

@@ -38,7 +38,7 @@ filter_notes() {
     echo
     for s in "${conf_sections[@]}"; do
         ! is_shifted "$s" || continue
-        echo "- $(paper_name "$s"): $(main_filter_text "$s")$([ "$(filter_rule "$s")" != val ] || [ -z "$(best_on_val "$s")" ] || echo " among $(filter_choices "$s" | sed 's/ /, /g')")"
+        echo "- $(paper_name "$s"): $(main_filter_text "$s")$([ -z "$(chosen_filter "$s")" ] || echo "; in lines that say so: $(chosen_text "$s") among $(filter_choices "$s" | sed 's/ /, /g')")"
     done
 }
 
@@ -90,8 +90,9 @@ render_table() {
         {
             name = $at["method"] ($at["x"] == "" ? "" : ", " $at["x"])
             d = $1
-            sub(/-/, "-\\n", d)
-            c = column(d ($at["classes"] == "subset" ? "\\n(subset)" : "")); r = line(name)
+            if ($at["classes"] == "subset") d = d "\\n(subset)"
+            else sub(/-/, "-\\n", d) # two lines at most
+            c = column(d); r = line(name)
             seen[c, r] = 1
             if ($at["ours"] == "no data") print c, r - 0.22, "no data", "none"
             else {
@@ -142,7 +143,7 @@ numbers() {
 render_points() {
     local base=$1 i=0 m plots=() sets
     shift
-    sets=$(awk -F, 'NR > 1 && $5 == "top1" { name = $1; sub(/-/, "-\\n", name); name = name ($4 == "subset" ? "\\n(subset)" : ""); if (!(name in seen)) { seen[name] = 1; printf "%s\"%s\" %d", n ? ", " : "", name, n; n++ } }' "$base.csv")
+    sets=$(awk -F, 'NR > 1 && $5 == "top1" { name = $1; if ($4 == "subset") name = name "\\n(subset)"; else sub(/-/, "-\\n", name); if (!(name in seen)) { seen[name] = 1; printf "%s\"%s\" %d", n ? ", " : "", name, n; n++ } }' "$base.csv")
     for m in "$@"; do
         i=$((i + 1))
         numbers "$base.csv" "$m" >"$base.$i.ours"
@@ -175,7 +176,7 @@ render_lines() {
     shift 3
     mapfile -t sets < <(awk -F, 'NR > 1 && $3 != "" && ($8 ~ /[0-9]/ || $7 ~ /[0-9]/) && !($1 in seen) { seen[$1] = 1; print $1 }' "$base.csv")
     ((${#sets[@]})) || return 0
-    local panels='' bars='standard deviation of the draws'
+    local panels='' most=0 bars='standard deviation of the draws'
     [[ $axis != *logscale* ]] || bars='95 % interval'
     local apart='+ 0.06 *' # so that none hides another
     [[ $axis != *logscale* ]] || apart='* 1.05 **'
@@ -197,19 +198,21 @@ render_lines() {
             fi
             [ ! -s "$file.published" ] || plots+=("'$file.published' using 1:2 with linespoints pt 4 dt 3 lc $i title \"published: $m\"")
         done
+        most=$((${#plots[@]} > most ? ${#plots[@]} : most))
         panels+="set title \"$s\"
 plot $(IFS=, && echo "${plots[*]}")
 "
     done
     local across=$((${#sets[@]} < 3 ? ${#sets[@]} : 3))
-    picture "$base" $((460 * across)) $((60 + 430 * ((${#sets[@]} + across - 1) / across))) <<END
+    # below each panel room for its numbers, its label and a line for each of its curves
+    picture "$base" $((460 * across)) $((60 + (350 + 20 * most) * ((${#sets[@]} + across - 1) / across))) <<END
 set multiplot layout $(((${#sets[@]} + across - 1) / across)),$across title "$(table_title "$(basename "$base")")\nbars: $bars"
 set xlabel "$label"
 set ylabel "top-1, per cent"
 $axis
 set grid ytics lc rgb '#dddddd'
-set bmargin 8
-set key at graph 0, graph -0.24 left top vertical Left reverse
+set bmargin $((most + 4))
+set key bmargin left vertical maxcols 1 Left reverse
 set offsets graph 0.05, graph 0.05, graph 0.1, graph 0.1
 $panels
 END
@@ -225,10 +228,12 @@ render() {
     fi
     render_table "$base"
     case $1 in
-    table1) render_points "$base" "zero-shot: own templates" "zero-shot: general templates" "zero-shot: CuPL" priming "priming + CuPL" ;;
+    table1) render_points "$base" "zero-shot: own templates" "zero-shot: general templates" "zero-shot: CuPL" priming "priming + CuPL" \
+        "priming; filter chosen on validation" ;;
     table2) render_points "$base" "zero-shot: own templates" "zero-shot: general templates" "priming; pool of the base set" "transductive priming" \
         "transductive priming; weighted" ;;
-    fewshot) render_lines "$base" "shots per class" "set xrange [0:*]" "zero-shot: own templates" "shots and the pool" "shots alone" CoOp ;;
+    fewshot) render_lines "$base" "shots per class" "set xrange [0:*]" "zero-shot: own templates" "shots and the pool" "shots alone" CoOp \
+        "shots and the pool; filter chosen on validation" ;;
     poolsize) render_lines "$base" "rows of each class at most" "set logscale x" "zero-shot: own templates" "priming; random rows of each class" \
         "priming; random rows that pass the filter" "priming; most similar rows of each class" ;;
     esac

@@ -162,16 +162,23 @@ recall() {
     recalled=$OUT/$s/encoded
 }
 
-# Which pool stands beside the paper's figure and is the one for few shots and shifted sets: of the filters to choose from the one
-# whose head does best on validation images (`filter = val`, where there is a `val`), or the first of `filters`, or the one named.
-# Never by the test set.
-filter_rule() { if has "$1" pool; then echo given; else get "$1" filter "$(if has "$1" val; then echo val; else echo first; fi)"; fi; }
-filter_choices() { get "$1" filter_choices "$(get "$1" filters argmax)"; }
+# Which pool stands beside the paper's figure: that of the paper's filter, argmax, where it is one of `filters`, else of the first of
+# them, or of the one that `filter` names
+first_filter() {
+    local list
+    list=$(get "$1" filters argmax)
+    [[ " $list " != *" argmax "* ]] || list=argmax
+    if has "$1" pool; then echo given; else get "$1" filter "${list%% *}"; fi
+}
 
-# best_on_val SECTION: of the choices the one with the best top-1 at any alpha of the grid; ties go to the one named first. Nothing
-# before all have been tried.
-best_on_val() {
+filter_choices() { get "$1" filter_choices "$(get "$1" filters argmax)"; }
+may_choose() { has "$1" val && ! has "$1" pool; }
+
+# chosen_filter SECTION: of the choices the one whose head has the best top-1 on validation images, at any alpha of the grid; ties go
+# to the one named first. Never by the test set. Nothing before all have been tried.
+chosen_filter() {
     local f
+    may_choose "$1" || return 0
     for f in $(filter_choices "$1"); do
         [ -e "$OUT/records/$1/choose-$f.txt" ] || return 0
     done
@@ -180,25 +187,14 @@ best_on_val() {
     done | awk '$2 > best || best == "" { best = $2; name = $1 } END { if (name != "") print name }'
 }
 
-first_filter() {
-    local rule chosen=''
-    rule=$(filter_rule "$1")
-    [ "$rule" != val ] || chosen=$(best_on_val "$1")
-    case $rule in
-    val | first) echo "${chosen:-$(get "$1" filters argmax | sed 's/ .*//')}" ;;
-    *) echo "$rule" ;;
-    esac
-}
+# main_filters SECTION: the one beside the paper's figure, and the chosen one where that is another
+main_filters() { { first_filter "$1" && chosen_filter "$1"; } | awk '!seen[$0]++'; }
 
 # filters SECTION: the pools that table 1 is made with, the one beside the paper's figure first
 filters() {
-    local f first
-    first=$(first_filter "$1")
-    echo "$first"
-    [ "$first" != given ] || return 0
-    for f in $(get "$1" filters argmax); do
-        [ "$f" = "$first" ] || echo "$f"
-    done
+    local more=()
+    has "$1" pool || read -ra more < <(get "$1" filters argmax)
+    { main_filters "$1" && printf '%s\n' "${more[@]}"; } | awk 'NF && !seen[$0]++'
 }
 
 # filter_words FILTER: options of npr-search, in the array `filter`. none; argmax; argmaxP: and softmax at least P; topN. conf_check has
@@ -260,14 +256,14 @@ other_heads() {
 # choose_filter SECTION: each filter's head on the validation images; the test set is not given
 choose_filter() {
     local s=$1 f
-    [ "$(filter_rule "$s")" = val ] || return 0
+    may_choose "$s" || return 0
     for f in $(filter_choices "$s"); do
         filtered_pool "$s" "$f"
         step small "$s/choose-$f" npr-solve --head="$OUT/$s/text" --pool="$(pool_path "$s" "$f")" --alpha=val --validation="$(set_of "$s" val)"
     done
 }
 
-# prepare SECTION: heads and features, and which pool is the one
+# prepare SECTION: heads and features, and which pool does best on validation images
 prepare() {
     heads "$1"
     images "$1" test
@@ -298,7 +294,9 @@ stages_table1() {
         ! has "$s" prompts ||
             solve "$s" "$s/both-$f" both "$(pool_path "$s" "$f")" "$(set_of "$s" test)" "${alpha[@]}"
     done
-    without_copies "$s" "$(first_filter "$s")"
+    f=$(first_filter "$s")
+    solve "$s" "$s/authors-$f" text "$(pool_path "$s" "$f")" "$(set_of "$s" test)" --alpha="$(get "$s" authors_alpha 0.9)"
+    without_copies "$s" "$f"
 }
 
 # near SECTION-OF-POOL NAME IMAGES FILTER: the pool's rows nearest to images of which no label is known, in NAME
@@ -333,10 +331,10 @@ nearest_to_test() {
 
 # What the shifted sets of a base share is made with the base: on a cluster they are jobs side by side.
 base_for_table2() {
-    local s=$1 way
+    local s=$1 f way
     prepare "$s"
     has "$s" pool || filtered_pool "$s" none
-    filtered_pool "$s" "$(first_filter "$s")"
+    for f in $(main_filters "$s"); do filtered_pool "$s" "$f"; done
     for way in "${NEAREST[@]}"; do
         # shellcheck disable=SC2086 # three words
         nearest_to_val "$s" $way
@@ -359,9 +357,10 @@ stages_table2() {
     fi
     base_for_table2 "$s"
     images "$x" test
-    f=$(first_filter "$s")
     alpha_words "$s"
-    solve "$s" "$x/primed-$f" text "$(pool_path "$s" "$f")" "$(set_of "$x" test)" "${alpha[@]}"
+    for f in $(main_filters "$s"); do
+        solve "$s" "$x/primed-$f" text "$(pool_path "$s" "$f")" "$(set_of "$x" test)" "${alpha[@]}"
+    done
     for way in "${NEAREST[@]}"; do
         # shellcheck disable=SC2086
         nearest_to_test "$x" $way
@@ -373,12 +372,13 @@ stages_fewshot() {
     if is_shifted "$s" || ! has "$s" shots; then return 0; fi
     prepare "$s"
     images "$s" shots
-    f=$(first_filter "$s")
-    filtered_pool "$s" "$f"
     alpha_words "$s"
-    solve "$s" "$s/few" "$(if has "$s" prompts; then echo both; else echo text; fi)" "$(pool_path "$s" "$f")" "$(set_of "$s" test)" \
-        "${alpha[@]}" --shots="$(set_of "$s" shots)" --shots-per-class="$(get "$s" shots_per_class 0,1,2,3,5,10)" \
-        --seeds="$(get "$s" seeds 3)"
+    for f in $(main_filters "$s"); do
+        filtered_pool "$s" "$f"
+        solve "$s" "$s/few-$f" "$(if has "$s" prompts; then echo both; else echo text; fi)" "$(pool_path "$s" "$f")" \
+            "$(set_of "$s" test)" "${alpha[@]}" --shots="$(set_of "$s" shots)" \
+            --shots-per-class="$(get "$s" shots_per_class 0,1,2,3,5,10)" --seeds="$(get "$s" seeds 3)"
+    done
 }
 
 stages_poolsize() {
