@@ -10,7 +10,7 @@ picture() {
     {
         echo "set termoption noenhanced"
         local i=0 color
-        for color in 8a8a8a 3a3a3a 2b6c99 c0392b 7d3c98; do
+        for color in 8a8a8a 3a3a3a 2b6c99 c0392b 7d3c98 1e8449; do
             i=$((i + 1))
             echo "set linetype $i lc rgb '#$color'"
         done
@@ -162,8 +162,8 @@ set offsets 0, 0.5, 0, 0
 set yrange [0:*]
 set ylabel "top-1, per cent (bars: 95 % interval)"
 set grid ytics lc rgb '#dddddd'
-set bmargin 8
-set key at graph 0, graph -0.23 left top horizontal maxcols 3 Left reverse
+set bmargin $((4 + ($# + 3) / 3))
+set key bmargin left horizontal maxcols 3 Left reverse
 step = 1.0 / ($# + 1)
 plot $(IFS=, && echo "${plots[*]}"), keyentry with points pt 4 ps 1.1 lc rgb 'black' title "published"
 END
