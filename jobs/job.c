@@ -25,16 +25,22 @@ typedef struct common_options {
 
 enum { COMMON = 8 };
 
+/* The first of them, --calibration, only where seconds are forecast. */
+static size_t count_common(const npr_program *p)
+{
+    return p->forecasts ? COMMON : COMMON - 1;
+}
+
 static npr_opt *make_table(const npr_program *p, common_options *c)
 {
     npr_opt common[COMMON] = {
+        {"calibration", NPR_OPT_TEXT, &c->calibration, "FILE",
+         "a record of npr-bench --what=calibrate on such a node: seconds are forecast too (by the stages\n"
+         "with --dry-run)",
+         0, 0, 0, 0, 0},
         {"dry-run", NPR_OPT_FLAG, &c->dry_run, "",
          "check the inputs, print the plan (rows, bytes, memory per rank) and stop; of outputs only\nthe "
          "record is written or tried",
-         0, 0, 0, 0, 0},
-        {"calibration", NPR_OPT_TEXT, &c->calibration, "FILE",
-         "a record of npr-bench --what=calibrate on such a node: --dry-run of npr-ingest, npr-index,\n"
-         "npr-extract, npr-search and npr-solve, and npr-plan, then forecast seconds, too",
          0, 0, 0, 0, 0},
         {"record", NPR_OPT_OUT_FILE, &c->record, "FILE",
          "write the record there instead of to standard output; its folder is made", 0, 0, 0, 0, 0},
@@ -47,10 +53,11 @@ static npr_opt *make_table(const npr_program *p, common_options *c)
         {"version", NPR_OPT_FLAG, &c->version, "", "print the version and the libraries used", 0, 0, 0, 0, 0},
         {"help", NPR_OPT_FLAG, &c->help, "", "print this help", 0, 0, 0, 0, 0},
     };
-    npr_opt *table = npr_alloc(p->option_count + COMMON, sizeof *table, "the options");
+    size_t n = count_common(p);
+    npr_opt *table = npr_alloc(p->option_count + n, sizeof *table, "the options");
     if (!table) return NULL;
     memcpy(table, p->options, p->option_count * sizeof *table);
-    memcpy(table + p->option_count, common, sizeof common);
+    memcpy(table + p->option_count, common + COMMON - n, n * sizeof *table);
     return table;
 }
 
@@ -60,7 +67,7 @@ static void print_help(const npr_program *p, const npr_opt *table)
         "%s - %s\n\nUse: mpirun -n RANKS %s --name=value ... (srun in a job of Slurm; alone it is one rank)\n"
         "Whole numbers may be written 1e6, 64K, 16M or 2G (powers of 1024).\n\n",
         p->name, p->purpose, p->name);
-    npr_opt_help(table, p->option_count + COMMON, stdout);
+    npr_opt_help(table, p->option_count + count_common(p), stdout);
     printf("\n%s%sExit codes: 0 done, 64 usage, 65 bad data, 66 input missing, 70 out of memory, internal or "
            "watchdog,\n"
            "73 cannot create, 74 I/O or disk full, 75 stopped on request (run the same command again),\n"
@@ -281,9 +288,9 @@ static npr_status run(const npr_program *p, npr_opt *table, const common_options
     job.identity = identity;
     st = npr_agree(comm, identity && job.rec ? NPR_OK : npr_last(), "start");
     double start = npr_now();
-    if (!st) st = check_same_program(comm, table, p->option_count + COMMON);
-    if (!st)
-        st = npr_outputs_check(comm, &job.log, table, p->option_count, p->option_count + COMMON, c->dry_run);
+    size_t options = p->option_count + count_common(p);
+    if (!st) st = check_same_program(comm, table, options);
+    if (!st) st = npr_outputs_check(comm, &job.log, table, p->option_count, options, c->dry_run);
     if (!st) st = npr_watchdog_start(comm, p->name, c->watchdog);
     if (!st) record_run(&job, p, table);
     if (!st && c->dry_run) st = prepare_plan(&job, &machine, &dry);
@@ -305,7 +312,8 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     char *file = NULL; /* text of --opts */
     npr_status st = guard_streams();
     npr_opt *table = st ? NULL : make_table(p, &c);
-    if (!st) st = table ? parse_options(table, p->option_count + COMMON, argc, argv, &c, &file) : npr_last();
+    size_t n = p->option_count + count_common(p);
+    if (!st) st = table ? parse_options(table, n, argc, argv, &c, &file) : npr_last();
     int about = !st && (c.help || c.version);
     if (about) st = print_about(p, table, c.help);
     /* one of several may have been given other options: they say it together */

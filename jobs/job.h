@@ -15,22 +15,20 @@
 typedef struct npr_job {
     npr_comm comm;
     npr_log log;
-    npr_record *rec;      /* has run.* and option.*; the function adds result.*, check.*, time.* */
-    const char *identity; /* npr_opt_identity() of the program's table */
-    npr_plan_dry_run
-        *dry_run; /* --dry-run was given: print the plan into the record, write nothing; else NULL */
-    const char *calibration; /* FILE of --calibration, or NULL */
+    npr_record *rec;           /* has run.* and option.*; the function adds result.*, check.*, time.* */
+    const char *identity;      /* npr_opt_identity() of the program's table */
+    npr_plan_dry_run *dry_run; /* --dry-run was given: print the plan, write nothing; else NULL */
+    const char *calibration;   /* FILE of --calibration, or NULL */
 } npr_job;
 
 typedef struct npr_program {
     const char *name;    /* "npr-search" */
     const char *purpose; /* one line */
     const char *notes;   /* for --help, after the options: rules, examples; ends with a line break */
-    npr_opt
-        *options; /* the common ones (--help, --version, --opts, --record, --dry-run, --quiet) are added */
+    npr_opt *options;    /* the common ones (--help, --version, --opts, --record, ...) are added */
     size_t option_count;
-    npr_status (*run)(
-        const npr_job *job); /* Collective; the values of the options are where the table says */
+    npr_status (*run)(const npr_job *job); /* Collective; option values are where the table says */
+    int forecasts;                         /* 1: --calibration is offered too, and used */
 } npr_program;
 
 /* Run a program and return its exit code. */

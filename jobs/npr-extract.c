@@ -116,6 +116,7 @@ int main(int argc, char **argv)
             "      --model=w.safetensors --config=ViT-B-16.json --out=head\n",
         .options = options,
         .option_count = NPR_COUNT(options),
-        .run = run};
+        .run = run,
+        .forecasts = 1};
     return npr_program_main(argc, argv, &program);
 }

@@ -69,8 +69,12 @@ static npr_status run(const npr_job *job)
 
 int main(int argc, char **argv)
 {
-    static const npr_program program = {
-        "npr-index", "build a FAISS index inside every part of a set", notes, options, NPR_COUNT(options),
-        run};
+    static const npr_program program = {.name = "npr-index",
+                                        .purpose = "build a FAISS index inside every part of a set",
+                                        .notes = notes,
+                                        .options = options,
+                                        .option_count = NPR_COUNT(options),
+                                        .run = run,
+                                        .forecasts = 1};
     return npr_program_main(argc, argv, &program);
 }

@@ -60,6 +60,7 @@ int main(int argc, char **argv)
             "  npr-ingest --emb=test.npy --labels=labels.txt --kind=test --out=test\n",
         .options = options,
         .option_count = NPR_COUNT(options),
-        .run = run};
+        .run = run,
+        .forecasts = 1};
     return npr_program_main(argc, argv, &program);
 }

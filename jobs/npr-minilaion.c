@@ -68,11 +68,12 @@ static npr_status run(const npr_job *j)
 
 int main(int argc, char **argv)
 {
-    static const npr_program program = {"npr-minilaion",
-                                        "write a made-up, LAION-like world of pictures and captions",
-                                        notes,
-                                        options,
-                                        NPR_COUNT(options),
-                                        run};
+    static const npr_program program = {.name = "npr-minilaion",
+                                        .purpose =
+                                            "write a made-up, LAION-like world of pictures and captions",
+                                        .notes = notes,
+                                        .options = options,
+                                        .option_count = NPR_COUNT(options),
+                                        .run = run};
     return npr_program_main(argc, argv, &program);
 }

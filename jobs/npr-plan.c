@@ -172,6 +172,7 @@ int main(int argc, char **argv)
                  "      --memory=256G --mode=IVF262144,PQ64 --calibration=node.txt\n",
         .options = options,
         .option_count = NPR_COUNT(options),
-        .run = run};
+        .run = run,
+        .forecasts = 1};
     return npr_program_main(argc, argv, &program);
 }

@@ -145,6 +145,7 @@ int main(int argc, char **argv)
                            .notes = notes,
                            .options = options,
                            .option_count = NPR_COUNT(options),
-                           .run = run};
+                           .run = run,
+                           .forecasts = 1};
     return npr_program_main(argc, argv, &program);
 }

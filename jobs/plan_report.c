@@ -32,8 +32,7 @@ npr_status npr_plan_limits_read(const char *memory, const char *limit, npr_plan_
     return NPR_OK;
 }
 
-/* ---- lines of the record ---------------------------------------------------------------------------------
- */
+/* ---- lines of the record ------------------------------------------------------------------------------- */
 
 typedef struct report {
     const npr_log *log;
@@ -77,8 +76,7 @@ void npr_plan_report_seconds(const npr_log *log, npr_record *rec, const npr_plan
         npr_info(log, "dry run: %.3g s by the calibration", needs->seconds);
 }
 
-/* ---- what fits --------------------------------------------------------------------------------------------
- */
+/* ---- what fits ----------------------------------------------------------------------------------------- */
 
 /* Slurm's time: half as long again and five minutes for the start, at most the limit; the limit if seconds
  * are not known, and 0, nothing to say, if that is not known either. */

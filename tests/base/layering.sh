@@ -49,6 +49,11 @@ RULES
 refuse "public headers include the C library and one another only" < <(
     in_files '#include' include | grep -vE '<(stddef|stdint|stdio|stdarg)\.h>|"npr/|comm\.h:[0-9]+:#include <mpi\.h>')
 
+refuse "npr.h, the whole contract, includes every public header" < <(
+    for header in include/npr/*.h; do
+        [ "$header" = include/npr/npr.h ] || grep -q "^#include \"${header#include/}\"" include/npr/npr.h || echo "$header"
+    done)
+
 refuse "a file has at most 400 lines" < <(
     find src include jobs tests slurm -type f -exec wc -l {} + | awk '$2 != "total" && $1 > 400' | grep -vE ' tests/data/|\.safetensors$')
 

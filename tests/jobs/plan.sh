@@ -170,6 +170,17 @@ expect 64 "which model extracts" 1 npr-plan --images=1e6
 expect 64 "nothing to plan" 1 npr-plan
 expect 64 "what is joined to what" 1 npr-plan --rows=1e6 --join
 expect 65 "no record of npr-bench --what=calibrate" 2 npr-search --index=index --head=head --out=none --dry-run --calibration=plan.txt
+# --calibration is offered where seconds are forecast, and nowhere else
+for program in ingest index extract search solve plan; do
+    "$BIN/npr-$program" --help >help.txt
+    grep -q -- "^  --calibration=FILE " help.txt || fail "npr-$program does not offer --calibration"
+done
+for program in verify sheet minilaion bench; do
+    "$BIN/npr-$program" --help >help.txt
+    grep -q -- '--dry-run' help.txt || fail "npr-$program --help: $(cat help.txt)"
+    grep -q -- '--calibration' help.txt && fail "npr-$program offers --calibration, which does nothing there"
+    expect 64 "unknown option --calibration" 1 npr-$program --calibration=made.txt
+done
 expect 64 "wanted some of machine" 1 npr-bench --what=calibrate --only=reading,speed
 
 # ---- forecast.sh, given a build folder by a path from here: what a program that fails has said is told
