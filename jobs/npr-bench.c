@@ -22,8 +22,8 @@ static npr_opt options[] = {
      "probe: the linear probe (--rows=20000 --classes=100)\n"
      "captions: captions made into tokens, and names found in them\n"
      "extract: JPEG decoding with preprocessing, and CLIP's image tower\n"
-     "calibrate: the rates that npr-plan wants, of the ranks of a node at once: files, memory,\n"
-     "messages, every stage in small. --rows of each rank (50,000 is enough), --config for extraction\n"
+     "calibrate: the rates that npr-plan needs, measured on all ranks of a node at once: files, memory,\n"
+     "messages, small runs of every stage. --rows per rank (50,000 is enough), --config for extraction\n"
      "scaling: the same search on 1, 2, 4, ... and all ranks (--kind)",
      0, 0, 0, 0, 0},
     {"rows", NPR_OPT_INT, &rows, "N", "made-up rows, in memory", 0, 0, 1, 1e9, 0},
@@ -46,22 +46,24 @@ static npr_opt options[] = {
     {"jpegs", NPR_OPT_TEXT, &extract.images, "FILES",
      "extract: JPEG files; without them made-up ones of 640 x 480", 0, 0, 0, 0, 0},
     {"peer", NPR_OPT_TEXT, &extract.peer, "COMMAND",
-     "extract, probe: a program that does the same in turn, for the ratio to it:\n"
+     "extract, probe: a peer that runs the same work in alternation, for the ratio of both:\n"
      "\"PYTHON jobs/openclip_peer.py\" with open_clip, \"PYTHON jobs/sklearn_peer.py\" with\n"
      "scikit-learn (tests/oracles.sh)",
      0, 0, 0, 0, 0},
     {"precision", NPR_OPT_CHOICE, &precision, "fp32|bf16", "extract: of the tower", 0, 0, 0, 0, 0},
     {"kind", NPR_OPT_CHOICE, &kind, "strong|weak",
-     "scaling: --rows for each rank on all numbers of ranks, or on their own number", 0, 0, 0, 0, 0},
+     "scaling: strong: the same rows on any number of ranks (--rows times all ranks); weak: --rows\nper rank",
+     0, 0, 0, 0, 0},
     {"scratch", NPR_OPT_TEXT, &scratch, "FOLDER",
-     "calibrate, scaling: made-up files lie in it, and are removed afterwards: a folder on the file\nsystem "
-     "that counts, which all ranks see",
+     "calibrate, scaling: folder for made-up files, which are removed afterwards; choose one that all\nranks "
+     "see, on the file system to be measured",
      0, 0, 0, 0, 0},
     {"only", NPR_OPT_TEXT, &only, "A,B,...",
      "calibrate: machine, messages, ingest, reading, exact, faiss, captions, sums,\n"
      "training, pictures, images, text: these rates alone, for a part of npr-plan's stages",
      0, 0, 0, 0, 0},
-    {"threads", NPR_OPT_INT, &threads, "N", "threads, for both; calibrate: of each rank", 0, 0, 1, 4096, 0},
+    {"threads", NPR_OPT_INT, &threads, "N", "threads, of npr and its peer; calibrate: per rank", 0, 0, 1,
+     4096, 0},
     {"repeats", NPR_OPT_INT, &repeats, "N", "runs of each, alternating; the median counts", 0, 0, 1, 99, 0},
 };
 

@@ -19,24 +19,26 @@ static npr_opt options[] = {
      "pattern, a folder, or @LIST of .tar); or a set, whose `source` says where they lie",
      0, 0, 0, 0, 0},
     {"root", NPR_OPT_TEXT, &extract.root, "FOLDER",
-     "where the files lie that a set names, and those of a list that have no whole path", 0, 0, 0, 0, 0},
+     "folder of the files that a set names, and of relative paths in a list", 0, 0, 0, 0, 0},
     {"id-field", NPR_OPT_TEXT, &extract.id_field, "NAME",
-     "an integer of the JSON members of tars that becomes the id; else ids are row numbers", 0, ALL, 0, 0, 0},
+     "the integer field of the tars' JSON members to use as id; otherwise ids are row numbers", 0, ALL, 0, 0,
+     0},
     {"join", NPR_OPT_TEXT, &extract.join, "POOL",
      "the tars hold pictures that img2dataset downloaded for this pool (npr-search --urls), known\n"
      "by --id-field (id): the result is the pool again, with these pictures' vectors",
      0, 0, 0, 0, 0},
     {"failed", NPR_OPT_TEXT, &extract.failed, "FILES",
-     "of a join: TSVs with id and status, from img2dataset's own tables (jobs/parquet2tsv.py\n"
-     "--columns=id,status): rows it could not download are dead, others without picture missing",
+     "--join: TSVs of id and status from img2dataset's own tables (jobs/parquet2tsv.py\n"
+     "--columns=id,status): rows it failed to download count as dead, other rows without a\n"
+     "picture as missing",
      0, 0, 0, 0, 0},
     {"drop-changed", NPR_OPT_FLAG, &extract.drop_changed, "",
-     "of a join: leave out pictures whose size, URL or caption is not the pool's; else they are\n"
-     "counted and kept",
+     "--join: leave out pictures whose size, URL or caption differs from the pool's; otherwise\n"
+     "they are counted and kept",
      0, ALL, 0, 0, 0},
     {"kind", NPR_OPT_CHOICE, &extract.kind, "features|test|index", "what the set of images is", 0, ALL, 0, 0,
      0},
-    {"classes", NPR_OPT_TEXT, &text.classes, "FILE", "a text head: names of classes, one a line", 0, 0, 0, 0,
+    {"classes", NPR_OPT_TEXT, &text.classes, "FILE", "for a text head: class names, one a line", 0, 0, 0, 0,
      0},
     {"templates", NPR_OPT_TEXT, &text.templates, "FILE", "sentences with {} for the name, one a line", 0, 0,
      0, 0, 0},
@@ -50,14 +52,15 @@ static npr_opt options[] = {
      "the configuration and a few digits of the weights' digest",
      0, ALL, 0, 0, 0},
     {"precision", NPR_OPT_CHOICE, &model.precision, "auto|fp32|bf16",
-     "auto: bf16 where library and CPUs have it; the record says which, and what it costs", 0, 0, 0, 0, 0},
+     "auto: bf16 if oneDNN and the CPUs have it; the record says which, and what it costs", 0, 0, 0, 0, 0},
     {"out", NPR_OPT_OUT_FOLDER, &out, "SET", "the set to write", 1, 0, 0, 0, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
     {"part-rows", NPR_OPT_INT, &part_rows, "N",
-     "images per part, default 4096; classes per part of a head, default 64. Ranks take parts", 0, ALL, 0,
-     NPR_PART_ROWS, 0},
+     "images per part, default 4096; for a text head classes per part, default 64. Ranks take\n"
+     "whole parts",
+     0, ALL, 0, NPR_PART_ROWS, 0},
     {"max-bad", NPR_OPT_REAL, &extract.max_bad, "SHARE",
-     "images that may be left out (unreadable, not JPEG, truncated, too large, damaged,\n"
+     "largest share of images left out (unreadable, not JPEG, truncated, too large, damaged,\n"
      "bad metadata); skipped.tsv in the set lists them",
      0, 0, 0, 1, 0},
     {"max-pixels", NPR_OPT_INT, &extract.max_pixels, "N", "a larger image is left out; 0: 89478485", 0, ALL,

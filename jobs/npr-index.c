@@ -16,15 +16,15 @@ static npr_opt options[] = {
      "without --budget: " NPR_FACTORY_DEFAULT,
      0, 1, 0, 0, 0},
     {"budget", NPR_OPT_TEXT, &budget, "BYTES",
-     "instead: choose the index that takes at most so many bytes per row of a part, all told\n(24B; see "
-     "below)",
+     "instead of --factory: the best index that takes at most so many bytes per row of a part,\nall told "
+     "(24B; see below)",
      0, 1, 0, 0, 0},
     {"sample", NPR_OPT_INT, &sample, "N",
-     "rows to train on, chosen over the whole set by a hash of the id (each rank holds those of\n"
-     "its parts, 2 bytes a dimension; rank 0 the first of them too, 6 bytes, which are all of them\n"
-     "where FAISS trains the lists); 0: 64 for each list, at least 65,536",
+     "rows to train on, chosen from the whole set by a hash of the id; 0: 64 per list, at least\n"
+     "65,536. Memory: each rank holds the chosen rows of its own parts, 2 bytes per value; rank 0\n"
+     "also holds, at 6 bytes per value, those that FAISS trains on (all, if FAISS trains the lists)",
      0, 1, 0, 1e9, 0},
-    {"seed", NPR_OPT_INT, &seed, "N", "of that hash", 0, 1, 0, 9e15, 0},
+    {"seed", NPR_OPT_INT, &seed, "N", "seed of the hash of --sample", 0, 1, 0, 9e15, 0},
     {"threads", NPR_OPT_INT, &threads, "N", "threads per rank", 0, 0, 1, 4096, 0},
 };
 

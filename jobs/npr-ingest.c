@@ -14,7 +14,7 @@ static npr_opt options[] = {
      "vectors: .npy, float16 or float32, rows x values in C order\n(a pattern, a folder, or @LIST of files)",
      1, 0, 0, 0, 0},
     {"meta", NPR_OPT_TEXT, &ingest.meta, "FILES",
-     "one metadata file per array, row n of one for row n of the other: TSV with a\n"
+     "one metadata file per array, row n for row n of the array: TSV with a\n"
      "header line, JSON lines (.jsonl), or the reference's caption databases (SQLite).\n"
      "Known fields: url, caption or text, similarity, nsfw or punsafe, width, height,\n"
      "original_width, original_height, label. Parquet: see parquet2tsv.py",
@@ -31,10 +31,11 @@ static npr_opt options[] = {
     {"model", NPR_OPT_TEXT, &ingest.model, "NAME",
      "who made the vectors; sets of different models are refused", 0, ALL, 0, 0, 0},
     {"normalize", NPR_OPT_FLAG, &ingest.normalize, "",
-     "scale rows to unit norm; without it rows that are not are left out", 0, ALL, 0, 0, 0},
+     "scale rows to unit norm; otherwise rows of another norm are left out", 0, ALL, 0, 0, 0},
     {"max-bad", NPR_OPT_REAL, &ingest.max_bad, "SHARE",
-     "rows that may be left out (not finite, zero, not of unit norm); rejected.tsv in\nthe set lists them", 0,
-     0, 0, 1, 0},
+     "largest share of rows left out (not finite, zero, not of unit norm); rejected.tsv in\nthe set lists "
+     "them",
+     0, 0, 0, 1, 0},
     {"part-rows", NPR_OPT_INT, &ingest.part_rows, "N", "input rows per part", 0, ALL, 1, NPR_PART_ROWS, 0},
     {"id-base", NPR_OPT_INT, &ingest.id_base, "N", "id of the first row", 0, ALL, 0, 4e18, 0},
 };

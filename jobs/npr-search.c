@@ -40,21 +40,23 @@ static npr_opt options[] = {
     {"k", NPR_OPT_INT, &k, "N", "rows kept per query (exact, faiss) or per class (caption)", 0, ALL, 1,
      INT_MAX, 0},
     {"pool", NPR_OPT_CHOICE, &search.pool, "class|row",
-     "class: a row is labelled with the class that recalled it;\nrow: rows recalled by any query, once, with "
-     "their own labels\n(transductive), or none where captions recall from an index without",
+     "class: a row's label is the class that recalled it;\nrow: each recalled row once, with the label it "
+     "has "
+     "in the index, if any\n(transductive priming)",
      0, ALL, 0, 0, 0},
     {"min-similarity", NPR_OPT_REAL, &min_similarity, "X",
-     "drop rows with a published similarity below; unknown stays", 0, ALL, 0, 0, 0},
+     "drop rows whose published similarity is below X; rows without one are kept", 0, ALL, 0, 0, 0},
     {"max-nsfw", NPR_OPT_CHOICE, &max_nsfw, "unlikely|unsure|likely",
-     "drop rows above; likely drops none, unknown stays", 0, ALL, 0, 0, 0},
-    {"min-side", NPR_OPT_INT, &min_side, "PIXELS", "drop rows whose shorter side is smaller; unknown stays",
-     0, ALL, 0, INT_MAX, 0},
+     "keep rows up to this published rating; likely keeps all; rows without one are kept", 0, ALL, 0, 0, 0},
+    {"min-side", NPR_OPT_INT, &min_side, "PIXELS",
+     "drop rows whose shorter side is below this; rows of unknown size are kept", 0, ALL, 0, INT_MAX, 0},
     {"clip-filter", NPR_OPT_FLAG, &search.limits.clip, "",
      "keep a row only for the class that the head predicts for it", 0, ALL, 0, 0, 0},
     {"clip-threshold", NPR_OPT_REAL, &search.limits.clip_threshold, "P",
-     "... and only if softmax(100 x scores) of that class is at least this", 0, ALL, 0, 1, 0},
+     "--clip-filter: ... and only if softmax(100 x scores) of that class is at least P", 0, ALL, 0, 1, 0},
     {"keep-per-class", NPR_OPT_INT, &search.keep, "N",
-     "after all other filters keep of each class only the N rows most similar to\nthe class's own row of "
+     "after all other filters, keep only the N rows of each class that are most similar\nto the class's own "
+     "row of "
      "--head; 0: all",
      0, ALL, 0, INT_MAX, 0},
     {"min-score", NPR_OPT_REAL, &search.min_score, "X",
@@ -64,27 +66,25 @@ static npr_opt options[] = {
      "caption: a class with more than k rows keeps a random sample (by a hash of\nthe id), the most similar "
      "as published, or the most similar to the class's\nown row of --head",
      0, ALL, 0, 0, 0},
-    {"seed", NPR_OPT_INT, &seed, "N", "caption: of that hash", 0, ALL, 0, 0, 0},
-    {"nprobe", NPR_OPT_INT, &nprobe, "N", "faiss: inverted lists looked into per query", 0, ALL, 1, 1 << 24,
-     0},
+    {"seed", NPR_OPT_INT, &seed, "N", "caption: seed of the hash of --cap-by", 0, ALL, 0, 0, 0},
+    {"nprobe", NPR_OPT_INT, &nprobe, "N", "faiss: inverted lists searched per query", 0, ALL, 1, 1 << 24, 0},
     {"refine", NPR_OPT_INT, &refine, "N",
-     "faiss: candidates per row kept, of all parts together, to be filtered and\nscored exactly; k times "
-     "this is "
-     "at most 2^19",
+     "faiss: take N times k candidates per query from FAISS, over all parts together;\nthey are then "
+     "filtered "
+     "and rescored exactly. N times k is at most 2^19",
      0, ALL, 1, 1 << 20, 0},
     {"target-recall", NPR_OPT_REAL, &search.target_recall, "R",
-     "faiss: choose --nprobe and --refine (which are then not used) so that the share R\nof the exact "
-     "answers is "
-     "found, such as 0.95; tried on up to 64 queries. 0: off",
+     "faiss: choose --nprobe and --refine (their values are ignored) so that the share R\nof the exact "
+     "answers is found, such as 0.95; tuned on up to 64 queries. 0: off",
      0, ALL, 0, 1, 0},
     {"strict", NPR_OPT_FLAG, &search.strict, "",
-     "... and end with 78 before the search if R is out of reach; without it there\nis a warning, and the "
-     "setting that finds most is used",
+     "--target-recall: end with 78 before the search if R cannot be reached; without\n--strict npr warns and "
+     "uses the setting that finds most",
      0, ALL, 0, 0, 0},
     {"recall-queries", NPR_OPT_INT, &recall_queries, "N",
-     "faiss: answer this many queries exactly too, and print recall@k against them;\n-1: 20. It costs a pass "
-     "of "
-     "exact search, which 0 saves",
+     "faiss: also answer this many queries exactly and print the recall@k measured on\nthem; -1: 20. It "
+     "costs "
+     "a pass of exact search; 0 saves it",
      0, ALL, -1, INT_MAX, 0},
     {"part-rows", NPR_OPT_INT, &search.part_rows, "N", "rows per part of the pool", 0, ALL, 1, NPR_PART_ROWS,
      0},

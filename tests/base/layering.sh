@@ -54,6 +54,12 @@ refuse "npr.h, the whole contract, includes every public header" < <(
         [ "$header" = include/npr/npr.h ] || grep -q "^#include \"${header#include/}\"" include/npr/npr.h || echo "$header"
     done)
 
+refuse "CMakeLists.txt, CHANGELOG.md and CITATION.cff tell one version" < <(
+    version=$(sed -n 's/^project(npr VERSION \([0-9.]*\) .*/\1/p' CMakeLists.txt)
+    [ -n "$version" ] || echo "CMakeLists.txt: no version"
+    grep -qx "## $version" CHANGELOG.md || echo "CHANGELOG.md: no ## $version"
+    grep -qx "version: \"$version\"" CITATION.cff || echo "CITATION.cff: no version: \"$version\"")
+
 refuse "a file has at most 400 lines" < <(
     find src include jobs tests slurm -type f -exec wc -l {} + | awk '$2 != "total" && $1 > 400' | grep -vE ' tests/data/|\.safetensors$')
 
