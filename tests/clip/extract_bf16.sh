@@ -8,7 +8,7 @@ source "$(dirname "$0")/../lib.sh"
 cd "$TMP"
 small=${NPR_SOURCE:?}/jobs/minilaion
 model=(--model="$small/model.safetensors" --config="$small/config.json")
-read -ra size <<<"${NPR_BF16_WORLD:---classes=40 --tests=5}" # the study in src/clip/README.md: --classes=200 --tests=6
+read -ra size <<<"${NPR_BF16_WORLD:---classes=40 --tests=5}" # the study in results/notes/bfloat16.md: --classes=200 --tests=6
 must 2 npr-minilaion --out=world --rows=16 --val=1 --shots=1 "${size[@]}"
 pictures=(--images=world/phrases/test "${model[@]}" --kind=test --part-rows=100)
 prompts=(--classes=world/phrases/classes.txt --templates="$small/template.txt" --vocab="$small/vocab.txt.gz" "${model[@]}")
