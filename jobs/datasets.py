@@ -20,8 +20,8 @@ LAYOUT, what of FOLDER is read, and what SPLIT can be:
   imagenet-v2      test: folders 0 to 999 (as numbers: sorted as text, 10 comes before 2), or wnids
   imagenet-r, -a   test: a folder for each of 200 wnids; labels are their places among all 1,000
   imagenet-sketch  test: a folder per wnid
-  flowers102       train, val, trainval, test: jpg/, imagelabels.mat, setid.mat. Its files have no names: here are those that
-                   people use (--names replaces them)
+  flowers102       train, val, trainval, test: jpg/, imagelabels.mat, setid.mat. Its files contain no class names:
+                   the commonly used ones are built in (--names replaces them)
   oxford-pets      trainval, test: images/, annotations/{list,trainval,test}.txt
   stanford-cars    train, test: cars_train/, cars_test/, cars_meta.mat, cars_train_annos.mat, cars_test_annos_withlabels.mat (in
                    FOLDER or FOLDER/devkit)
@@ -30,8 +30,8 @@ LAYOUT, what of FOLDER is read, and what SPLIT can be:
   sun397           train, test: ClassName.txt, Training_NN.txt, Testing_NN.txt (--partition=NN, 01) in FOLDER or FOLDER/Partitions
 
 A class's place in the layout's own class file is its label (first line or number: 0); wnids count sorted. Names become text: "_"
-becomes a space, of SUN397 "/a/apse/indoor" becomes "apse indoor"; of "n01440764 tench, Tinca tinca" the name is what stands before
-the first comma. Nothing else is changed: case, quotes and slashes stay.
+becomes a space, of SUN397 "/a/apse/indoor" becomes "apse indoor"; of "n01440764 tench, Tinca tinca" the name ends at the
+first comma. Nothing else is changed: case, quotes and slashes stay.
 
 ImageNet's names: the first synonyms of LOC_synset_mapping.txt are not the names that CLIP's authors and open_clip use
 ("crane" is both bird and machine there), and zero-shot accuracy differs: give CLIP's list with --names. jobs/README.md says
@@ -43,11 +43,11 @@ list; {"classnames": [...]}; or an object by wnid, or by number (from 0, or from
 by themselves if FOLDER or the folder above has LOC_synset_mapping.txt.
 
 Refused: a class or an image named twice, a folder that is no class, a label without class, a list that does not fit its images, more
-than --max-missing listed images that are not there (those allowed are left out, and listed in DIR/SPLIT.missing.txt). Said: images
-that no list names, classes without images, classes of one name, images in two splits, counts that are not the published ones.
+than --max-missing listed images that are not there (those allowed are left out, and listed in DIR/SPLIT.missing.txt). Reported:
+images that no list names, classes without images, classes of one name, images in two splits, counts that are not the published ones.
 Byte order marks and CR LF are taken. Files that are there already must have the same bytes.
 
-.mat files need scipy (Debian: python3-scipy): run this once where it is; what it writes needs no more Python. Exit codes as of the
+.mat files need scipy (Debian: python3-scipy): run this once where it is installed; nothing after it needs Python. Exit codes as of the
 other programs: 64 usage, 65 bad data, 66 input missing, 73 cannot create, 74 I/O, 78 scipy missing.
 """
 import argparse

@@ -32,7 +32,7 @@ static const char notes[] =
     "The index is trained once, on a sample of the whole set, and filled part by part. Every part holds\n"
     "its own in the dataset \"index\", as FAISS's own serialised bytes. npr-search --mode=faiss takes\n"
     "candidates from it and scores them exactly, so a coarse index costs recall (which npr-search\n"
-    "measures with --recall-queries), never precision. IVFn wants at least 39 n rows of sample.\n"
+    "measures with --recall-queries), never precision. IVFn needs at least 39 n rows of sample.\n"
     "Lists IVFn and IVFn_HNSWm are trained on all ranks and threads; codes, and lists behind a transform\n"
     "(OPQ, PCA), by FAISS on rank 0.\n"
     "Codes PQn are trained much faster as PQnnp (without FAISS's polysemous step, of no use here).\n"

@@ -3,9 +3,9 @@
 
     parquet2tsv.py [--out=FOLDER] [--jobs=N] [--columns=NAME,NAME] FILE.parquet ...
 
-Run once per file; FILE.tsv appears beside FILE.parquet, or in FOLDER, only when it is whole. What is there already is left
-alone, so an interrupted run is simply run again. Row n of the table is line n + 2 of the TSV. Kept are the columns that
-npr-ingest knows (any case): url, caption, text, similarity, nsfw, punsafe, width, height, original_width, original_height,
+Run once per file; FILE.tsv appears beside FILE.parquet, or in FOLDER, only when it is whole. Existing files are left
+alone, so simply rerun an interrupted run. Row n of the table is line n + 2 of the TSV. Kept are the columns that
+npr-ingest knows (in any case): url, caption, text, similarity, nsfw, punsafe, width, height, original_width, original_height,
 label; with --columns those instead: --columns=id,status of img2dataset's own tables is what npr-extract --failed reads. Tabs and
 line breaks inside of texts become spaces; null and NaN become empty. Row groups are streamed: memory is
 bounded by --batch rows, whatever the file's size. On SIGUSR1 and SIGTERM the files in hand are finished and no other is begun.

@@ -1,6 +1,6 @@
 #!/bin/bash
 # reproduce.sh - the paper's tables from a machine's own data: runs all stages for every data set that a datasets.conf names
-# and puts what comes out beside the published figures.
+# and sets the results beside the published figures.
 #
 #   bash jobs/reproduce.sh TABLE --conf=FILE [--out=DIR] [--work=DIR] [--only=NAME,...] [--tables]
 #
@@ -11,8 +11,7 @@
 # --only=NAME   run stages for these data sets only, and write no tables: for a batch job per data set
 # --tables      run nothing: tables of the records that are there
 #
-# A stage that is done is not run again; a run that was stopped or killed goes on where it was, each stage by itself. A cell for
-# which there is no record says "no data". Environment: RANKS of the long stages (all cores), THREADS of a rank (1),
+# Finished stages are not run again, and an interrupted run resumes. A cell without a record says "no data". Environment: RANKS of the long stages (all cores), THREADS of a rank (1),
 # BUILD, the folder of npr's programs (build). On a cluster: slurm/reproduce.sh.
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)

@@ -6,8 +6,8 @@
 #   bash slurm/scaling.sh table FOLDER                      FOLDER/*.txt as a table (csv) on standard output
 #
 # STAGE: search or (strong only) solve; inputs are the sets of site.sh. strong: the same index for all; weak: point n searches $NPR_WORK/scaling/index-n,
-# an index of n times the rows of index-1. Every point leaves the record of its program, $NPR_WORK/scaling/records/KIND-STAGE-N.txt: version, host,
-# ranks, seconds per phase (least, mean, most, slowest rank), bytes, digests of the result; what it wrote is removed. Prints a line per job:
+# an index of n times the rows of index-1. Every point writes the record of its program, $NPR_WORK/scaling/records/KIND-STAGE-N.txt: version, host,
+# ranks, seconds per phase (least, mean, most, slowest rank), bytes, digests of the result; its outputs are removed. Prints a line per job:
 # nodes and job number. Of searches, `bash results/plot-scaling.sh $NPR_WORK/scaling/records` makes scaling.csv and pictures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

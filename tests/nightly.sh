@@ -7,8 +7,8 @@
 #   bash tests/nightly.sh slurm                               30 random kills of jobs on a real Slurm: each victim in each stage (tests/slurm/kill.sh)
 #   bash tests/nightly.sh cpu                                 the kernels for AVX-512 on an emulated CPU (tests/emulated_cpu.sh)
 #
-# What a target found interesting is kept in build/fuzz/corpus/NAME and used by the next night. An input that fails is
-# kept as build/fuzz/NAME-*: put it into tests/data/fuzz/NAME when what it found is repaired, and the suite replays it.
+# Interesting inputs are kept in build/fuzz/corpus/NAME for the next night. An input that fails is kept as
+# build/fuzz/NAME-*: when its bug is fixed, move it to tests/data/fuzz/NAME, and the suite replays it.
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=slurm/env/local.sh
