@@ -22,13 +22,16 @@ npr_status npr_scan_journal_resume(const npr_comm *comm, npr_scan_journal *j, co
                                    int64_t *owner);
 
 /* Append the record of a part that this rank has scanned: its tally, and those of its hits that are still
- * there. A kill loses nothing of it; it is on the disk after a second of work at most, once the next record
- * is added or npr_scan_journal_sync() is called. Local. */
+ * there. A kill loses nothing of it; it is on the disk after a second of work at most, whatever passes that
+ * is of, once the next record is added or one of the next two is called. Local. */
 npr_status npr_scan_journal_add(npr_scan_journal *j, const npr_search_pass *pass, int part,
                                 const npr_scan_hits *hits, const npr_tally *of_part);
 
 /* Put all records on the disk. Local. */
 npr_status npr_scan_journal_sync(npr_scan_journal *j);
+
+/* The same, if some have waited for a second. Local. */
+npr_status npr_scan_journal_settle(npr_scan_journal *j);
 
 /* Bytes of earlier runs' records that this rank has read so far. Local. */
 int64_t npr_scan_journal_bytes_read(const npr_scan_journal *j);

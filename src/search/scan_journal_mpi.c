@@ -27,7 +27,7 @@ typedef struct entry {
 struct npr_scan_journal {
     npr_journal *own;
     int pending;    /* it has records that may not be on the disk */
-    double durable; /* when all records were, or this pass began */
+    double durable; /* when all records were, or, without any since, this pass began */
     char *record;   /* the one being made */
     size_t cap_record;
     int parts;
@@ -227,7 +227,7 @@ npr_status npr_scan_journal_resume(const npr_comm *comm, npr_scan_journal *j, co
                   {j, npr_scan_key_of(pass), me + comm->size, 0, 0, hits, tally, of_part}};
     t[1].key.kind = SEARCH_MORE;
     int keys = pass->kind == SEARCH_CANDIDATES ? 2 : 1;
-    j->durable = npr_now();
+    if (!j->pending) j->durable = npr_now();
     if (!j->anywhere) return NPR_OK;
     for (int i = 0; i < keys; i++) find_entries(&t[i], owner);
     npr_max_i64(comm, owner, (size_t)j->parts); /* all agree who has the record of a part */
@@ -250,6 +250,11 @@ npr_status npr_scan_journal_sync(npr_scan_journal *j)
     return NPR_OK;
 }
 
+npr_status npr_scan_journal_settle(npr_scan_journal *j)
+{
+    return j->pending && npr_now() - j->durable >= DURABLE ? npr_scan_journal_sync(j) : NPR_OK;
+}
+
 npr_status npr_scan_journal_add(npr_scan_journal *j, const npr_search_pass *pass, int part,
                                 const npr_scan_hits *hits, const npr_tally *of_part)
 {
@@ -258,6 +263,6 @@ npr_status npr_scan_journal_add(npr_scan_journal *j, const npr_search_pass *pass
     if (npr_fault("search.part")) return npr_fail(NPR_EIO, "injected fault search.part");
     NPR_TRY(npr_journal_add(j->own, "scan", j->record, n));
     j->pending = 1;
-    if (npr_now() - j->durable >= DURABLE) NPR_TRY(npr_scan_journal_sync(j));
+    NPR_TRY(npr_scan_journal_settle(j));
     return npr_fault("search.journal") ? npr_fail(NPR_EIO, "injected fault search.journal") : NPR_OK;
 }

@@ -89,12 +89,16 @@ static npr_status cut_candidates(scan *s)
     return st;
 }
 
-/* The disk says now what it has to say, at the end and after a failure: what the last second of work added.
- */
+/* A run that ends here leaves nothing behind; after a pass less than a second of work may not be on the disk
+ * yet. */
 static npr_status keep_records(scan *s, npr_status st, int last)
 {
-    npr_status end = last || st ? npr_scan_journal_sync(s->journal) : NPR_OK;
-    return st ? st : end;
+    npr_status kept = NPR_OK;
+    if (st)
+        kept = npr_scan_journal_sync(s->journal);
+    else if (last)
+        kept = npr_scan_journal_settle(s->journal);
+    return st ? st : kept;
 }
 
 /* How the others are, after a round; then what it has found is merged while the next one is scanned. */

@@ -331,8 +331,8 @@ static void test_damage(const npr_comm *c)
     npr_scan_journal_close(j);
 }
 
-/* The disk is asked at the first record that comes a second or more after all were on it, and at the end of a
- * pass if something was added. */
+/* The disk is asked at the first record that comes a second or more after all were on it, be it of the next
+ * pass; at the end of a pass if it is so late; and when a run ends if something was added. */
 static void test_sync(const npr_comm *c)
 {
     npr_scan_journal *j = open_run(c, make_folder(c, "sync"), 1);
@@ -349,19 +349,31 @@ static void test_sync(const npr_comm *c)
         add_part(j, 0, (int)i % PARTS);
         CHECK_INT(synced, added[i].synced);
     }
-    CHECK_OK(npr_scan_journal_sync(j)); /* the end of a pass */
+    CHECK_OK(npr_scan_journal_settle(j)); /* the end of a pass */
+    CHECK_INT(synced, 4);
+    check_pass(c, j, 2, 0); /* the next one: what waits since 200 is late at 201 */
+    seconds = 201.01;
+    add_part(j, 2, 0);
     CHECK_INT(synced, 5);
-    CHECK_OK(npr_scan_journal_sync(j)); /* one that found all done */
-    CHECK_INT(synced, 5);
-    seconds = 300; /* the next pass begins: its first record is not late */
-    check_pass(c, j, 1, 0);
+    add_part(j, 2, 1);
+    seconds = 202.02;
+    CHECK_OK(npr_scan_journal_settle(j));
+    CHECK_INT(synced, 6);
+    seconds = 300;
+    CHECK_OK(npr_scan_journal_settle(j)); /* a pass that found all done */
+    CHECK_OK(npr_scan_journal_sync(j));
+    CHECK_INT(synced, 6);
+    check_pass(c, j, 1, 0); /* one that begins when nothing waits: its first record is not late */
     add_part(j, 1, 0);
-    CHECK_INT(synced, 5);
+    CHECK_INT(synced, 6);
     seconds = 301;
     add_part(j, 1, 1);
-    CHECK_INT(synced, 6);
+    CHECK_INT(synced, 7);
+    add_part(j, 1, 2);
+    CHECK_OK(npr_scan_journal_sync(j)); /* the end of a run */
+    CHECK_INT(synced, 8);
     npr_scan_journal_close(j);
-    CHECK_INT(synced, 6);
+    CHECK_INT(synced, 8);
     seconds = 0;
 }
 
