@@ -223,9 +223,12 @@ npr_status npr_proposals_cut(npr_proposals *p)
 
 void npr_proposals_raise(npr_proposals *p, const npr_bound *bound)
 {
-    for (int q = 0; q < p->nq; q++)
-        if (bound[q].least > -INFINITY || bound[q].last < INT64_MAX)
-            keep(&p->list[q], bound[q].least, bound[q].last);
+    for (int q = 0; q < p->nq; q++) {
+        npr_proposed *l = &p->list[q];
+        int known = l->full && l->least == bound[q].least && l->last == bound[q].last;
+        if (!known && (bound[q].least > -INFINITY || bound[q].last < INT64_MAX))
+            keep(l, bound[q].least, bound[q].last);
+    }
 }
 
 void npr_proposals_forget(npr_proposals *p, int q, int part)
@@ -271,11 +274,25 @@ int64_t npr_proposals_open(const npr_proposals *p, const npr_bound *bound, int p
     return n;
 }
 
+/* The last hit of a list of k. Nothing of it lies behind, so it is the hit to beat. */
+static npr_bound last_of(npr_proposed *l)
+{
+    float least = INFINITY;
+    int64_t last = 0;
+    for (int64_t i = 0; i < l->n; i++) least = l->score[i] < least ? l->score[i] : least;
+    for (int64_t i = 0; i < l->n; i++) last = l->score[i] == least && l->place[i] > last ? l->place[i] : last;
+    l->least = least;
+    l->last = last;
+    l->full = 1;
+    return (npr_bound){least, last};
+}
+
 npr_status npr_proposals_bounds_here(npr_proposals *p, npr_bound *bound)
 {
     for (int q = 0; q < p->nq; q++) {
-        bound[q] = (npr_bound){-INFINITY, INT64_MAX};
-        if (p->list[q].n >= p->k) NPR_TRY(find_bound(p, &p->list[q], &bound[q]));
+        npr_proposed *l = &p->list[q];
+        bound[q] = l->n == p->k ? last_of(l) : (npr_bound){-INFINITY, INT64_MAX};
+        if (l->n > p->k) NPR_TRY(find_bound(p, l, &bound[q]));
     }
     return NPR_OK;
 }

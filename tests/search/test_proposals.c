@@ -134,6 +134,36 @@ static void test_open(void)
     npr_proposals_free(p);
 }
 
+/* A list of exactly k: its last hit is the bound, and the one to beat until a wider one is raised. */
+static void test_exactly(void)
+{
+    enum { K = 6 };
+    static const float score[K] = {2, 5, 2, 3, 2, 4};
+    static const int64_t place[K] = {30, 1, 70, 2, 50, 3};
+    npr_proposals *p = npr_proposals_make(1, K);
+    npr_bound bound;
+    for (int i = 0; i < K; i++) CHECK_OK(npr_proposals_push(p, 0, score[i], place[i]));
+    CHECK_OK(npr_proposals_bounds_here(p, &bound));
+    CHECK(bound.least == 2);
+    CHECK_INT(bound.last, 70);
+    npr_proposals_raise(p, &bound);
+    CHECK_INT(p->list[0].n, K);
+    CHECK_OK(npr_proposals_push(p, 0, 2, 71));
+    CHECK_OK(npr_proposals_push(p, 0, 1, 0));
+    CHECK_INT(p->list[0].n, K);
+    bound.last = INT64_MAX;
+    npr_proposals_raise(p, &bound);
+    CHECK_OK(npr_proposals_push(p, 0, 2, 71));
+    CHECK_INT(p->list[0].n, K + 1);
+    CHECK_OK(npr_proposals_bounds_here(p, &bound));
+    CHECK(bound.least == 2);
+    CHECK_INT(bound.last, 70);
+    npr_proposals_raise(p, &bound);
+    CHECK_INT(p->list[0].n, K);
+    for (int i = 0; i < K; i++) CHECK_INT(p->list[0].place[i], place[i]);
+    npr_proposals_free(p);
+}
+
 /* Where hits that tie for the last places had to go, no part is known to have said enough. */
 static void test_tied(void)
 {
@@ -202,6 +232,7 @@ int main(void)
             check(kind, sizes[i][0], sizes[i][1], 1);
         }
     test_open();
+    test_exactly();
     test_tied();
     test_chosen();
     test_keys();
