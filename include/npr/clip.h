@@ -45,7 +45,7 @@ enum { NPR_TOWER_IMAGE = 1, NPR_TOWER_TEXT = 2 };
 
 typedef struct npr_clip npr_clip; /* a model; shared by threads, never changed after opening */
 
-/* Map a .safetensors file (open_clip's names; fp32, fp16 or bf16) and prepare the towers asked for (a mask of
+/* Read a .safetensors file (open_clip's names; fp32, fp16 or bf16) and prepare the towers asked for (a mask of
  * NPR_TOWER_*). A missing, extra or misshapen tensor is named. */
 npr_status npr_clip_open(const char *weights, const npr_clip_config *config, int towers,
                          npr_precision precision, npr_clip **out);
@@ -56,8 +56,9 @@ const npr_clip_config *npr_clip_config_of(const npr_clip *m);
 npr_status npr_clip_make_up(const npr_clip_config *config, uint64_t seed, int towers, npr_precision precision,
                             npr_clip **out);
 
-/* What a user should be told about the weights, to follow the name of their file, or NULL. At present: they look like OpenAI's, which
- * want QuickGELU, and the configuration has GELU. It cannot always be told: see src/clip/README.md. */
+/* What a user should be told about the weights, to follow the name of their file, or NULL. At present: they
+ * look like OpenAI's, which want QuickGELU, and the configuration has GELU. It cannot always be told: see
+ * src/clip/README.md. */
 const char *npr_clip_warning(const npr_clip *m);
 
 /* XXH3-128 of the weights file (what xxh128sum prints), 32 digits and a zero: reads the whole file. */
@@ -68,9 +69,9 @@ typedef struct npr_clip_work npr_clip_work;
 npr_status npr_clip_work_make(const npr_clip *m, npr_clip_work **out);
 void npr_clip_work_free(npr_clip_work *w); /* NULL is fine */
 
-/* Floating-point operations (two to a multiply-add) of one image, or of one text of `length` tokens, in the products
- * and in attention of a tower: what a forward pass of all rows costs. npr does less: of the last block it computes
- * the one row that counts, and a text ends at its end token. */
+/* Floating-point operations (two to a multiply-add) of one image, or of one text of `length` tokens, in
+ * the products and in attention of a tower: what a forward pass of all rows costs. npr does less: of the
+ * last block it computes the one row that counts, and a text ends at its end token. */
 double npr_clip_image_flops(const npr_clip_config *c);
 double npr_clip_text_flops(const npr_clip_config *c, int length);
 
@@ -83,7 +84,8 @@ int npr_clip_text_batch(const npr_clip *m);
 /* n images [n][3][size][size], normalised, to features [n][embed_dim], not normalised. On the calling thread. */
 npr_status npr_clip_image(const npr_clip *m, npr_clip_work *w, const float *chw, int n, float *features);
 
-/* n texts [n][context] of token ids (each pooled at its first token of the highest id, the end token) to features [n][embed_dim], not normalised. */
+/* n texts [n][context] of token ids (each pooled at its first token of the highest id, the end token) to
+ * features [n][embed_dim], not normalised. */
 npr_status npr_clip_text(const npr_clip *m, npr_clip_work *w, const int32_t *tokens, int n, float *features);
 
 /* ---- tokenizer ---------------------------------------------------------------------------------------- */
@@ -151,9 +153,9 @@ typedef struct npr_extract_job {
     const char *images;   /* a folder, @LIST, tars, or a set: see io/images.h */
     const char *root;     /* where a set's containers, and relative paths of a list, lie; or NULL */
     const char *id_field; /* of the JSON members of tars; NULL: ids are row numbers, or with join "id" */
-    const char *join;     /* a pool: the tars hold pictures that were downloaded for it, known by id; or NULL */
-    const char *failed;   /* join: TSV files of what could not be downloaded, or NULL */
-    int drop_changed;     /* join: 1: leave out pictures that are not what the pool says of them */
+    const char *join;   /* a pool: the tars hold pictures that were downloaded for it, known by id; or NULL */
+    const char *failed; /* join: TSV files of what could not be downloaded, or NULL */
+    int drop_changed;   /* join: 1: leave out pictures that are not what the pool says of them */
     const char *out, *kind;
     const char *identity; /* options that shape the result */
     int64_t part_rows, max_pixels;
@@ -164,9 +166,9 @@ typedef struct npr_extract_job {
 } npr_extract_job;
 
 /* Turn images into a set of features: rows in the order of the images, each image that cannot be used left
- * out, counted by reason and listed in skipped.tsv. With `join` the rows are the pool's, in its order and with
- * its columns; only emb and source are new, and classes.tsv goes on with the pool's. Parts of part_rows images are dealt out by a counter.
- * Resumable. Collective. */
+ * out, counted by reason and listed in skipped.tsv. With `join` the rows are the pool's, in its order and
+ * with its columns; only emb and source are new, and classes.tsv goes on with the pool's. Parts of
+ * part_rows images are dealt out by a counter. Resumable. Collective. */
 npr_status npr_extract_run(const npr_comm *comm, const npr_log *log, npr_record *rec,
                            const npr_extract_job *job);
 

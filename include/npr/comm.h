@@ -68,7 +68,7 @@ void npr_counter_free(const npr_comm *comm, npr_counter *c); /* after make only;
 /* Begin to draw a number, so that it is there when the work in hand ends. At most one is under way. Local. */
 void npr_counter_ask(npr_counter *c);
 int64_t npr_counter_next(npr_counter *c); /* the number asked for, or a new one; waits. Local. */
-void npr_counter_serve(npr_counter *c);   /* call it now and then while computing; takes a microsecond. Local. */
+void npr_counter_serve(npr_counter *c);   /* call it now and then while computing: a microsecond. Local. */
 
 /* Narrow a count to the int MPI takes; asserts that it fits. Local. */
 int npr_mpi_count(size_t n);

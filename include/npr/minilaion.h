@@ -188,8 +188,7 @@ void npr_world_test_vectors(const npr_world *w, npr_world_test test, int64_t i0,
 
 int npr_world_test_label(const npr_world *w, int64_t i); /* i % classes */
 
-/* ---- the collective stages -------------------------------------------------------------------------------
- */
+/* ---- the collective stages ----------------------------------------------------------------------------- */
 
 typedef struct npr_minilaion_job {
     const char *out;      /* folder */

@@ -1,5 +1,4 @@
-/* opt.h - one table of options gives parsing, --help, the record's option.* lines and --opts FILE. All Local.
- */
+/* opt.h - one table of options gives parsing, --help, the record's option.* lines and --opts FILE. All Local. */
 #ifndef NPR_OPT_H
 #define NPR_OPT_H
 
@@ -14,8 +13,7 @@ typedef enum npr_opt_kind {
     NPR_OPT_REAL,      /* double *: between min and max */
     NPR_OPT_TEXT,      /* const char **: points into the arguments (or the options file, kept until exit) */
     NPR_OPT_CHOICE,    /* const char **: one of the words of `arg`, "a|b|c" */
-    NPR_OPT_OUT_FILE,  /* as TEXT: a file that is written. Programs refuse one that cannot be, before the work
-                        */
+    NPR_OPT_OUT_FILE,  /* as TEXT: a file that is written; one that cannot be is refused before the work */
     NPR_OPT_OUT_FOLDER /* as TEXT: a set or folder that is written */
 } npr_opt_kind;
 

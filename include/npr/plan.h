@@ -12,8 +12,7 @@
 
 #include "npr/status.h"
 
-/* ---- the machine ----------------------------------------------------------------------------------------
- */
+/* ---- the machine --------------------------------------------------------------------------------------- */
 
 enum { NPR_PLAN_BATCHES = 5 }; /* numbers of queries at which screening is measured: 1, 4, 10, 100, 1000 */
 extern const int npr_plan_batch[NPR_PLAN_BATCHES];
@@ -22,8 +21,7 @@ extern const int npr_plan_batch[NPR_PLAN_BATCHES];
 typedef enum npr_plan_code { NPR_CODE_FLAT, NPR_CODE_SQ, NPR_CODE_PQ, NPR_CODE_FS, NPR_CODES } npr_plan_code;
 
 /* Rates of one rank with `threads` threads while all ranks of a node work, in seconds, bytes and operations;
- * NaN where not measured. Rates of two sizes are slopes, so that what does not grow with the work is apart.
- */
+ * NaN where not measured. Rates of two sizes are slopes, so that what does not grow with the work is apart. */
 typedef struct npr_plan_machine {
     double threads, ranks, dim; /* of the calibration: threads of a rank, ranks at once, values of a row */
     double memory_read, sgemm;  /* bytes/s, flop/s: limits, to set the others beside */
@@ -77,8 +75,7 @@ npr_plan_machine npr_plan_machine_unknown(void); /* all NaN */
 /* From a record of `npr-bench --what=calibrate`. NPR_EDATA if it is none. */
 npr_status npr_plan_machine_read(const char *path, npr_plan_machine *m);
 
-/* ---- the job ----------------------------------------------------------------------------------------------
- */
+/* ---- the job ------------------------------------------------------------------------------------------- */
 
 /* Nodes and their network. */
 typedef struct npr_plan_cluster {
@@ -242,8 +239,7 @@ typedef struct npr_plan_solve_shape {
 npr_plan_needs npr_plan_solve(const npr_plan_solve_shape *s, const npr_plan_cluster *c,
                               const npr_plan_machine *m);
 
-/* ---- the whole pipeline ----------------------------------------------------------------------------------
- */
+/* ---- the whole pipeline -------------------------------------------------------------------------------- */
 
 /* What is asked of npr-plan. */
 typedef struct npr_plan_pipeline {
@@ -281,8 +277,7 @@ enum { NPR_PLAN_STAGES = 6 };
 int npr_plan_stages(const npr_plan_pipeline *p, const npr_plan_cluster *c, const npr_plan_machine *m,
                     npr_plan_stage stage[NPR_PLAN_STAGES]);
 
-/* ---- --dry-run --------------------------------------------------------------------------------------------
- */
+/* ---- --dry-run ----------------------------------------------------------------------------------------- */
 
 /* What a stage is given that is to plan and not to work; it fills in the needs. */
 typedef struct npr_plan_dry_run {

@@ -74,8 +74,7 @@ void npr_head_blend(const float *text, const float *image, const int64_t *count,
                     double alpha, float *w);
 
 /* alpha = exp(-(pool/classes)^2 / sigma^2), pool = images in all: a rule of pool size that needs no labels.
- * Rounded to six decimals, so that it is the same on every machine's libm and can be given back as a number.
- */
+ * Rounded to six decimals, so that it is the same on every machine's libm and can be given back as a number. */
 double npr_alpha_rule(int64_t pool, int classes, double sigma);
 
 /* Where alpha comes from. */
@@ -180,10 +179,9 @@ typedef struct npr_solve_job {
     const char *method;   /* "mean", "probe", "finetune", "wise" */
     const char *alpha;    /* a number in [0, 1], "rule", "loo", "val": never from the test set */
     const char *weight;   /* "rows": a pool row counts once; "count": as often as its column count says */
-    const char
-        *empty; /* image mean of a class without rows: "text", its text row; "zero", as in the reference */
-    double sigma, step;          /* of the rule; of the grid of loo, val and sweep */
-    int sweep;                   /* 1: also evaluate every alpha of the grid, for the record; picks nothing */
+    const char *empty;  /* image mean of a class without rows: "text", its text row; "zero" (the reference) */
+    double sigma, step; /* of the rule; of the grid of loo, val and sweep */
+    int sweep;          /* 1: also evaluate every alpha of the grid, for the record; picks nothing */
     const char *shots_per_class; /* "0,1,5": draw so many shots of each class; NULL: all shots */
     int seeds;                   /* draws of each number */
     uint64_t seed;               /* of the first draw, the next ones count on; of the training's shuffles */

@@ -2,10 +2,13 @@
  *
  * Scanners stand behind one interface: each walks the rows of one part and offers hits to bounded lists, one
  * list per query. The collective search (search_mpi.c) gives parts to ranks, keeps a journal per finished
- * part, merges the lists and writes the pool set; it does not know which scanner it runs. exact    inner
- * product with query vectors, the exact k nearest rows (scan_exact.c) faiss    the rows that an index built
- * by npr-index ranks highest (scan_faiss.c); those of all parts together are then scored exactly in a second
- * pass (scan_rescore.c) caption  rows whose caption contains a class name as a phrase of tokens (caption.c)
+ * part, merges the lists and writes the pool set; it does not know which scanner it runs.
+ *
+ *     exact    inner product with query vectors: the exact k nearest rows (scan_exact.c)
+ *     faiss    the rows that an index built by npr-index ranks highest (scan_faiss.c); those of all parts
+ *              together are then scored exactly in a second pass (scan_rescore.c)
+ *     caption  rows whose caption contains a class name as a phrase of tokens (caption.c)
+ *
  * Local unless the first argument is a const npr_comm *. */
 #ifndef NPR_SEARCH_H
 #define NPR_SEARCH_H
@@ -19,8 +22,7 @@
 #include "npr/status.h"
 #include "npr/topk.h"
 
-/* ---- queries ---------------------------------------------------------------------------------------------
- */
+/* ---- queries ------------------------------------------------------------------------------------------- */
 
 /* Query vectors: a head (one per class) or test images. */
 typedef struct npr_queries {
@@ -36,8 +38,7 @@ typedef struct npr_queries {
 npr_status npr_queries_read(const npr_set *set, npr_queries *q);
 void npr_queries_free(npr_queries *q);
 
-/* ---- filters, applied in the same pass -------------------------------------------------------------------
- */
+/* ---- filters, applied in the same pass ----------------------------------------------------------------- */
 
 typedef struct npr_filter_limits {
     float min_similarity; /* rows below are dropped; -INFINITY: off. A row of unknown similarity is kept */
@@ -48,8 +49,7 @@ typedef struct npr_filter_limits {
     double clip_threshold;
 } npr_filter_limits;
 
-/* Why hits were dropped, per class (list); sums over ranks. A row counts at the first filter that drops it.
- */
+/* Why hits were dropped, per class (list); sums over ranks. A row counts at the first filter that drops it. */
 enum {
     NPR_TALLY_MATCHED,
     NPR_TALLY_SIMILARITY,
@@ -66,8 +66,7 @@ typedef struct npr_tally {
     int64_t rows, bytes; /* rows scanned, bytes of columns read */
 } npr_tally;
 
-/* ---- scanners --------------------------------------------------------------------------------------------
- */
+/* ---- scanners ------------------------------------------------------------------------------------------ */
 
 typedef struct npr_scanner npr_scanner;
 typedef struct npr_resident npr_resident;   /* parts in memory; private */
@@ -95,7 +94,7 @@ struct npr_scanner {
 /* What every scanner is made from; the pointers stay owned by the caller and must outlive the scanner. */
 typedef struct npr_scan_options {
     const npr_queries
-        *queries; /* exact, faiss: one list per query; caption: labels of the lines, NULL = 0, 1, ... */
+        *queries;            /* exact, faiss: one list each; caption: labels of the lines, NULL = 0, 1, ... */
     const npr_queries *head; /* the classes of the CLIP filter and of cap_by "head"; else may be NULL */
     npr_filter_limits limits;
     int labels_from_index; /* 1: a row's own class is its label column (transductive); 0: the query's label */
@@ -123,8 +122,7 @@ npr_status npr_scanner_faiss(const npr_scan_options *o, npr_scanner **out);
 npr_status npr_scanner_rescore(const npr_scan_options *o, npr_scanner **out);
 npr_status npr_scanner_caption(const npr_scan_options *o, npr_scanner **out);
 
-/* ---- exact scoring on rows in memory (what the scanners are built from; also for benchmarks) --------------
- */
+/* ---- exact scoring on rows in memory (what the scanners are built from; also for benchmarks) ----------- */
 
 /* Rows in memory offered to a search. */
 typedef struct npr_tile {
@@ -133,21 +131,20 @@ typedef struct npr_tile {
     const int64_t *id;   /* [n] */
     int64_t place0;      /* place of row 0; row i lies at place0 + i */
     const int32_t
-        *gate; /* [n] or NULL: NPR_GATE_ANY, NPR_GATE_NONE, or the only label whose queries may have it */
+        *gate;       /* [n] or NULL: NPR_GATE_ANY, NPR_GATE_NONE, or the label whose queries may have it */
     double residual; /* an upper bound of ||x - bf16(x)|| over the rows */
 } npr_tile;
 
 enum { NPR_GATE_NONE = -2, NPR_GATE_ANY = -1 };
 
-typedef struct npr_exact
-    npr_exact; /* queries prepared for scanning, with scratch memory for `threads` threads */
+/* Queries prepared for scanning, with scratch memory for `threads` threads. */
+typedef struct npr_exact npr_exact;
 
 npr_status npr_exact_make(const npr_queries *q, int k, int threads, npr_exact **out);
 npr_status npr_exact_tile(npr_exact *e, const npr_tile *tile, npr_topk *into); /* all queries x all rows */
 void npr_exact_free(npr_exact *e);
 
-/* ---- FAISS ------------------------------------------------------------------------------------------------
- */
+/* ---- FAISS --------------------------------------------------------------------------------------------- */
 
 /* Train an empty index of this factory string (inner product) on n rows; the serialised bytes are released
  * with free(). */
@@ -168,8 +165,7 @@ npr_status npr_faiss_flat_search(npr_faiss_flat *f, const float *q, int nq, int 
                                  int64_t *id);
 void npr_faiss_flat_free(npr_faiss_flat *f);
 
-/* ---- the collective stages --------------------------------------------------------------------------------
- */
+/* ---- the collective stages ----------------------------------------------------------------------------- */
 
 #define NPR_FACTORY_DEFAULT "IVF1024,SQ8"
 
@@ -194,8 +190,7 @@ typedef struct npr_search_job {
     const char *queries;     /* set of query vectors (exact, faiss) */
     const char *head;        /* text head: classes, and the CLIP filter */
     const char *names;       /* class file (caption); NULL: the head's names */
-    const char
-        *pool; /* "class": the label of a hit is its query's; "row": the index row's own (transductive) */
+    const char *pool; /* "class": a hit has its query's label; "row": the index row's own (transductive) */
     const char *identity; /* options that shape the result (npr_opt_identity) */
     npr_filter_limits limits;
     int k, threads, nprobe, refine;

@@ -19,8 +19,7 @@
 #include "npr/record.h"
 #include "npr/status.h"
 
-/* ---- columns ---------------------------------------------------------------------------------------------
- */
+/* ---- columns ------------------------------------------------------------------------------------------- */
 
 /* A column of a part is an HDF5 dataset of this name; NPR_COL(x) is its bit in a mask of columns. */
 typedef enum npr_column {
@@ -38,8 +37,7 @@ typedef enum npr_column {
     NPR_NSFW,       /* "nsfw"       [n] uint8: npr_nsfw */
     NPR_WIDTH,      /* "width"      [n] int32 pixels of the original image, 0 = unknown */
     NPR_HEIGHT,     /* "height"     [n] int32 */
-    NPR_WEIGHT,  /* "weight"     [n][dim] float: a head's row in full precision (not unit norm after blending)
-                  */
+    NPR_WEIGHT, /* "weight"     [n][dim] float: a head's row in full precision (no unit norm after blending) */
     NPR_RECALLS, /* "count"      [n] int32: queries that recalled the row, at least 1; 0 = unknown */
     NPR_COLUMNS
 } npr_column;
@@ -116,8 +114,7 @@ npr_status npr_rows_unpack(npr_rows *r, const char *bytes, size_t n, size_t *eat
 /* Text i of a column: pointer and length. */
 const char *npr_text_at(const npr_text *t, int64_t i, size_t *n);
 
-/* ---- reading a set ---------------------------------------------------------------------------------------
- */
+/* ---- reading a set ------------------------------------------------------------------------------------- */
 
 typedef struct npr_part_entry {
     char file[24]; /* "part-00017.h5" */
@@ -183,15 +180,13 @@ npr_status npr_part_view(npr_part *p, int64_t chunk, const uint16_t **emb);
 
 enum { NPR_CHUNK_ROWS = 1024, NPR_PART_ROWS = 1 << 20 };
 
-/* The index blob inside a part, whole; *bytes is released with free(). Checked against the manifest's digest.
- */
+/* The index blob inside a part, whole; *bytes is released with free(). Checked against the manifest's digest. */
 npr_status npr_part_read_index(npr_part *p, char **bytes, size_t *n);
 
 /* All rows of a (small) set in one batch. */
 npr_status npr_set_read_all(const npr_set *set, uint32_t columns, npr_rows *r);
 
-/* ---- checking a set --------------------------------------------------------------------------------------
- */
+/* ---- checking a set ------------------------------------------------------------------------------------ */
 
 typedef struct npr_part_report {
     int64_t rows, non_finite,
@@ -212,8 +207,7 @@ npr_status npr_part_verify(const npr_set *set, int part, npr_part_report *report
 npr_status npr_set_verify(const npr_comm *comm, const npr_log *log, npr_record *rec, const char *path,
                           int quick);
 
-/* ---- writing a set ---------------------------------------------------------------------------------------
- */
+/* ---- writing a set ------------------------------------------------------------------------------------- */
 
 /* A part being written. Rows are appended in batches; commit flushes, closes, reads back, syncs and renames,
  * and fills *entry. Abandoning leaves nothing behind. The temporary file lies in the set's folder. */

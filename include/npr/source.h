@@ -13,8 +13,7 @@
 #include "npr/set.h"
 #include "npr/status.h"
 
-/* ---- .npy: two-dimensional arrays of float16 or float32, C order, little-endian
- * ---------------------------- */
+/* ---- .npy: two-dimensional arrays of float16 or float32, C order, little-endian ------------------------ */
 
 typedef struct npr_npy npr_npy;
 
@@ -37,8 +36,7 @@ npr_status npr_npy_append(npr_npy_writer *w, const uint16_t *rows, int64_t n);
 npr_status npr_npy_finish(npr_npy_writer *w); /* frees w, also on failure; refuses a wrong number of rows */
 void npr_npy_abandon(npr_npy_writer *w);      /* frees w and removes what was written; NULL is fine */
 
-/* ---- metadata: one row per embedding, TSV, JSON lines or SQLite
- * ---------------------------------------------- */
+/* ---- metadata: one row per embedding, TSV, JSON lines or SQLite ---------------------------------------- */
 
 /* Fields are found by name (TSV: a header line; JSON: the keys of the first row; SQLite: columns of the table
  * `samples`), upper or lower case: url, caption (or text), similarity, nsfw (or punsafe), width, height (or,
@@ -72,8 +70,7 @@ npr_status npr_sqlite_skip(npr_sqlite *s, int64_t n);
 npr_status npr_sqlite_next(npr_sqlite *s, npr_rows *r);
 const char *npr_sqlite_version(void); /* library name and version, for --version */
 
-/* ---- captions as tokens
- * ------------------------------------------------------------------------------------- */
+/* ---- captions as tokens -------------------------------------------------------------------------------- */
 
 /* The tokens of n bytes of UTF-8 as SQLite's FTS5 unicode61 tokenizer makes them (letters, numbers, private
  * use and marks; case folded; diacritics of Latin letters removed), as " token token ": one space before,
@@ -82,12 +79,10 @@ const char *npr_sqlite_version(void); /* library name and version, for --version
 size_t npr_tokens_make(const char *text, size_t n, char *out);
 size_t npr_tokens_room(size_t n);
 
-/* ---- the collective stage
- * ----------------------------------------------------------------------------------- */
+/* ---- the collective stage ------------------------------------------------------------------------------ */
 
 typedef struct npr_ingest_job {
-    const char
-        *emb; /* .npy files (pattern, folder, @list) */
+    const char *emb;     /* .npy files (pattern, folder, @list) */
     const char *meta;    /* as many metadata files (.tsv, .jsonl, .sqlite/.db), or NULL */
     const char *columns; /* field names of headerless TSV, or NULL */
     const char *labels;  /* a text file of one integer per row, or NULL */

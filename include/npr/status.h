@@ -54,8 +54,9 @@ npr_status npr_status_from_create(int err);
     } while (0)
 
 /* Injected faults, for tests: NPR_FAULT=point@rank[:nth][=fail|kill|stop|freeze|slow] makes the nth
- * passage (default the first) of the named point on that rank report failure (fail, default), raise SIGKILL
- * (kill), SIGUSR1 (stop) or SIGSTOP (freeze), or makes it and all later ones take a second (slow). Returns 1 if the caller must behave as if the operation at this point had failed. Local. */
+ * passage (default the first) of the named point on that rank report failure (fail, default), raise
+ * SIGKILL (kill), SIGUSR1 (stop) or SIGSTOP (freeze), or makes it and all later ones take a second (slow).
+ * Returns 1 if the caller must behave as if the operation at this point had failed. Local. */
 int npr_fault(const char *point);
 void npr_fault_rank(int rank);
 

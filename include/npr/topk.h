@@ -1,8 +1,7 @@
 /* topk.h - bounded lists of the best k hits of each query, and their merge.
  *
  * The order is total: score down, then id up, then place up. So the k best of a union are the same however
- * the union was cut: by rank, thread, batch or part. Local unless the first argument is a const npr_comm *.
- */
+ * the union was cut: by rank, thread, batch or part. Local unless the first argument is a const npr_comm *. */
 #ifndef NPR_TOPK_H
 #define NPR_TOPK_H
 

@@ -10,8 +10,7 @@
 #include "base/linalg.h"
 #include "base/mem.h"
 
-/* ---- the exact inner product -----------------------------------------------------------------------------
- */
+/* ---- the exact inner product --------------------------------------------------------------------------- */
 
 enum { LANES = 32 };
 
@@ -117,8 +116,7 @@ double npr_score_dot(const uint16_t *row, const float *query, int d)
     return npr_score_kernel_at(0, &name)(row, query, d);
 }
 
-/* ---- argmax ----------------------------------------------------------------------------------------------
- */
+/* ---- argmax -------------------------------------------------------------------------------------------- */
 
 double npr_score_exp(double x)
 {

@@ -99,8 +99,7 @@ npr_status npr_status_from_create(int err)
     return err == ENOSPC || err == EDQUOT || err == EIO ? NPR_EIO : NPR_ECREATE;
 }
 
-/* ---- injected faults -------------------------------------------------------------------------------------
- */
+/* ---- injected faults ----------------------------------------------------------------------------------- */
 
 enum { SLOW = -1 };
 

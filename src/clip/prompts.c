@@ -24,8 +24,7 @@ void npr_prompts_free(npr_prompts *p)
     *p = (npr_prompts){0};
 }
 
-/* ---- lines ----------------------------------------------------------------------------------------------
- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 /* What keeps n bytes from being a name or a template, NULL if nothing does. */
 static const char *flaw(const char *text, size_t n)
@@ -135,8 +134,7 @@ npr_status npr_prompts_same_names(const npr_prompts *p, int *many, int *first, i
     return NPR_OK;
 }
 
-/* ---- templates ------------------------------------------------------------------------------------------
- */
+/* ---- templates ----------------------------------------------------------------------------------------- */
 
 /* Where a template says {} or {c}, and behind it; NULL if it does not. */
 static const char *find_place(const char *t, const char **behind)
@@ -196,8 +194,7 @@ npr_status npr_prompts_from_templates(const char *names, const char *templates, 
     return st;
 }
 
-/* ---- CuPL's JSON ----------------------------------------------------------------------------------------
- */
+/* ---- CuPL's JSON --------------------------------------------------------------------------------------- */
 
 /* A class of the JSON that is not among the names: most likely the wrong file. */
 static npr_status check_extra(const char *names, const char *path, npr_json *json, const npr_prompts *p)

@@ -31,8 +31,7 @@ void npr_tokenizer_close(npr_tokenizer *t)
     free(t);
 }
 
-/* ---- words ----------------------------------------------------------------------------------------------
- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 /* Do the characters at c begin with a text in lower case? Where case does not matter, the long s is an s. */
 static int begins(const uint32_t *c, size_t n, const char *text)
@@ -68,8 +67,7 @@ static size_t word_length(const uint32_t *c, size_t n)
     return length;
 }
 
-/* ---- tokens ---------------------------------------------------------------------------------------------
- */
+/* ---- tokens -------------------------------------------------------------------------------------------- */
 
 typedef struct encoding {
     const npr_vocabulary *v;

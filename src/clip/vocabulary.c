@@ -31,8 +31,7 @@ static uint32_t first_slot(uint64_t key)
     return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 }
 
-/* ---- tables: open addressing, at most half full ---------------------------------------------------------
- */
+/* ---- tables: open addressing, at most half full -------------------------------------------------------- */
 
 static void put(npr_slot *table, uint32_t mask, uint64_t key, int32_t value)
 {
@@ -95,8 +94,7 @@ static npr_status add_symbol(npr_vocabulary *v, const unsigned char *text, size_
     return NPR_OK;
 }
 
-/* ---- bytes ----------------------------------------------------------------------------------------------
- */
+/* ---- bytes --------------------------------------------------------------------------------------------- */
 
 /* Bytes that stand for themselves in the file; the others are written as U+0100 and what follows, in order.
  */
@@ -129,8 +127,7 @@ npr_status npr_vocabulary_begin(npr_vocabulary *v)
     return NPR_OK;
 }
 
-/* ---- merges ---------------------------------------------------------------------------------------------
- */
+/* ---- merges -------------------------------------------------------------------------------------------- */
 
 /* One symbol of a line, at most SYMBOL_MAX bytes; why it is none, else NULL. */
 static const char *read_symbol(const char *field, size_t n, unsigned char *text, size_t *bytes,

@@ -28,9 +28,9 @@ enum {
 const char *npr_skip_name(int reason); /* "not_jpeg", ..., "metadata", "features", "missing", ... */
 
 typedef struct npr_images_options {
-    const char *images;   /* a folder, @LIST, a pattern of tars, or a set */
-    const char *root;     /* where a set's containers and relative paths of a list lie; NULL: here */
-    const char *id_field; /* an integer of a tar's JSON members that becomes the id; NULL: the row number */
+    const char *images;    /* a folder, @LIST, a pattern of tars, or a set */
+    const char *root;      /* where a set's containers and relative paths of a list lie; NULL: here */
+    const char *id_field;  /* an integer of a tar's JSON members that becomes the id; NULL: the row number */
     npr_join_options join; /* with a pool: images are tars of pictures that were downloaded for it */
 } npr_images_options;
 

@@ -46,9 +46,9 @@ enum {
 
 typedef struct npr_join {
     npr_join_options options;
-    npr_paths tar;    /* by base name, then path */
-    int same_names;   /* two of them have one base name */
-    npr_joined *row;  /* [rows], by id; one for each */
+    npr_paths tar;   /* by base name, then path */
+    int same_names;  /* two of them have one base name */
+    npr_joined *row; /* [rows], by id; one for each */
     int64_t rows;
     size_t cap;
     int64_t pictures; /* in the tars */
@@ -58,8 +58,8 @@ typedef struct npr_join {
     int64_t unused;   /* members that belong to no picture */
     int64_t bytes;    /* of pictures */
     char repeated_first[96], foreign_first[96];
-    int classes; /* largest label + 1 */
-    int64_t *count; /* [classes + 1][NPR_JOIN_FIELDS]: rows without label, class 0, 1, ... */
+    int classes;     /* largest label + 1 */
+    int64_t *count;  /* [classes + 1][NPR_JOIN_FIELDS]: rows without label, class 0, 1, ... */
     char digest[33]; /* of the tars and failures: who the input is */
 } npr_join;
 

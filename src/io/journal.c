@@ -174,8 +174,8 @@ npr_status npr_journal_open(const char *path, npr_journal **out)
     int made = !npr_file_exists(path);
     npr_status st = (j->path = npr_strdup(path)) ? NPR_OK : npr_last();
     if (!st && (j->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666)) < 0)
-        st = npr_fail(npr_status_from_create(errno), "%s: cannot open for writing: %s", path,
-                      strerror(errno));
+        st =
+            npr_fail(npr_status_from_create(errno), "%s: cannot open for writing: %s", path, strerror(errno));
     int64_t good, size;
     if (!st) st = read_records(path, NULL, NULL, &good, &j->bytes, &size);
     if (!st && (ftruncate(j->fd, j->bytes) || lseek(j->fd, j->bytes, SEEK_SET) < 0))

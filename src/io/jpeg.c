@@ -336,7 +336,7 @@ npr_status npr_jpeg_encode(const uint8_t *rgb, int width, int height, int qualit
     return e.status;
 }
 
-#define TEXT_OF(token) #token
+#define TEXT_OF(token)      #token
 #define VERSION_TEXT(token) TEXT_OF(token)
 
 const char *npr_jpeg_version(void)

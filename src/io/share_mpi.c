@@ -30,9 +30,7 @@ npr_status npr_share_paths(const npr_comm *comm, npr_paths *paths)
     return npr_agree(comm, st, "inputs");
 }
 
-/* ---- facts
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- facts --------------------------------------------------------------------------------------------- */
 
 /* The list of an item: any pointer to data has the form of a char *. */
 static char *list_of(const npr_share_items *s, const char *item, size_t *bytes)

@@ -203,8 +203,7 @@ npr_status npr_bcast_text(const npr_comm *comm, char **text, int root)
     return st;
 }
 
-/* ---- requests to stop
- * -------------------------------------------------------------------------------------- */
+/* ---- requests to stop ---------------------------------------------------------------------------------- */
 
 /* A signal handler can reach nothing but a static flag. */
 static volatile sig_atomic_t stop_flag;

@@ -90,8 +90,7 @@ static double bytes_read(const npr_plan_search_shape *s, double batches)
     return batches * ((isnan(index) ? emb : index) + emb) + truth;
 }
 
-/* ---- seconds ---------------------------------------------------------------------------------------------
- */
+/* ---- seconds ------------------------------------------------------------------------------------------- */
 
 typedef struct work {
     const npr_plan_search_shape *s;

@@ -4,8 +4,7 @@
 
 #include "plan/phase.h"
 
-/* ---- shared ----------------------------------------------------------------------------------------------
- */
+/* ---- shared -------------------------------------------------------------------------------------------- */
 
 enum { LIBRARIES = 64 << 20, CHUNK = 1024 }; /* bytes of HDF5 and MPI themselves; rows of a chunk */
 
@@ -51,8 +50,7 @@ double npr_plan_hits(double n, double k)
     return n > k ? k * (1 + log(n / k)) : n;
 }
 
-/* ---- ingest ----------------------------------------------------------------------------------------------
- */
+/* ---- ingest -------------------------------------------------------------------------------------------- */
 
 npr_plan_needs npr_plan_ingest(const npr_plan_ingest_shape *s, const npr_plan_cluster *c,
                                const npr_plan_machine *m)
@@ -78,8 +76,7 @@ npr_plan_needs npr_plan_ingest(const npr_plan_ingest_shape *s, const npr_plan_cl
     return n;
 }
 
-/* ---- extract ---------------------------------------------------------------------------------------------
- */
+/* ---- extract ------------------------------------------------------------------------------------------- */
 
 npr_plan_needs npr_plan_extract(const npr_plan_extract_shape *s, const npr_plan_cluster *c,
                                 const npr_plan_machine *m)
@@ -112,8 +109,7 @@ npr_plan_needs npr_plan_extract(const npr_plan_extract_shape *s, const npr_plan_
     return n;
 }
 
-/* ---- text head -------------------------------------------------------------------------------------------
- */
+/* ---- text head ----------------------------------------------------------------------------------------- */
 
 npr_plan_needs npr_plan_text(const npr_plan_text_shape *s, const npr_plan_cluster *c,
                              const npr_plan_machine *m)

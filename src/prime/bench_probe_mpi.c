@@ -29,8 +29,7 @@ typedef struct bench {
     npr_peer *peer;      /* NULL: none */
 } bench;
 
-/* ---- rows: a direction all share, as CLIP's have, one of the class, and noise ----------------------------
- */
+/* ---- rows: a direction all share, as CLIP's have, one of the class, and noise -------------------------- */
 
 static void make_unit(float *x, int dim)
 {
@@ -86,8 +85,7 @@ static npr_status make_data(bench *b)
     return npr_gradient_make(t, b->job->classes, b->job->threads, 1, &b->gradient);
 }
 
-/* ---- ours ------------------------------------------------------------------------------------------------
- */
+/* ---- ours ---------------------------------------------------------------------------------------------- */
 
 static double l2(const bench *b)
 {
@@ -128,8 +126,7 @@ static npr_status accuracy(const bench *b, double *share)
     return st;
 }
 
-/* ---- the peer's ------------------------------------------------------------------------------------------
- */
+/* ---- the peer's ---------------------------------------------------------------------------------------- */
 
 static npr_status send(bench *b, const char *what, const void *bytes, size_t n)
 {
@@ -166,8 +163,7 @@ static npr_status figure(bench *b, const char *what, const char *whose)
     return NPR_OK;
 }
 
-/* ---- the run ---------------------------------------------------------------------------------------------
- */
+/* ---- the run ------------------------------------------------------------------------------------------- */
 
 enum { OURS, FLOAT32, FLOAT64, FITS };
 static const char *const names[FITS] = {"ours", "float32", "float64"};

@@ -21,8 +21,7 @@ void npr_pairs_reduce(const npr_comm *comm, npr_pairs *p)
     npr_sum_i64(comm, &p->lost, 1);
 }
 
-/* ---- one rank's share -----------------------------------------------------------------------------------
- */
+/* ---- one rank's share ---------------------------------------------------------------------------------- */
 
 typedef struct pass {
     const npr_solve *s;
@@ -155,8 +154,7 @@ static npr_status test_tile(void *to, npr_rows *r, int64_t row0)
     return t->subset ? judge_subset(p, r) : NPR_OK;
 }
 
-/* ---- the trial ------------------------------------------------------------------------------------------
- */
+/* ---- the trial ----------------------------------------------------------------------------------------- */
 
 npr_status npr_trial_run(const npr_comm *comm, const npr_solve *s, npr_trial *t)
 {

@@ -39,8 +39,7 @@ void npr_gradient_free(npr_gradient *g)
     *g = (npr_gradient){0};
 }
 
-/* ---- softmax --------------------------------------------------------------------------------------------
- */
+/* ---- softmax ------------------------------------------------------------------------------------------- */
 
 /* e^x for x <= 0 as npr_score_exp() has it, without branches, so that compilers make vectors of it. */
 static inline double exp_below(double x)
@@ -100,8 +99,7 @@ double npr_softmax_rows(float *logits, const int32_t *label, int n, int classes,
     return loss;
 }
 
-/* ---- units ----------------------------------------------------------------------------------------------
- */
+/* ---- units --------------------------------------------------------------------------------------------- */
 
 static void add_unit(const npr_gradient *g, const float *w, int64_t first, int64_t rows, float *work,
                      double *sum)

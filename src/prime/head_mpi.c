@@ -31,8 +31,7 @@ char *npr_solve_identity(const npr_solve *s)
                     s->validation ? s->validation->digest : "", s->exclude ? s->exclude->digest : "");
 }
 
-/* ---- classes.tsv -----------------------------------------------------------------------------------------
- */
+/* ---- classes.tsv --------------------------------------------------------------------------------------- */
 
 /* A name on one line of a table: control bytes and backslashes as \xNN. */
 static void put_name(FILE *f, const char *name)
@@ -78,8 +77,7 @@ static npr_status write_classes(const npr_solve *s, const char *folder)
     return st;
 }
 
-/* ---- the set ---------------------------------------------------------------------------------------------
- */
+/* ---- the set ------------------------------------------------------------------------------------------- */
 
 /* emb of a class: the unit vector along w; along the text row where w is zero (alpha 0 and no image mean). */
 static void put_unit(const float *w, const float *text, int dim, uint16_t *emb)

@@ -8,8 +8,7 @@
 #include "npr/plan.h"
 #include "prime/solve.h"
 
-/* ---- options --------------------------------------------------------------------------------------------
- */
+/* ---- options ------------------------------------------------------------------------------------------- */
 
 static npr_status check_method(npr_solve *s)
 {
@@ -83,8 +82,7 @@ static npr_status check_job(npr_solve *s)
     return read_numbers(s);
 }
 
-/* ---- sets -----------------------------------------------------------------------------------------------
- */
+/* ---- sets ---------------------------------------------------------------------------------------------- */
 
 /* A set that must be comparable with the head. NULL path: none. */
 static npr_status open_other(const npr_comm *comm, const npr_solve *s, const char *path, const char *key,
@@ -248,8 +246,7 @@ npr_material npr_solve_material(const npr_solve *s, const npr_draw *draw)
                           .tile_rows = s->job->tile_rows};
 }
 
-/* ---- the plan -------------------------------------------------------------------------------------------
- */
+/* ---- the plan ------------------------------------------------------------------------------------------ */
 
 static int64_t rows_of(const npr_set *set)
 {

@@ -66,8 +66,7 @@ __attribute__((target("sse4.1"))) static inline unsigned largest(__m128i magnitu
     return 0xffffu & ~(unsigned)_mm_cvtsi128_si32(least);
 }
 
-/* ---- AVX-512: rows sorted by class, a batch at a time
- * ------------------------------------------------------ */
+/* ---- AVX-512: rows sorted by class, a batch at a time -------------------------------------------------- */
 
 enum { BATCH = 16384, AHEAD = 16 }; /* rows; sorted rows lie anywhere in the batch and are fetched ahead */
 

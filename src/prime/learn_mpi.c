@@ -40,8 +40,7 @@ void npr_learned_free(npr_learned *l)
     *l = (npr_learned){0};
 }
 
-/* ---- class means ----------------------------------------------------------------------------------------
- */
+/* ---- class means --------------------------------------------------------------------------------------- */
 
 static npr_status sum_tile(void *to, const npr_rows *r, const int64_t *number)
 {
@@ -118,8 +117,7 @@ static npr_status make_means(const npr_comm *comm, learner *a)
     return a->told ? npr_agree(comm, record_means(a), "class sums") : NPR_OK;
 }
 
-/* ---- alpha ----------------------------------------------------------------------------------------------
- */
+/* ---- alpha --------------------------------------------------------------------------------------------- */
 
 typedef struct loo_pass {
     npr_loo loo;
@@ -205,8 +203,7 @@ static npr_status choose_alpha(const npr_comm *comm, learner *a)
     return NPR_OK;
 }
 
-/* ---- the head -------------------------------------------------------------------------------------------
- */
+/* ---- the head ------------------------------------------------------------------------------------------ */
 
 npr_status npr_learn(const npr_comm *comm, const npr_solve *s, const npr_material *m, int told,
                      npr_learned *l)

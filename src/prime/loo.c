@@ -82,8 +82,7 @@ int npr_loo_best(const npr_loo *l)
     return best;
 }
 
-/* ---- scores of one row -----------------------------------------------------------------------------------
- */
+/* ---- scores of one row --------------------------------------------------------------------------------- */
 
 /* Scores of a row: the own class exactly, all others by GEMM. */
 typedef struct loo_row {
@@ -163,8 +162,7 @@ static void count_row(const npr_loo *l, const loo_row *r)
     l->seen[r->own]++;
 }
 
-/* ---- blocks of rows --------------------------------------------------------------------------------------
- */
+/* ---- blocks of rows ------------------------------------------------------------------------------------ */
 
 /* What one thread works in. */
 typedef struct loo_scratch {

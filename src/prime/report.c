@@ -88,8 +88,7 @@ void npr_report_trial(const npr_solve *s, const npr_trial *t)
     say_in_words(s, t);
 }
 
-/* ---- tables ---------------------------------------------------------------------------------------------
- */
+/* ---- tables -------------------------------------------------------------------------------------------- */
 
 static npr_status close_text(FILE *f)
 {
@@ -147,8 +146,7 @@ npr_status npr_report_classes(const npr_solve *s, const npr_trial *t)
     return st;
 }
 
-/* ---- the sweep ------------------------------------------------------------------------------------------
- */
+/* ---- the sweep ----------------------------------------------------------------------------------------- */
 
 static void put_accuracies(FILE *f, const npr_trial *t, char between)
 {

@@ -71,8 +71,7 @@ typedef struct npr_solve {
     float *with; /* [classes][dim] the same with the rows left out; NULL: none were */
 } npr_solve;
 
-/* ---- steps ----------------------------------------------------------------------------------------------
- */
+/* ---- steps --------------------------------------------------------------------------------------------- */
 
 /* Options and sets. npr_solve_inputs_free() also frees half of them. */
 npr_status npr_solve_inputs_read(const npr_comm *comm, npr_solve *s);
@@ -95,8 +94,7 @@ npr_status npr_learn(const npr_comm *comm, const npr_solve *s, const npr_materia
  * (rank 0), released with free(). */
 npr_status npr_fewshot(const npr_comm *comm, const npr_solve *s, char **table);
 
-/* ---- heads side by side ---------------------------------------------------------------------------------
- */
+/* ---- heads side by side -------------------------------------------------------------------------------- */
 
 typedef struct npr_candidate {
     char name[32];
@@ -131,8 +129,7 @@ npr_candidate *npr_trial_grid(const npr_solve *s, const npr_learned *l);
 /* The digest of the predictions, and the file if one is wanted. */
 npr_status npr_predictions_write(const npr_comm *comm, const npr_solve *s, const npr_trial *t);
 
-/* ---- saying what was found. Local: rank 0 ---------------------------------------------------------------
- */
+/* ---- saying what was found. Local: rank 0 -------------------------------------------------------------- */
 
 void npr_report_trial(const npr_solve *s, const npr_trial *t);
 npr_status npr_report_classes(const npr_solve *s, const npr_trial *t); /* the file of --per-class */
@@ -140,8 +137,7 @@ npr_status npr_report_classes(const npr_solve *s, const npr_trial *t); /* the fi
 /* result.sweep.*; the table with tabs (*tsv), and with commas into the file of --sweep-table. */
 npr_status npr_report_sweep(const npr_solve *s, const npr_trial *t, char **tsv);
 
-/* ---- heads ----------------------------------------------------------------------------------------------
- */
+/* ---- heads --------------------------------------------------------------------------------------------- */
 
 /* Read a head on rank 0 for all; the names stay on rank 0. */
 npr_status npr_head_read_all(const npr_comm *comm, const npr_set *set, npr_head *h);

@@ -16,8 +16,7 @@ typedef struct extra_tables {
     char *sweep, *fewshot;
 } extra_tables;
 
-/* ---- heads ----------------------------------------------------------------------------------------------
- */
+/* ---- heads --------------------------------------------------------------------------------------------- */
 
 static void record_left_out(const npr_solve *s, const npr_learned *all)
 {
@@ -63,8 +62,7 @@ static npr_status learn_main(const npr_comm *comm, npr_solve *s)
     return st;
 }
 
-/* ---- evaluation -----------------------------------------------------------------------------------------
- */
+/* ---- evaluation ---------------------------------------------------------------------------------------- */
 
 /* Zero-shot, what was learnt alone, primed; then baselines, and the head with the rows that were left out. */
 static int list_candidates(const npr_solve *s, npr_candidate *c)
@@ -121,8 +119,7 @@ static npr_status evaluate(const npr_comm *comm, const npr_solve *s, extra_table
     return st;
 }
 
-/* ---- the stage ------------------------------------------------------------------------------------------
- */
+/* ---- the stage ----------------------------------------------------------------------------------------- */
 
 /* Heads, alpha, accuracies: all that goes into the record. */
 static npr_status compute(const npr_comm *comm, npr_solve *s, extra_tables *tables)

@@ -52,8 +52,7 @@ void npr_gradient_reduce(const npr_comm *comm, npr_gradient *g);
 /* Logits [n][classes] become p - y; the sum of -log p[label] is returned. */
 double npr_softmax_rows(float *logits, const int32_t *label, int n, int classes, double *work);
 
-/* ---- going on -------------------------------------------------------------------------------------------
- */
+/* ---- going on ------------------------------------------------------------------------------------------ */
 
 /* The state of a training, the same bytes on every rank; rank 0 keeps it. */
 typedef struct npr_checkpoint {
@@ -74,8 +73,7 @@ npr_status npr_checkpoint_keep(npr_checkpoint *c);
 /* Keep it now, for a run that was asked to stop: failing is said, and changes nothing. Local. */
 void npr_checkpoint_leave(npr_checkpoint *c);
 
-/* ---- downhill -------------------------------------------------------------------------------------------
- */
+/* ---- downhill ------------------------------------------------------------------------------------------ */
 
 /* Minimise a function of n variables by L-BFGS (Nocedal and Wright, Numerical Optimization, 7.2) with a line
  * search that brackets the weak Wolfe conditions (Lewis and Overton, Math. Program. 141, 2013). */

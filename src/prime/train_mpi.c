@@ -73,8 +73,7 @@ static int64_t place_of(const char *at)
     return place;
 }
 
-/* ---- to their ranks -------------------------------------------------------------------------------------
- */
+/* ---- to their ranks ------------------------------------------------------------------------------------ */
 
 typedef struct counts {
     int *to, *from, *to_at, *from_at; /* [size] parcels, and where they begin */
@@ -146,8 +145,7 @@ static npr_status exchange(dealer *d)
     return st;
 }
 
-/* ---- in their places ------------------------------------------------------------------------------------
- */
+/* ---- in their places ----------------------------------------------------------------------------------- */
 
 typedef struct arrived {
     int64_t place, at;
@@ -217,8 +215,7 @@ void npr_train_free(npr_train *t)
     *t = (npr_train){0};
 }
 
-/* ---- the methods ----------------------------------------------------------------------------------------
- */
+/* ---- the methods --------------------------------------------------------------------------------------- */
 
 void npr_gradient_reduce(const npr_comm *comm, npr_gradient *g)
 {

@@ -21,8 +21,7 @@ typedef struct bench {
     npr_queries all;
 } bench;
 
-/* ---- rows of this rank, and queries -----------------------------------------------------------------------
- */
+/* ---- rows of this rank, and queries -------------------------------------------------------------------- */
 
 static npr_status read_part(bench *b, const npr_set *set, int p)
 {

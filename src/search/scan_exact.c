@@ -122,7 +122,8 @@ npr_status npr_scanner_exact(const npr_scan_options *o, npr_scanner **out)
 {
     exact_scanner *s = npr_alloc(1, sizeof *s, "the exact scanner");
     if (!s) return npr_last();
-    s->base = (npr_scanner){.name = "exact", .lists = o->queries->nq, .part = scan_part, .free = scanner_free};
+    s->base =
+        (npr_scanner){.name = "exact", .lists = o->queries->nq, .part = scan_part, .free = scanner_free};
     s->o = *o;
     s->drop = npr_alloc((size_t)o->tile_rows, sizeof *s->drop, "a tile's limits");
     s->gate = npr_alloc((size_t)o->tile_rows, sizeof *s->gate, "a tile's gates");

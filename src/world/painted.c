@@ -31,8 +31,7 @@ static void shuffle(npr_rng *r, int *v, int n)
     }
 }
 
-/* ---- tables ----------------------------------------------------------------------------------------------
- */
+/* ---- tables -------------------------------------------------------------------------------------------- */
 
 /* x^(1/5) for x >= 1 by Newton's method, which square roots cannot give. */
 static double fifth_root(double x)
@@ -174,8 +173,7 @@ const char *npr_painted_name(const npr_painted *w, int class)
     return w->name[class];
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------------
- */
+/* ---- rows ---------------------------------------------------------------------------------------------- */
 
 /* 0 to 1, evenly over the rows: multiples of the golden ratio leave no gaps and no heaps, so that in any run
  * of rows every class has its share to a few rows, and the rarest are never missed by chance. */
@@ -230,8 +228,7 @@ void npr_painted_row_of(const npr_painted *w, int64_t row, npr_painted_row *out)
     if (out->said == NPR_SAID_WRONG) out->named = draw_wrong_class(w, &r, out->class);
 }
 
-/* ---- pictures --------------------------------------------------------------------------------------------
- */
+/* ---- pictures ------------------------------------------------------------------------------------------ */
 
 static void paint(npr_rng *r, int thing, npr_style style, uint8_t *rgb, int *quality)
 {

@@ -35,8 +35,7 @@ static npr_status encode(const uint8_t *rgb, int quality, jpeg *j)
     return npr_jpeg_encode(rgb, NPR_PICTURE_SIDE, NPR_PICTURE_SIDE, quality, &j->bytes, &j->cap, &j->n);
 }
 
-/* ---- tars ------------------------------------------------------------------------------------------------
- */
+/* ---- tars ---------------------------------------------------------------------------------------------- */
 
 static char *tar_path(const char *out, int file)
 {
@@ -116,8 +115,7 @@ npr_status painted_tar_write(const char *out, const npr_painted *w, const world_
     return st;
 }
 
-/* ---- labelled pictures -----------------------------------------------------------------------------------
- */
+/* ---- labelled pictures --------------------------------------------------------------------------------- */
 
 static const char *const FAMILY[PAINTED_FAMILIES] = {"phrases", "coined"};
 
@@ -206,8 +204,7 @@ npr_status painted_sync(const char *out)
     return st;
 }
 
-/* ---- words -----------------------------------------------------------------------------------------------
- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 npr_status painted_begin(const char *out, const char *identity)
 {

@@ -61,8 +61,7 @@ static const char *BOILERPLATE[BOILERPLATES] = {
     "photo gallery page",          "new arrival, buy online", "untitled design",
     "stock image preview",         "summer trip with anna",   "product picture"};
 
-/* ---- names -----------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static void put_words(int thing, const int word[3], char *out)
 {
@@ -87,8 +86,7 @@ const char *npr_painted_template(int i)
     return TEMPLATE[i];
 }
 
-/* ---- captions --------------------------------------------------------------------------------------------
- */
+/* ---- captions ------------------------------------------------------------------------------------------ */
 
 /* Some words replaced by synonyms, at least one. */
 static void put_synonyms(int thing, npr_rng *r, char *out)
@@ -166,8 +164,7 @@ size_t npr_painted_caption(const npr_painted *w, int64_t row, char out[NPR_PAINT
     return strlen(out);
 }
 
-/* ---- prompts ---------------------------------------------------------------------------------------------
- */
+/* ---- prompts ------------------------------------------------------------------------------------------- */
 
 void npr_painted_prompt(const npr_painted *w, int class, int i, char out[NPR_PAINTED_CAPTION])
 {

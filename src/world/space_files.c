@@ -125,8 +125,7 @@ npr_status space_write(const char *out, const npr_world *w, const world_files *f
     return st;
 }
 
-/* ---- what stands around the rows --------------------------------------------------------------------------
- */
+/* ---- what stands around the rows ----------------------------------------------------------------------- */
 
 npr_status space_begin(const char *out, const char *identity)
 {

@@ -103,8 +103,7 @@ static const char *pick(npr_rng *r, const char *const *from, int n)
     return from[npr_rng_below(r, n)];
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static void phrase_name(const npr_world *w, int phrase, int synonym, char *out)
 {
@@ -180,8 +179,7 @@ static void put_name(const npr_world *w, const npr_world_row *row, npr_rng *r, c
         memmove(out, strchr(out, ' ') + 1, strlen(strchr(out, ' '))); /* without the texture */
 }
 
-/* ---- captions -------------------------------------------------------------------------------------------
- */
+/* ---- captions ------------------------------------------------------------------------------------------ */
 
 typedef struct writer {
     char *at, *end; /* what does not fit is dropped: room is checked by the tests */
@@ -254,8 +252,7 @@ static void put_caption(writer *o, const npr_world *w, const npr_world_row *row,
     put_suffix(o, r);
 }
 
-/* ---- lines ----------------------------------------------------------------------------------------------
- */
+/* ---- lines --------------------------------------------------------------------------------------------- */
 
 static void put_url(writer *o, npr_rng *r)
 {

@@ -62,9 +62,8 @@ static void check_shape(int rows, int in, int out, int option)
 
 static void check_kernel(void)
 {
-    static const int shape[][3] = {{1, 1, 1},     {1, 3, 17},     {5, 48, 24},   {6, 256, 16},
-                                   {7, 257, 33},  {14, 300, 64},  {15, 20, 850}, {8, 600, 31},
-                                   {171, 30, 40}, {170, 260, 40}};
+    static const int shape[][3] = {{1, 1, 1},     {1, 3, 17},    {5, 48, 24},  {6, 256, 16},  {7, 257, 33},
+                                   {14, 300, 64}, {15, 20, 850}, {8, 600, 31}, {171, 30, 40}, {170, 260, 40}};
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
         for (int option = 0; option < 16; option += i < 5 ? 1 : 5)
             check_shape(shape[i][0], shape[i][1], shape[i][2], option);

@@ -40,8 +40,7 @@ static int serve(const char *vocabulary, int vocab, int context)
     return TEST_END();
 }
 
-/* ---- against open_clip ----------------------------------------------------------------------------------
- */
+/* ---- against open_clip --------------------------------------------------------------------------------- */
 
 static int check_line(const npr_tokenizer *t, char *line)
 {
@@ -92,8 +91,7 @@ static void test_borders(const npr_tokenizer *t)
     CHECK_FAILS(npr_tokenizer_encode(t, "a", 1, 0, ids), NPR_EINTERNAL, "context of 0");
 }
 
-/* ---- cleaning and splitting: a vocabulary without merges, tokens are bytes --------------------------------
- */
+/* ---- cleaning and splitting: a vocabulary without merges, tokens are bytes ----------------------------- */
 
 /* Tokens as text: bytes, with a | behind each word. */
 static const char *split(const npr_tokenizer *bytes, const char *text, size_t n)
@@ -138,8 +136,7 @@ static void test_split(const npr_tokenizer *t)
     SPLITS("a\xcd\x85", "a|"); /* a lone iota below is in no class of the pattern */
 }
 
-/* ---- what must not take long, and failing memory ----------------------------------------------------------
- */
+/* ---- what must not take long, and failing memory ------------------------------------------------------- */
 
 static double seconds(void)
 {

@@ -65,8 +65,7 @@ static void test_long_symbols(void)
     npr_vocabulary_free(&v);
 }
 
-/* ---- big and broken files --------------------------------------------------------------------------------
- */
+/* ---- big and broken files ------------------------------------------------------------------------------ */
 
 static void write_gzip(const char *text, size_t n, size_t zeros, char fill)
 {
@@ -111,8 +110,7 @@ static void test_gzip(void)
     CHECK_FAILS(npr_vocabulary_read(test_folder(), 516, &v), NPR_ENOINPUT, "not a regular file");
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------
- */
+/* ---- words --------------------------------------------------------------------------------------------- */
 
 /* The reference's way: the earliest merge of all neighbours, at all places from left to right, again and
  * again. */

@@ -55,7 +55,8 @@ int main(void)
     npr_accounts_free(&a);
 
     check("class\tname\tkept\n0\ta\t5\n2\tb c\t7\n", "\tkept|\t-|\t5|\t-|\t7|\t-");
-    check("class\tname\tx\tkept\n3\t\t1\t2\n0\ta\t5\t6\n-1\t\t9\t9", "\tx\tkept|\t-\t-|\t5\t6|\t-\t-|\t-\t-|\t1\t2");
+    check("class\tname\tx\tkept\n3\t\t1\t2\n0\ta\t5\t6\n-1\t\t9\t9",
+          "\tx\tkept|\t-\t-|\t5\t6|\t-\t-|\t-\t-|\t1\t2");
     put("class\tname\tx\tkept\n1\tn\t1\t2\n");
     CHECK_OK(npr_accounts_read(folder, &a));
     npr_accounts_cut(&a, "other");

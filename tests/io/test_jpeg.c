@@ -152,7 +152,7 @@ static void headers(void)
     header("rgb420", 8, 2, "damaged");     /* components that do not fit the length */
     header("rgb420", 10, 0x51, "damaged"); /* sampling 5 x 1 */
     header("rgb420", 4, 0xff, "ok");       /* 65,298 rows: the end marker comes early, one warning */
-    header("rgb420", 0, 0xd9, "not_jpeg");    /* tables only, and no other image behind */
+    header("rgb420", 0, 0xd9, "not_jpeg"); /* tables only, and no other image behind */
     header("progressive", 0, 0xc2, "ok");
     header("progressive", 0, 0xc0, "damaged");
 }

@@ -12,8 +12,7 @@
 
 enum { DIM = 4, CAPTIONS = 6000 };
 
-/* ---- words, and captions made of them --------------------------------------------------------------------
- */
+/* ---- words, and captions made of them ------------------------------------------------------------------ */
 
 static const char *const NAMES = "jack-o'-lantern\tJack O Lantern\n"
                                  "potter's wheel\n"
@@ -81,8 +80,7 @@ static void make_rows(npr_rows *r)
     }
 }
 
-/* ---- who matches: [CAPTIONS][classes] ---------------------------------------------------------------------
- */
+/* ---- who matches: [CAPTIONS][classes] ------------------------------------------------------------------ */
 
 static void found_by_scan(const npr_phrases *p, const npr_rows *r, int64_t step, unsigned char *found)
 {
@@ -223,8 +221,7 @@ static unsigned char *test_matching(const npr_rows *r)
     return o.found;
 }
 
-/* ---- class files ------------------------------------------------------------------------------------------
- */
+/* ---- class files --------------------------------------------------------------------------------------- */
 
 static void test_class_files(void)
 {
@@ -277,8 +274,7 @@ static void test_long_name(void)
     free(name);
 }
 
-/* ---- the scanner ------------------------------------------------------------------------------------------
- */
+/* ---- the scanner --------------------------------------------------------------------------------------- */
 
 enum { CAP = 20 };
 

@@ -193,8 +193,7 @@ static double broadcast(const npr_comm *c, int nq)
     return seconds;
 }
 
-/* ---- a whole search -------------------------------------------------------------------------------------
- */
+/* ---- a whole search ------------------------------------------------------------------------------------ */
 
 typedef struct scan {
     double left, exposed; /* of this round; time in which a merge was waited for */
@@ -286,8 +285,7 @@ static void say_search(const npr_comm *c, int nq, int64_t parts, double part_s)
                c->size, nq, k, (long long)parts, rounds, b, s.exposed, whole);
 }
 
-/* ---- what npr-solve does ------------------------------------------------------------------
- */
+/* ---- what npr-solve does ------------------------------------------------------------------ */
 
 /* Sums of 1,000 classes of 512 values, as npr-solve makes them; also what an iteration of a probe reduces. */
 static double class_sums(const npr_comm *c)
