@@ -196,6 +196,17 @@ npr_status npr_folder_remove(const char *path)
     return st;
 }
 
+npr_status npr_folder_tidy(const char *path)
+{
+    DIR *d = opendir(path);
+    if (!d) return npr_fail(NPR_EIO, "%s: cannot list: %s", path, strerror(errno));
+    npr_status st;
+    for (struct dirent *e; !(st = npr_folder_next(d, path, &e)) && e;)
+        if (strstr(e->d_name, ".tmp.")) (void)unlinkat(dirfd(d), e->d_name, 0); /* it would only take space */
+    closedir(d);
+    return st;
+}
+
 npr_status npr_folder_free_bytes(const char *path, int64_t *bytes)
 {
     struct statvfs s;

@@ -46,6 +46,10 @@ npr_status npr_folder_make(const char *path);
 /* Remove a folder of plain files, and the files in it (one level). Missing is fine. */
 npr_status npr_folder_remove(const char *path);
 
+/* Remove from a folder the temporary files (npr_file_temporary()) that killed processes have left there. The
+ * caller knows that no other process is writing one. */
+npr_status npr_folder_tidy(const char *path);
+
 /* The next entry of a folder that is being listed, but for "." and ".."; *e is NULL at its end. An entry that
  * cannot be read is NPR_EIO: an input passed over in silence would be missing from the result. */
 npr_status npr_folder_next(DIR *d, const char *path, struct dirent **e);

@@ -197,18 +197,6 @@ static npr_status find_done(npr_scratch *s, const char *folder, const npr_set *o
     return NPR_OK;
 }
 
-/* Temporary files of dead runs. The lock is held: no other is alive. */
-static npr_status remove_temporary(const char *folder)
-{
-    DIR *d = opendir(folder);
-    if (!d) return npr_fail(NPR_EIO, "%s: cannot list: %s", folder, strerror(errno));
-    npr_status st;
-    for (struct dirent *e; !(st = npr_folder_next(d, folder, &e)) && e;)
-        if (strstr(e->d_name, ".tmp.")) (void)unlinkat(dirfd(d), e->d_name, 0); /* it would only take space */
-    closedir(d);
-    return st;
-}
-
 /* ---- begin ---- */
 
 /* A folder without a set and without unfinished work must be empty: no results among other people's files. */
@@ -267,7 +255,7 @@ static npr_status go_on(npr_scratch *s, const char *folder, const npr_set *old, 
                         const char *advice)
 {
     NPR_TRY(check_identity(s, identity, advice));
-    NPR_TRY(remove_temporary(folder));
+    NPR_TRY(npr_folder_tidy(folder)); /* the lock is held: no other run is alive */
     return find_done(s, folder, old);
 }
 

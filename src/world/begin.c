@@ -1,8 +1,10 @@
 /* begin.c - see begin.h. */
 #include "world/begin.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "npr/comm.h"
@@ -61,6 +63,17 @@ static npr_status check_same_world(const char *path, const char *wanted)
     return st;
 }
 
+/* Is this the only run at this world? world.txt stays open and locked until the process ends. Where there are
+ * no locks, or nothing can be written, nobody knows. */
+static int is_only_run(const char *path)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd >= 0 && !fcntl(fd, F_OFD_SETLK, &lock)) return 1;
+    if (fd >= 0) close(fd);
+    return 0;
+}
+
 npr_status world_begin(const char *out, const char *what, const char *identity, const char *const *folder,
                        size_t folders)
 {
@@ -71,11 +84,14 @@ npr_status world_begin(const char *out, const char *what, const char *identity, 
         st = check_same_world(path, text);
     else if (!st)
         st = npr_file_replace(path, text, strlen(text));
+    int tidy = !st && is_only_run(path);
     free(path);
     free(text);
+    if (tidy) st = npr_folder_tidy(out);
     for (size_t i = 0; i < folders && !st; i++) {
         path = npr_path("%s/%s", out, folder[i]);
         st = path ? npr_folder_make(path) : npr_last();
+        if (!st && tidy) st = npr_folder_tidy(path);
         free(path);
     }
     return st;

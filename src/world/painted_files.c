@@ -211,8 +211,9 @@ npr_status painted_begin(const char *out, const char *identity)
     static const char what[] =
         "# A made-up world in LAION's file formats, written by npr-minilaion. SYNTHETIC: every picture is\n"
         "# painted from random numbers and every caption made from a list of words.\n";
-    static const char *const pictures[] = {"pictures"};
-    NPR_TRY(world_begin(out, what, identity, pictures, 1));
+    const char *const folder[] = {"pictures", FAMILY[0], FAMILY[1]};
+    _Static_assert(sizeof folder / sizeof *folder == 1 + PAINTED_FAMILIES, "all families have a folder");
+    NPR_TRY(world_begin(out, what, identity, folder, sizeof folder / sizeof *folder));
     for (int f = 0; f < PAINTED_FAMILIES; f++)
         for (int s = 0; s < NPR_PAINTED_SETS; s++) {
             char *path = npr_path("%s/%s/%s", out, FAMILY[f], npr_painted_set_name((npr_painted_set)s));

@@ -29,7 +29,6 @@ for point in file.rename@1:2 painted.rename@1:20; do
     NPR_FAULT=$point=kill ranks 2 npr-minilaion --out="$TMP/killed" "${world[@]}" && fail "a killed run ended with 0"
     [ "$(find "$TMP/killed" -name '0002.jpg' -path '*/smear/[a-z]*' | wc -l)" -lt 26 ] || fail "killed too late at $point"
     must 3 npr-minilaion --out="$TMP/killed" "${world[@]}"
-    find "$TMP/killed" -name '*.tmp*' -delete # of the killed process
     same "$TMP/w1" "$TMP/killed" "after a kill at $point"
     rm -r "$TMP/killed"
 done
