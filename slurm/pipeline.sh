@@ -2,7 +2,8 @@
 # pipeline.sh - submit stages, each waiting for the one before to succeed; all settings come from site.sh.
 #
 #   bash slurm/pipeline.sh                 the stages of NPR_STAGES in site.sh
-#   bash slurm/pipeline.sh search solve    these (of slurm/stages: minilaion metadata ingest extract index search join solve verify)
+#   bash slurm/pipeline.sh search solve    these (of slurm/stages: minilaion metadata ingest extract index search join solve transduce
+#                                          verify)
 #   bash slurm/pipeline.sh --check ...     look whether they can run, and queue nothing: programs start, inputs are there or made by a stage before
 #   bash slurm/pipeline.sh --unchecked ... queue them without looking, where the login node sees less than the nodes do
 #
@@ -39,7 +40,7 @@ after=()
 for stage in "${stages[@]}"; do
     own=()
     [ "$stage" != metadata ] || own=(--nodes=1 --array="0-$((NPR_NODES - 1))") # a node's share each
-    [ "$stage" != solve ] || own=(--nodes="$NPR_SOLVE_NODES")
+    [[ $stage != solve && $stage != transduce ]] || own=(--nodes="$NPR_SOLVE_NODES")
     job=$(npr_submit "${own[@]}" "${after[@]}" "$NPR_ROOT/slurm/stages/$stage.sbatch")
     echo "$stage $job"
     after=(--dependency="afterok:$job" --kill-on-invalid-dep=yes)

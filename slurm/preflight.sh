@@ -123,6 +123,14 @@ preflight_solve() {
     made+=("$NPR_TOWER/primed")
 }
 
+preflight_transduce() {
+    local set
+    want_program npr-search
+    want_program npr-solve
+    for set in head pool test; do want_set "$NPR_TOWER/$set"; done
+    made+=("$NPR_TOWER/near" "$NPR_TOWER/primed-near")
+}
+
 preflight_verify() {
     want_program npr-verify
 }

@@ -15,7 +15,7 @@ must 1 npr-minilaion --embeddings --out=rows --rows=3000 --dim=96 --classes=8 --
 must 2 npr-minilaion --rows=100 --classes=8 --tests=4 --val=2 --shots=2 --out=world
 mkdir -p laion/img_emb laion/metadata
 cp rows/img_emb/img_emb_000[0-2].npy laion/img_emb/
-stages=(ingest extract search solve)
+stages=(ingest extract search solve transduce)
 if "$python" -c 'import pyarrow' 2>/dev/null; then
     stages=(metadata "${stages[@]}")
     "$python" - <<'END'
@@ -43,7 +43,7 @@ sed -n '/^    salloc /,/^$/s/^    //p' "$NPR_SOURCE/README.md" >lines
 [ "$(grep -c '^srun ' lines)" = 5 ] || fail "README's example: $(cat lines)"
 (
     [ "${stages[0]}" != metadata ] || "$python" clone/jobs/parquet2tsv.py laion/metadata/*.parquet --out=byhand/metadata 2>said || fail "$(cat said)"
-    # shellcheck disable=SC2034,SC2317 # README's lines use them
+    # shellcheck disable=SC2016,SC2034,SC2317 # README's lines use them
     LAION=$TMP/laion WORK=$TMP/byhand IMAGENET=$TMP/imagenet
     salloc() { :; }
     srun() {
@@ -52,8 +52,14 @@ sed -n '/^    salloc /,/^$/s/^    //p' "$NPR_SOURCE/README.md" >lines
     }
     mkdir -p imagenet && ln -s "$TMP/world/coined/test" imagenet/val
     cd byhand
+    lfs() { :; }
     # shellcheck disable=SC1091
     source ../lines
+    # README's sentence on transductive priming
+    near=$(grep -o 'npr-search --index=$WORK/pool --queries=$WORK/test --pool=row --k=10 --out=$WORK/near' "$NPR_SOURCE/README.md")
+    grep -q 'npr-solve --pool=$WORK/near \.\.\.' "$NPR_SOURCE/README.md" || fail "README does not solve with $WORK/near"
+    eval "srun $near --threads=8"
+    srun npr-solve --head="$WORK/head" --pool="$WORK/near" --test="$WORK/test" --alpha=loo --out="$WORK/primed-near"
 )
 
 # ---- as batch jobs: site-laion.sh.in, its paths filled in
@@ -111,7 +117,7 @@ if [ "${stages[0]}" = metadata ]; then
         same <(tail -n +2 "$file") <(tail -n +2 "batch/${file#rows/}") "the metadata as text"
     done
 fi
-for set in index head test pool primed; do same byhand/$set batch/$set "$set by README and by site-laion.sh.in"; done
+for set in index head test pool primed near primed-near; do same byhand/$set batch/$set "$set by README and by site-laion.sh.in"; done
 [ "$(sed -n '/^NPR_STAGES=/s/ *#.*//p' "$NPR_SOURCE/slurm/site-laion.sh.in")" = "NPR_STAGES=(metadata ingest extract search solve)" ] ||
     fail "stages of site-laion.sh.in"
 done_with slurm_laion
