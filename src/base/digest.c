@@ -56,32 +56,37 @@ void npr_digest_block(const void *bytes, size_t n, char hex[NPR_DIGEST_HEX])
     to_hex(XXH3_128bits(bytes, n), hex);
 }
 
-npr_status npr_digest_file(const char *path, char hex[NPR_DIGEST_HEX], int64_t *bytes)
+npr_status npr_digest_open_file(int fd, const char *path, char hex[NPR_DIGEST_HEX], int64_t *bytes)
 {
     enum { BLOCK = 1 << 20 };
-    npr_status st = NPR_OK;
-    int64_t total = 0;
     npr_digest *g = npr_digest_new();
     char *block = npr_alloc_aligned(BLOCK, 1, "a read buffer");
-    int fd = -1;
-    int64_t size;
-    if (!g || !block) st = npr_last();
-    if (!st) st = npr_file_open(path, &fd, &size);
+    npr_status st = g && block ? NPR_OK : npr_last();
+    *bytes = 0;
     while (!st) {
-        ssize_t n = read(fd, block, BLOCK);
+        ssize_t n = pread(fd, block, BLOCK, (off_t)*bytes);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0)
-            st = npr_fail(NPR_EIO, "%s: cannot read at byte %lld: %s", path, (long long)total,
+            st = npr_fail(NPR_EIO, "%s: cannot read at byte %lld: %s", path, (long long)*bytes,
                           strerror(errno));
         if (n <= 0) break;
         npr_digest_add(g, block, (size_t)n);
-        total += n;
+        *bytes += n;
     }
     if (!st) npr_digest_hex(g, hex);
-    if (bytes) *bytes = total;
-    if (fd >= 0) close(fd);
     free(block);
     npr_digest_free(g);
+    return st;
+}
+
+npr_status npr_digest_file(const char *path, char hex[NPR_DIGEST_HEX], int64_t *bytes)
+{
+    int fd;
+    int64_t size;
+    NPR_TRY(npr_file_open(path, &fd, &size));
+    npr_status st = npr_digest_open_file(fd, path, hex, &size);
+    close(fd); /* only read */
+    if (bytes) *bytes = size;
     return st;
 }
 

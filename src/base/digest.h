@@ -22,6 +22,9 @@ void npr_digest_free(npr_digest *g);
 void npr_digest_block(const void *bytes, size_t n, char hex[NPR_DIGEST_HEX]);
 npr_status npr_digest_file(const char *path, char hex[NPR_DIGEST_HEX], int64_t *bytes);
 
+/* The same of a file that is open, whatever its path names by now; *bytes: what was read. */
+npr_status npr_digest_open_file(int fd, const char *path, char hex[NPR_DIGEST_HEX], int64_t *bytes);
+
 /* Size of a file, and XXH3 of its first and last 64 KiB: says whether this is the file it was, without reading
  * terabytes. */
 npr_status npr_digest_ends(const char *path, int64_t *bytes, uint64_t *hash);

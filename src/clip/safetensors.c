@@ -235,6 +235,12 @@ npr_status npr_tensors_open(const char *path, npr_tensors *t)
     return read_header(t);
 }
 
+static npr_status has_changed(const npr_tensors *t, size_t end)
+{
+    return npr_fail(NPR_EIO, "%s: changed while it was being read: it ends at byte %zu, wanted %zu", t->path,
+                    end, t->size);
+}
+
 npr_status npr_tensors_read(const npr_tensors *t, size_t at, void *to, size_t n)
 {
     if (t->bytes) {
@@ -247,9 +253,7 @@ npr_status npr_tensors_read(const npr_tensors *t, size_t at, void *to, size_t n)
         if (m < 0 && errno == EINTR) continue;
         if (m < 0)
             return npr_fail(NPR_EIO, "%s: cannot read at byte %zu: %s", t->path, at + got, strerror(errno));
-        if (m == 0)
-            return npr_fail(NPR_EIO, "%s: changed while it was being read: it ends at byte %zu, wanted %zu",
-                            t->path, at + got, t->size);
+        if (m == 0) return has_changed(t, at + got);
         got += (size_t)m;
     }
     return NPR_OK;
@@ -257,19 +261,9 @@ npr_status npr_tensors_read(const npr_tensors *t, size_t at, void *to, size_t n)
 
 npr_status npr_tensors_digest(const npr_tensors *t, char hex[NPR_DIGEST_HEX])
 {
-    enum { BLOCK = 1 << 20 };
-    npr_digest *g = npr_digest_new();
-    char *block = npr_alloc_aligned(BLOCK, 1, "a read buffer");
-    npr_status st = g && block ? NPR_OK : npr_last();
-    for (size_t at = 0; at < t->size && !st; at += BLOCK) {
-        size_t n = t->size - at < BLOCK ? t->size - at : BLOCK;
-        st = npr_tensors_read(t, at, block, n);
-        if (!st) npr_digest_add(g, block, n);
-    }
-    if (!st) npr_digest_hex(g, hex);
-    free(block);
-    npr_digest_free(g);
-    return st;
+    int64_t bytes;
+    NPR_TRY(npr_digest_open_file(t->fd, t->path, hex, &bytes));
+    return (size_t)bytes == t->size ? NPR_OK : has_changed(t, (size_t)bytes);
 }
 
 void npr_tensors_close(npr_tensors *t)

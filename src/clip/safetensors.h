@@ -56,7 +56,7 @@ npr_status npr_tensor_floats(const npr_tensors *t, const npr_tensor *x, float **
 /* n bytes of the file from byte `at` on. */
 npr_status npr_tensors_read(const npr_tensors *t, size_t at, void *to, size_t n);
 
-/* XXH3-128 of the whole file. */
+/* XXH3-128 of the whole file, which npr_tensors_open() has opened. */
 npr_status npr_tensors_digest(const npr_tensors *t, char hex[33]);
 
 #endif
