@@ -109,7 +109,7 @@ int main(int argc, char **argv)
         .notes =
             "Rows stand in the order of the images: folders and tars by name, lists as they are. Parts are "
             "dealt\n"
-            "out as ranks ask for them. A stopped or killed run goes on when the same command is run again, "
+            "out as ranks ask for them. A stopped or killed run resumes when the same command is run again, "
             "on any\n"
             "number of ranks.\n\n"
             "  mpirun -n 8 npr-extract --images='shards/*.tar' --model=w.safetensors --config=ViT-B-16.json "

@@ -50,8 +50,8 @@ static const char notes[] =
     "               1041    1557   IVF4096_HNSW32,SQfp16   two bytes a column\n"
     "--dry-run says what was chosen, bytes and memory. OPQ is not among them: its training is long;\n"
     "with --factory it works.\n"
-    "Another factory string replaces an index. An interrupted run goes on where it was when the same\n"
-    "command is given again, with any number of ranks.\n\n"
+    "Another factory string replaces an index. An interrupted run resumes when the same command is run\n"
+    "again, on any number of ranks.\n\n"
     "  mpirun -n 8 npr-index --set=index --budget=27B --threads=8\n"
     "  mpirun -n 8 npr-index --set=index --factory=IVF4096,PQ64x4fsr --threads=8 --dry-run\n";
 

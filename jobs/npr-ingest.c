@@ -55,7 +55,7 @@ int main(int argc, char **argv)
         .purpose = "turn arrays of embeddings and their metadata into a set",
         .notes =
             "Files are paired in the order of their names. Counts are checked before a row is written.\n"
-            "A stopped or killed run goes on when the same command is run again, on any number of ranks.\n\n"
+            "A stopped or killed run resumes when the same command is run again, on any number of ranks.\n\n"
             "  mpirun -n 8 npr-ingest --emb=laion/img_emb --meta=laion/metadata --out=index\n"
             "  npr-ingest --emb=head.npy --meta=head.tsv --kind=head --out=head\n"
             "  npr-ingest --emb=test.npy --labels=labels.txt --kind=test --out=test\n",

@@ -132,7 +132,7 @@ static const char notes[] =
     "--cap-by=head the similarity to the class's row of the head.\n"
     "Beside the parts lie classes.tsv (per class: rows matched, dropped by each filter, capped,\n"
     "outranked, kept) and result.txt (the record's results).\n"
-    "A stopped or killed search goes on when the same command is run again, on any number of ranks.\n\n"
+    "A stopped or killed search resumes when the same command is run again, on any number of ranks.\n\n"
     "  mpirun -n 8 npr-search --index=index --head=head --names=classes.txt --mode=caption --clip-filter \\\n"
     "      --k=1000 --threads=8 --out=pool\n"
     "  mpirun -n 8 npr-search --index=index --head=head --k=100 --threads=8 --out=nearest\n"

@@ -51,7 +51,8 @@ static npr_opt options[] = {
      "implementation does",
      0, 1, 0, 0, 0},
     {"shots-per-class", NPR_OPT_TEXT, &job.shots_per_class, "A,B,...",
-     "draw so many of --shots for each class; result.fewshot.* and fewshot.tsv say\nwhat each number gives, "
+     "draw this many of --shots for each class; result.fewshot.* and fewshot.tsv say\nwhat each number "
+     "gives, "
      "with "
      "and without the pool. The head written is that\nof the last number and the first draw",
      0, 1, 0, 0, 0},
