@@ -125,7 +125,7 @@ cells_table2() {
     f=$(chosen_filter "${conf[$x.base]}")
     [ -z "$f" ] || shifted_cell "$x" "priming, pool of the base set$CHOSEN" "$(chosen_text "${conf[$x.base]}")" "$x/primed-$f"
     shifted_cell "$x" "transductive priming" "nearest rows once each; no filter" "$x/transductive"
-    shifted_cell "$x" "transductive priming, weighted" "as often as recalled; no filter" "$x/transductive-count"
+    shifted_cell "$x" "transductive priming, weighted" "as often as recalled, which is ours; no filter" "$x/transductive-count"
     shifted_cell "$x" "transductive priming, argmax filter" "nearest rows once each; argmax filter" "$x/transductive-argmax"
 }
 
