@@ -8,7 +8,7 @@
 #   bash slurm/env/debian.sh --plots    the same, and what results/*.sh draw with (gnuplot)
 #   bash slurm/env/debian.sh --print    only print FAISS_ROOT=..., for: cmake -D "$(bash slurm/env/debian.sh --print)"
 #
-# Debian's libfaiss-dev has no C API and no AVX2, so FAISS is built from Debian's own source package (about a minute
+# Debian's libfaiss-dev has no C API and no AVX2, so faiss.sh builds FAISS from Debian's own source package (about a minute
 # on two cores). It is kept outside the tree, in ${NPR_CACHE:-${XDG_CACHE_HOME:-~/.cache}/npr}. Needs root or sudo
 # only if packages are missing.
 set -euo pipefail
@@ -57,8 +57,8 @@ fi
 # ---- packages -----------------------------------------------------------------------------------------------------
 codename=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null || true)
 if [[ $codename != bookworm || $(dpkg --print-architecture 2>/dev/null) != amd64 ]]; then
-  die 78 "this is not Debian 12 on amd64; install MPI, HDF5, OpenBLAS, SQLite, jansson, xxHash, utf8proc, libjpeg-turbo," \
-    "libarchive and the C API of FAISS your own way, and give FAISS_ROOT to cmake"
+  die 78 "this is not Debian 12 on amd64; install MPI, HDF5, OpenBLAS, SQLite, jansson, xxHash, utf8proc, libjpeg-turbo and" \
+    "libarchive your own way and FAISS with slurm/env/faiss.sh, and give FAISS_ROOT to cmake"
 fi
 
 installed=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "${PACKAGES[@]}" 2>/dev/null || true)
@@ -116,37 +116,7 @@ fetch_source() {
 }
 
 build_faiss() {
-  local source=$1/faiss-$VERSION build=$1/build out=$1/out jobs memory
-  # A compiler here takes about 1 GiB.
-  memory=$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)
-  jobs=$(nproc)
-  ((jobs > memory)) && jobs=$((memory > 1 ? memory : 1))
-  cmake -S "$source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=ON -DBUILD_TESTING=OFF \
-    -DFAISS_ENABLE_C_API=ON -DFAISS_ENABLE_GPU=OFF -DFAISS_ENABLE_PYTHON=OFF -DFAISS_OPT_LEVEL=generic \
-    -DCMAKE_CXX_FLAGS="-march=$march" -DBLA_VENDOR=OpenBLAS \
-    -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON -DCMAKE_INSTALL_RPATH="\$ORIGIN"
-  cmake --build "$build" -j "$jobs" --target faiss_c
-  mkdir -p "$out/lib" "$out/include/faiss/c_api"
-  cp -a "$build"/faiss/libfaiss.so* "$build"/c_api/libfaiss_c.so* "$out/lib/"
-  (cd "$source/c_api" && find . -name '*.h' -not -path './gpu/*' -exec cp --parents {} "$out/include/faiss/c_api/" \;)
-}
-
-# A library that does not link, load and answer is not worth keeping.
-try_faiss() {
-  cat >"$1/try.c" <<'END'
-#include <faiss/c_api/Index_c.h>
-#include <faiss/c_api/index_factory_c.h>
-int main(void)
-{
-    float row[8] = {1, 0, 0, 1, 3, 0, 0, 0}, score;
-    idx_t id = -1;
-    FaissIndex *index = 0;
-    if (faiss_index_factory(&index, 2, "Flat", METRIC_INNER_PRODUCT) || faiss_Index_add(index, 4, row)) return 1;
-    return faiss_Index_search(index, 1, row, 1, &score, &id) || id != 2;
-}
-END
-  cc -o "$1/try" -I"$1/out/include" "$1/try.c" -L"$1/out/lib" -Wl,-rpath,"$1/out/lib" -lfaiss_c -lfaiss
-  "$1/try"
+  MARCH=$march bash "$(dirname "$0")/faiss.sh" "$root" "$1/faiss-$VERSION"
 }
 
 if [[ ! -d $root ]]; then
@@ -155,12 +125,12 @@ if [[ ! -d $root ]]; then
   flock -n 9 || { say "waiting for another debian.sh that builds FAISS" && flock 9; }
 fi
 if [[ ! -d $root ]]; then # still: the one we waited for may have built it
-  rm -rf "$cache"/build-*
+  rm -rf "$cache"/build-* "$root".build-*
   work=$(mktemp -d "$cache/build-XXXXXX")
   trap 'rm -rf "$work"' EXIT
   log=$cache/faiss-$march.log
   : >"$log"
-  for step in fetch_source build_faiss try_faiss; do
+  for step in fetch_source build_faiss; do
     say "FAISS $VERSION for $march: $step (log: $log)"
     set +e # not `if ! (...)`, which would switch off `set -e` inside of the function too
     (set -e; "$step" "$work") >>"$log" 2>&1
@@ -168,6 +138,5 @@ if [[ ! -d $root ]]; then # still: the one we waited for may have built it
     set -e
     ((status == 0)) || die 78 "$step failed; the reason is at the end of $log"
   done
-  mv -T "$work/out" "$root"
 fi
 echo "FAISS_ROOT=$root"
