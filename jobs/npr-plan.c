@@ -6,6 +6,7 @@
 #include "npr/clip.h"
 #include "npr/plan.h"
 #include "plan_report.h"
+#include "search/faiss.h"
 
 static npr_plan_pipeline plan = {.dim = 512,
                                  .part_rows = 1 << 20,
@@ -118,6 +119,14 @@ static npr_status read_model(void)
     return NPR_OK;
 }
 
+/* A mode that is misspelt would be planned as an index of a kind that is not known. */
+static npr_status check_mode(void)
+{
+    if (!strcmp(plan.mode, "exact") || !strcmp(plan.mode, "caption")) return NPR_OK;
+    return npr_context(npr_faiss_check(plan.mode, (int)plan.dim, INT64_MAX),
+                       "--mode=%s is not exact, nor caption, nor an index", plan.mode);
+}
+
 static npr_status prepare(const npr_job *job, npr_plan_machine *m)
 {
     if (job->calibration) NPR_TRY(npr_plan_machine_read(job->calibration, m));
@@ -125,6 +134,7 @@ static npr_status prepare(const npr_job *job, npr_plan_machine *m)
         return npr_fail(NPR_EUSAGE, "nothing to plan: wanted --rows, --images, --prompts, or several");
     if (plan.join && !(plan.rows > 0 && plan.images > 0))
         return npr_fail(NPR_EUSAGE, "--join without --rows and --images: what is joined to what?");
+    NPR_TRY(check_mode());
     NPR_TRY(read_model());
     plan.resident = resident * (1 << 30);
     plan.loo = !strcmp(alpha, "loo");

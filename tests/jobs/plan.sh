@@ -194,4 +194,8 @@ printf '%s\n' '#!/bin/bash' 'echo "npr-bench: no room in ." >&2' 'exit 74' >fake
 chmod +x fake/npr-bench
 ! NPR_BIN=fake timeout 100 bash "$NPR_SOURCE/jobs/forecast.sh" study 2000 64 >out 2>err || fail "forecast.sh went on after npr-bench had failed"
 grep -qx 'npr-bench: no room in .' err || fail "forecast.sh does not tell why npr-bench failed: $(tail -5 err)"
+# a mode that npr-search and npr-index would not take either
+for mode in nonsense captions IVF0,PQ8 PQ7; do
+    expect 64 "--mode=$mode is not exact, nor caption, nor an index" 1 npr-plan --rows=1e6 --mode=$mode
+done
 done_with plan
