@@ -59,7 +59,7 @@ set datafile separator ','
 set multiplot layout 2,2 title "Search: $(sed -n 's/^run.cpu=//p' "${records[0]}")" noenhanced
 rows(kind) = "< grep '^".kind.",' scaling.csv"
 set grid lc rgb '#dddddd'
-set key top left
+set key top left box lc rgb '#999999'
 set xlabel 'ranks'
 set xrange [0.8:1.2*$most]
 set logscale x 2
@@ -75,10 +75,12 @@ plot 1 with lines dt 2 lc rgb '#999999' notitle, rows('strong') using 2:14 with 
     rows('weak') using 2:14 with $line pt 5 lw 2 lc rgb '#b04a3a' title 'weak'
 set title 'share of communication that is waited for'
 set yrange [0:*]
+set offsets 0, 0, graph 0.4, 0 # room for the key
 set ytics format '%.2f %%'
 set key top left
 plot rows('strong') using 2:(100*column(15)) with $line pt 7 lw 2 lc rgb '#2b6c99' title 'strong', \
     rows('weak') using 2:(100*column(15)) with $line pt 5 lw 2 lc rgb '#b04a3a' title 'weak'
+set offsets 0, 0, 0, 0
 set ytics format '%g'
 set title 'roofline of a rank'
 set xlabel 'flop per byte read from disk or page cache'
