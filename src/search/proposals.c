@@ -83,16 +83,14 @@ static void keep(npr_proposed *l, float least, int64_t last)
     l->full = 1;
 }
 
-/* The n-th smallest of the places whose score is this. */
-static npr_status nth_tie(npr_proposals *p, const npr_proposed *l, float score, size_t n, int64_t *place)
+/* The n-th smallest of the places of so many ties, whose score is this. */
+static npr_status nth_tie(npr_proposals *p, const npr_proposed *l, float score, size_t ties, size_t n,
+                          int64_t *place)
 {
-    size_t ties = 0;
-    for (int64_t i = 0; i < l->n; i++) ties += l->score[i] == score;
     NPR_TRY(npr_grow(&p->tie, &p->cap_tie, 5 * ties, sizeof *p->tie, WHAT));
-    int64_t *scratch = p->tie + ties;
-    ties = 0;
+    int64_t *scratch = p->tie + ties, *to = p->tie;
     for (int64_t i = 0; i < l->n; i++)
-        if (l->score[i] == score) p->tie[ties++] = l->place[i];
+        if (l->score[i] == score) *to++ = l->place[i];
     *place = npr_select_least(p->tie, ties, n, scratch);
     return NPR_OK;
 }
@@ -168,13 +166,17 @@ static npr_status kth_score(npr_proposals *p, const npr_proposed *l, float *scor
     return NPR_OK;
 }
 
-/* The k-th hit. */
-static npr_status find_bound(npr_proposals *p, const npr_proposed *l, npr_bound *bound)
+/* The k-th hit. *tied: hits behind it score as much. */
+static npr_status find_bound(npr_proposals *p, const npr_proposed *l, npr_bound *bound, int *tied)
 {
-    int64_t above = 0;
+    int64_t above = 0, reaching = 0;
     NPR_TRY(kth_score(p, l, &bound->least));
-    for (int64_t i = 0; i < l->n; i++) above += l->score[i] > bound->least;
-    return nth_tie(p, l, bound->least, (size_t)(p->k - above), &bound->last);
+    for (int64_t i = 0; i < l->n; i++) {
+        above += l->score[i] > bound->least;
+        reaching += l->score[i] >= bound->least;
+    }
+    *tied = reaching > p->k;
+    return nth_tie(p, l, bound->least, (size_t)(reaching - above), (size_t)(p->k - above), &bound->last);
 }
 
 /* To the k best; the k-th becomes the hit to beat. */
@@ -182,10 +184,9 @@ static npr_status cut(npr_proposals *p, npr_proposed *l)
 {
     if (l->n < p->k) return NPR_OK;
     npr_bound bound;
-    NPR_TRY(find_bound(p, l, &bound));
-    int64_t reaching = 0;
-    for (int64_t i = 0; i < l->n; i++) reaching += l->score[i] >= bound.least;
-    if (reaching > p->k) npr_proposed_tie(l, bound.least);
+    int tied;
+    NPR_TRY(find_bound(p, l, &bound, &tied));
+    if (tied) npr_proposed_tie(l, bound.least);
     keep(l, bound.least, bound.last);
     return NPR_OK;
 }
@@ -291,8 +292,9 @@ npr_status npr_proposals_bounds_here(npr_proposals *p, npr_bound *bound)
 {
     for (int q = 0; q < p->nq; q++) {
         npr_proposed *l = &p->list[q];
+        int tied;
         bound[q] = l->n == p->k ? last_of(l) : (npr_bound){-INFINITY, INT64_MAX};
-        if (l->n > p->k) NPR_TRY(find_bound(p, l, &bound[q]));
+        if (l->n > p->k) NPR_TRY(find_bound(p, l, &bound[q], &tied));
     }
     return NPR_OK;
 }
