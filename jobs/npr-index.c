@@ -1,5 +1,5 @@
 /* npr-index - build a FAISS index inside every part of a set. The work is npr_index_run() in
- * src/search/index_mpi.c. */
+ * src/search/faiss/index_mpi.c. */
 #include <stdlib.h>
 
 #include "job.h"

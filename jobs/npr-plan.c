@@ -6,7 +6,7 @@
 #include "npr/clip.h"
 #include "npr/plan.h"
 #include "plan_report.h"
-#include "search/faiss.h"
+#include "search/faiss/faiss.h"
 
 static npr_plan_pipeline plan = {.dim = 512,
                                  .part_rows = 1 << 20,

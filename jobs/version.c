@@ -12,7 +12,7 @@
 #include "job.h"
 #include "npr/image.h"
 #include "npr/source.h"
-#include "search/faiss.h"
+#include "search/faiss/faiss.h"
 
 static const char *(*const library[])(void) = {
     npr_linalg_version,

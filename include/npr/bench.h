@@ -13,7 +13,7 @@ typedef struct npr_bench_search_job {
     int64_t rows;
     int dim, k, threads, repeats;
     const char *queries; /* numbers of queries per batch: "1,10,100" */
-    const char *screen;  /* the name of one (src/search/screen.h); NULL: as npr-search chooses */
+    const char *screen;  /* the name of one (src/search/exact/screen.h); NULL: as npr-search chooses */
 } npr_bench_search_job;
 
 /* Exact search of made-up rows in memory against FAISS's IndexFlatIP, alternating, medians; read bandwidth

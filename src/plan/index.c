@@ -1,5 +1,5 @@
-/* index.c - npr-index. See npr/plan.h. Lists are trained on all ranks and threads (search/kmeans_mpi.c),
- * where FAISS lets us; FAISS adds in products of its own on one BLAS thread (search/faiss.c), so that rate
+/* index.c - npr-index. See npr/plan.h. Lists are trained on all ranks and threads (search/faiss/kmeans_mpi.c),
+ * where FAISS lets us; FAISS adds in products of its own on one BLAS thread (search/faiss/faiss.c), so that rate
  * does not grow with threads; coding does. */
 #include <math.h>
 

@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "npr/watchdog.h"
 #include "search/beside.h"
-#include "search/proposals.h"
+#include "search/faiss/proposals.h"
 #include "search/resident.h"
 #include "search/scan_journal.h"
 #include "search/search_stage.h"

@@ -3,7 +3,7 @@
 #ifndef NPR_SEARCH_SCAN_RECORD_H
 #define NPR_SEARCH_SCAN_RECORD_H
 
-#include "search/proposals.h"
+#include "search/faiss/proposals.h"
 #include "search/search_stage.h"
 
 /* Which pass a record is of. A pass with batches of another size or other candidates is another one. */

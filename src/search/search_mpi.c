@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "io/urls.h"
 #include "npr/plan.h"
-#include "search/proposals.h"
+#include "search/faiss/proposals.h"
 #include "search/resident.h"
 #include "search/scan_journal.h"
 #include "search/search_stage.h"

@@ -19,7 +19,7 @@
 
 #include "npr/plan.h"
 #include "npr/search.h"
-#include "search/phrases.h"
+#include "search/caption/phrases.h"
 
 /* ---- inputs -------------------------------------------------------------------------------------------- */
 

@@ -46,6 +46,11 @@ clip   base|io        status|comm|log|record|set|source|image|clip|sheet|bench|p
 world  base|io        status|comm|log|record|source|image|minilaion
 RULES
 
+refuse "captions know nothing of exact scans and FAISS, exact scans nothing of the others" < <(
+    in_files '#include "search/(exact|faiss|bench)/' src/search/caption
+    in_files '#include "search/(faiss|caption|bench)/' src/search/exact
+    in_files '#include "search/(caption|bench)/' src/search/faiss)
+
 refuse "public headers include the C library and one another only" < <(
     in_files '#include' include | grep -vE '<(stddef|stdint|stdio|stdarg)\.h>|"npr/|comm\.h:[0-9]+:#include <mpi\.h>')
 

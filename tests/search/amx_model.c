@@ -1,5 +1,5 @@
 /* amx_model.c - see amx_model.h. The loop, the layout of tiles and the packing are those of
- * src/search/screen_amx.h; here are the eight tiles, and what is done to single rows. Tiles that were not
+ * src/search/exact/screen_amx.h; here are the eight tiles, and what is done to single rows. Tiles that were not
  * made hold NaN, and go back to it. */
 #include "search/amx_model.h"
 
@@ -121,7 +121,7 @@ static uint32_t amx_reach(const npr_sieve *v, const float *t, float norm, float 
     return hits;
 }
 
-#include "search/screen_amx.h"
+#include "search/exact/screen_amx.h"
 
 static int usable(void)
 {

@@ -2,7 +2,7 @@
 #ifndef NPR_TEST_AMX_MODEL_H
 #define NPR_TEST_AMX_MODEL_H
 
-#include "search/screen.h"
+#include "search/exact/screen.h"
 
 extern const npr_screen amx_model; /* "amx-model" */
 

@@ -7,8 +7,8 @@
 #include "base/rng.h"
 #include "io/part.h"
 #include "npr/search.h"
-#include "search/faiss.h"
-#include "search/proposals.h"
+#include "search/faiss/faiss.h"
+#include "search/faiss/proposals.h"
 #include "test.h"
 
 enum { DIM = 24, PARTS = 4, GROUPS = 12, ALL = 3705 };

@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "npr/search.h"
 #include "npr/source.h"
-#include "search/phrases.h"
+#include "search/caption/phrases.h"
 #include "small.h"
 
 enum { DIM = 4, CAPTIONS = 6000 };

@@ -1,6 +1,6 @@
 /* test_faiss.c - FAISS behind plain C types, against brute force in double: answers, recall, threads,
  * refusals. */
-#include "search/faiss.h"
+#include "search/faiss/faiss.h"
 
 #include "base/mem.h"
 #include "base/rng.h"

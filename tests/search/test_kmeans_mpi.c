@@ -1,7 +1,7 @@
 /* Centroids trained on all ranks against a plain loop over all rows, bit for bit, on any number of ranks and
  * however rows are dealt to them: also where some have none, lists stay empty, and values are as large as
  * binary16 has them. */
-#include "search/kmeans.h"
+#include "search/faiss/kmeans.h"
 
 #include <signal.h>
 

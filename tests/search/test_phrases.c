@@ -4,7 +4,7 @@
 
 #include "io/rows.h"
 #include "npr/source.h"
-#include "search/phrases_block.h"
+#include "search/caption/phrases_block.h"
 #include "small.h"
 
 /* ---- a text that ends, or begins, where memory does ---- */

@@ -1,6 +1,6 @@
 /* test_proposals.c - bounded lists of FAISS's candidates against npr_topk: in any order, in sorted runs, with
  * equal scores, cut now and then; and their rows by part. */
-#include "search/proposals.h"
+#include "search/faiss/proposals.h"
 
 #include "base/rng.h"
 #include "test.h"

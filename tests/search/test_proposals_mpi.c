@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
-#include "search/proposals.h"
+#include "search/faiss/proposals.h"
 
 enum { PARTS = 23 };
 
