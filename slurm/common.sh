@@ -54,6 +54,16 @@ npr_meaning() {
     esac
 }
 
+# npr_load: npr_modules of site.sh, which need not be written for what our scripts have set: a variable that is not there, or a command that
+# fails, ends no job. The scripts' options come back.
+npr_load() {
+    local options=$-
+    set +eu
+    npr_modules >&2
+    [[ $options != *e* ]] || set -e
+    [[ $options != *u* ]] || set -u
+}
+
 # npr_count_tasks: ranks of a step, in the variable `tasks`: those of a node on all nodes that the job has now. A job that was queued again
 # for another number of nodes may still be told its old number of tasks. Who gives sbatch a number of tasks (NPR_SBATCH) keeps it.
 npr_count_tasks() {
@@ -260,7 +270,7 @@ npr_stage() {
     local name=$1 code=0 start=$SECONDS holder
     [ -n "${SLURM_JOB_ID:-}" ] || npr_fail 64 "$name runs in a job of Slurm: submit it with slurm/pipeline.sh"
     ((!NPR_ASKED)) || npr_requeue "asked to stop before $name, finished work is kept"
-    npr_modules
+    npr_load
     export OMP_NUM_THREADS=$NPR_CORES_PER_RANK
     npr_make_work
     holder=$(npr_holder "${@:3}")

@@ -30,6 +30,14 @@ for stage in "${stages[@]}"; do
         npr_fail 64 "no stage \"$stage\" (known: $(cd "$NPR_ROOT/slurm/stages" && echo *.sbatch | sed 's/\.sbatch//g'))"
 done
 
+# ingest is an array of what site.sh names vectors for: the index, the head, the test set
+ingests=()
+[ -z "$NPR_EMB" ] || ingests+=(0)
+[ -z "$NPR_HEAD_EMB" ] || ingests+=(1)
+[ -z "$NPR_TEST_EMB" ] || ingests+=(2)
+((${#ingests[@]})) || [[ " ${stages[*]} " != *" ingest "* ]] ||
+    npr_fail 64 "ingest: NPR_EMB, NPR_HEAD_EMB and NPR_TEST_EMB in site.sh are all empty"
+
 # shellcheck source=slurm/preflight.sh
 source "$NPR_ROOT/slurm/preflight.sh"
 ((!check)) || npr_preflight "${stages[@]}"
@@ -40,6 +48,7 @@ after=()
 for stage in "${stages[@]}"; do
     own=()
     [ "$stage" != metadata ] || own=(--nodes=1 --array="0-$((NPR_NODES - 1))") # a node's share each
+    [ "$stage" != ingest ] || own=(--array="$(IFS=, && echo "${ingests[*]}")")
     [[ $stage != solve && $stage != transduce ]] || own=(--nodes="$NPR_SOLVE_NODES")
     job=$(npr_submit "${own[@]}" "${after[@]}" "$NPR_ROOT/slurm/stages/$stage.sbatch")
     echo "$stage $job"

@@ -14,7 +14,7 @@ will_be() {
 # want_program PROGRAM: it starts, as it will in a job: modules loaded, the prefix before it
 want_program() {
     local said
-    said=$(set +eu; npr_modules >&2; "${NPR_PREFIX[@]}" "$NPR_BIN/$1" --version 2>&1) ||
+    said=$(npr_load; "${NPR_PREFIX[@]}" "$NPR_BIN/$1" --version 2>&1) ||
         npr_fail 78 "$stage: ${NPR_PREFIX[*]:+${NPR_PREFIX[*]} }$NPR_BIN/$1 does not start here (NPR_BIN, NPR_PREFIX and npr_modules in site.sh):" \
             "$(tail -n 1 <<<"$said")"
 }
@@ -44,7 +44,7 @@ preflight_metadata() {
     local said
     want_input NPR_PARQUET
     [ -n "$NPR_TSV" ] || npr_fail 64 "$stage: NPR_TSV in site.sh is empty"
-    said=$(set +eu; npr_modules >&2; "$NPR_PYTHON" -c 'import pyarrow.parquet' 2>&1) ||
+    said=$(npr_load; "$NPR_PYTHON" -c 'import pyarrow.parquet' 2>&1) ||
         npr_fail 78 "$stage: $NPR_PYTHON (NPR_PYTHON in site.sh) has no pyarrow: $(tail -n 1 <<<"$said")"
     made+=("$NPR_TSV")
 }

@@ -74,6 +74,7 @@ point() {
 
 for n in $points; do point "$n"; done # all are right before the first is queued
 after=()
+[ "$launch" != --here ] || npr_load
 for n in $points; do
     point "$n"
     if [ "$launch" = --here ]; then

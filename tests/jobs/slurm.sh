@@ -176,6 +176,18 @@ grep -qx "requeue 17" "$NOTES" || fail "slurmctld is busy: $got $(cat "$TMP/said
     grep -q "asked to stop before early" "$TMP/said" && grep -qx "requeue 17" "$NOTES" || fail "USR1 before a stage: $got $(cat "$TMP/said")"
     shell 0 'npr_modules() { kill -USR1 $$; }; npr_stage early npr-solve'
     grep -q "early stopped early" "$TMP/said" && [ "$(cat "$NOTES")" = "requeue 17" ] || fail "USR1 before a step: $got $(cat "$TMP/said")"
+    # modules that are not written for set -eu, in scripts that are; in these it holds again afterwards
+    loose='npr_modules() { [ "$NOT_THERE" ]; false; }'
+    shell 0 "$loose"'; npr_stage loaded npr-solve; [[ $- == *e*u* ]] && npr_say "still set"'
+    [ "$got" = 0 ] && grep -q "loaded is done" "$TMP/said" && grep -q "still set" "$TMP/said" || fail "loose modules: $got $(cat "$TMP/said")"
+    cp "$NPR_SLURM/site.sh" "$TMP/site"
+    echo "$loose" >>"$NPR_SLURM/site.sh"
+    solve 0
+    [ "$got" = 0 ] || fail "loose modules in a stage: $got $(cat "$TMP/said")"
+    got=0
+    CODE=0 bash "$NPR_SLURM/scaling.sbatch" loose "$TMP/loose" npr-solve >"$TMP/said" 2>&1 || got=$?
+    [ "$got" = 0 ] && grep -q "loose is measured" "$TMP/said" || fail "loose modules in scaling.sbatch: $got $(cat "$TMP/said")"
+    cp "$TMP/site" "$NPR_SLURM/site.sh"
 }
 
 # a step that was killed: what srun says of the nodes counts only if Slurm misses one, or srun hangs
@@ -231,7 +243,8 @@ shell 0 'npr_stage marked npr-marked'
 # metadata: a folder with a space in its name; it ends as any stage
 mkdir "$TMP/the parquet"
 touch "$TMP/the parquet/"{a,b}.parquet
-printf '%s\n' "NPR_PARQUET='$TMP/the parquet/*.parquet'" "NPR_PYTHON='$TMP/fake/a python'" "NPR_TSV='$TMP/the text'" >>"$NPR_SLURM/site.sh"
+printf '%s\n' "NPR_PARQUET='$TMP/the parquet/*.parquet'" "NPR_PYTHON='$TMP/fake/a python'" "NPR_TSV='$TMP/the text'" \
+    'npr_modules() { [ "$NOT_THERE" ]; false; }' >>"$NPR_SLURM/site.sh"
 metadata() { # CODE
     : >"$NOTES"
     CODE=$1 SLURM_ARRAY_TASK_ID=1 SLURM_ARRAY_TASK_COUNT=2 SLURM_ARRAY_JOB_ID=17 exec bash "$NPR_SLURM/stages/metadata.sbatch" >"$TMP/said" 2>&1
@@ -270,6 +283,25 @@ bash "$NPR_SLURM/pipeline.sh" --unchecked ingest search solve >"$TMP/jobs"
 grep -q -- '|--nodes=2|.*solve\.sbatch' "$NOTES" && ! grep -q -- '|--nodes=2|.*search\.sbatch' "$NOTES" || fail "nodes of solve: $(cat "$NOTES")"
 grep -q -- '--dependency=afterok:2|.*solve\.sbatch' "$NOTES" || fail "the chain: $(cat "$NOTES")"
 grep -q -- '--dependency.*ingest\.sbatch' "$NOTES" && fail "the first stage waits for nothing: $(cat "$NOTES")"
+
+# ingest: a task for each that site.sh names vectors for
+cp "$NPR_SLURM/site.sh" "$TMP/site"
+array() { # WANTED LINE
+    cat "$TMP/site" - >"$NPR_SLURM/site.sh" <<<"$2"
+    : >"$NOTES"
+    bash "$NPR_SLURM/pipeline.sh" --unchecked ingest >"$TMP/jobs"
+    grep -qF -- "|--array=$1|" "$NOTES" || fail "ingest with $2: $(cat "$NOTES")"
+}
+array 0,1,2 ""
+array 0 "NPR_HEAD_EMB= NPR_TEST_EMB="
+array 0,2 "NPR_HEAD_EMB="
+array 1 "NPR_EMB= NPR_TEST_EMB="
+echo "NPR_EMB= NPR_HEAD_EMB= NPR_TEST_EMB=" >>"$NPR_SLURM/site.sh"
+: >"$NOTES"
+refused "$NPR_SLURM/pipeline.sh" --unchecked minilaion ingest
+[ ! -s "$NOTES" ] || fail "queued all the same: $(cat "$NOTES")"
+bash "$NPR_SLURM/pipeline.sh" --unchecked search >"$TMP/jobs" || fail "search needs no vectors of site.sh"
+cp "$TMP/site" "$NPR_SLURM/site.sh"
 bash "$NPR_SLURM/pipeline.sh" nonsense >"$TMP/said" 2>&1 && fail "an unknown stage is taken"
 sed "/^NPR_TOWER=/d" "$NPR_SLURM/site.sh" >"$TMP/old" && cp "$TMP/old" "$NPR_SLURM/site.sh"
 bash "$NPR_SLURM/pipeline.sh" >"$TMP/said" 2>&1 && fail "a site.sh of before is taken"

@@ -60,6 +60,7 @@ sed -n '/^    salloc /,/^$/s/^    //p' "$NPR_SOURCE/README.md" >lines
     grep -q 'npr-solve --pool=$WORK/near \.\.\.' "$NPR_SOURCE/README.md" || fail "README does not solve with $WORK/near"
     eval "srun $near --threads=8"
     srun npr-solve --head="$WORK/head" --pool="$WORK/near" --test="$WORK/test" --alpha=loo --out="$WORK/primed-near"
+    ((FAILURES == 0)) # what failed in these parentheses is not counted outside
 )
 
 # ---- as batch jobs: site-laion.sh.in, its paths filled in
@@ -84,12 +85,15 @@ for arg in "$@"; do
 done
 export SLURM_JOB_ID=$((100 + $(wc -l <"$NOTES")))
 echo "$@" >>"$NOTES"
-[ -n "$array" ] || array=$(sed -n "s/^#SBATCH --array=//p" "$script")
 if [ -z "$array" ]; then
     bash "$script" >>"$NOTES.log" 2>&1 || exit
 else
-    export SLURM_ARRAY_JOB_ID=$SLURM_JOB_ID SLURM_ARRAY_TASK_COUNT=$((${array#*-} + 1))
-    for ((i = 0; i <= ${array#*-}; i++)); do
+    tasks=()
+    for range in ${array//,/ }; do
+        for ((i = ${range%-*}; i <= ${range#*-}; i++)); do tasks+=("$i"); done
+    done
+    export SLURM_ARRAY_JOB_ID=$SLURM_JOB_ID SLURM_ARRAY_TASK_COUNT=${#tasks[@]}
+    for i in "${tasks[@]}"; do
         SLURM_ARRAY_TASK_ID=$i bash "$script" >>"$NOTES.log" 2>&1 || exit
     done
 fi
@@ -111,6 +115,8 @@ bash clone/slurm/pipeline.sh >jobs || fail "pipeline.sh: $(tail -n 5 notes.log)"
 chmod u+w laion laion/metadata
 [ "$(cut -d' ' -f1 jobs | paste -sd' ')" = "${stages[*]}" ] || fail "stages: $(cat jobs)"
 [ "$(ls laion/metadata | grep -vc parquet)" = 0 ] || fail "something was written to the published files: $(ls laion/metadata)"
+grep -q -- '--array=0 .*ingest\.sbatch' notes || fail "ingest is queued for more than the index: $(cat notes)"
+! grep -q "left out" notes.log || fail "a task without work: $(grep "left out" notes.log)"
 grep -q -- '--mem=[0-9]*G.*search.sbatch' notes || fail "no memory is asked for: $(cat notes)"
 if [ "${stages[0]}" = metadata ]; then
     for file in rows/metadata/*.tsv; do # texts and numbers as they were; LAION's names are capitals

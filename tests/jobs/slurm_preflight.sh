@@ -49,6 +49,7 @@ check 0 "$fine" 'npr_modules() { export A=$OF_NONE; false; }' --check # modules 
 
 # inputs
 check 66 "metadata: NPR_PARQUET in site.sh is \"$TMP/none/*.parquet\": nothing is there" "NPR_PARQUET='$TMP/none/*.parquet'"
+check 64 "ingest: NPR_EMB, NPR_HEAD_EMB and NPR_TEST_EMB in site.sh are all empty" "NPR_EMB="
 check 66 "ingest: NPR_META in site.sh is \"$TMP/a work/metadata/*.tsv\": nothing is there, and no stage before makes it" "" ingest
 check 66 "ingest: NPR_EMB in site.sh" "NPR_EMB=@$TMP/no-list"
 touch list

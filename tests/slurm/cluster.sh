@@ -51,7 +51,7 @@ same primed work/primed "on other nodes"
 # ---- the time limit: USR1 50 s before a limit of 60 s; every part takes rank 1 a second
 rm -rf work/index
 sed -i 's/^NPR_TIME=.*//; s/^NPR_SBATCH=.*//' clone/slurm/site.sh
-printf '%s\n' NPR_TIME=1 'NPR_SBATCH=(--signal=B:USR1@50 --array=0)' >>clone/slurm/site.sh
+printf '%s\n' NPR_TIME=1 'NPR_SBATCH=(--signal=B:USR1@50)' NPR_HEAD_EMB= NPR_TEST_EMB= >>clone/slurm/site.sh
 job=$(NPR_FAULT=ingest.batch@1=slow pipeline ingest | cut -d' ' -f2)
 sleep 4 # a job that is not asked yet
 scancel --batch --signal=USR1 "${job}_0" || true # Slurm's own signal may be up to a minute early or late
@@ -60,7 +60,7 @@ until_done 100 "${job}_0"
 grep -q "asked to stop: passing it on" <(log "$job") && grep -q "stopped early, finished work is kept; queueing" <(log "$job") &&
     grep -q "restart 1" <(log "$job") || fail "asked to stop: $(log "$job")"
 same index work/index "stopped before the time limit, queued again"
-sed -i 's/^NPR_TIME=.*//; s/^NPR_SBATCH=(--signal.*//' clone/slurm/site.sh
+sed -i 's/^NPR_TIME=.*//; s/^NPR_SBATCH=(--signal.*//; /^NPR_\(HEAD\|TEST\)_EMB=$/d' clone/slurm/site.sh
 printf '%s\n' NPR_TIME=30 'NPR_SBATCH=()' >>clone/slurm/site.sh
 
 # ---- a node is lost

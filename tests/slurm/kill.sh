@@ -13,7 +13,7 @@ tiny=$NPR_SOURCE/tests/data
 # shellcheck disable=SC2016 # site.sh expands them
 cluster_clone 'NPR_INGEST_OPTIONS=(--part-rows=512)' 'NPR_SEARCH_OPTIONS=(--mode=caption --clip-filter --k=40 --part-rows=256)' \
     'NPR_INDEX_OPTIONS=(--factory=IVF8,SQ8 --sample=2000)' 'NPR_SOLVE_OPTIONS=(--alpha=0.5)' 'NPR_TOWER=${TEST_TOWER:-$NPR_WORK}' \
-    'NPR_SBATCH=(${TEST_SBATCH:-})' "NPR_CLIP_WEIGHTS=$tiny/tiny_clip.safetensors" "NPR_CLIP_CONFIG=$tiny/tiny_clip_gelu.json" NPR_CLIP_NAME= \
+    '[ -z "${TEST_INDEX_ONLY:-}" ] || NPR_HEAD_EMB= NPR_TEST_EMB=' "NPR_CLIP_WEIGHTS=$tiny/tiny_clip.safetensors" "NPR_CLIP_CONFIG=$tiny/tiny_clip_gelu.json" NPR_CLIP_NAME= \
     "NPR_TEST_IMAGES=$TMP/painted/phrases/test" 'NPR_EXTRACT_OPTIONS=(--part-rows=4)' NPR_NODE_WAIT=30
 
 # ---- the undisturbed runs, without Slurm
@@ -48,9 +48,9 @@ fresh() {
 
 # submit STAGE NODES: its job's number
 submit() {
-    local array=''
-    [ "$1" != ingest ] || array=--array=0 # only the index
-    TEST_SBATCH=$array TEST_TOWER=$([ "$1" != extract ] || echo "$TMP/work/tower") TEST_NODES=$2 NPR_FAULT=${slow[$1]:-} pipeline "$1" | cut -d' ' -f2
+    local only=''
+    [ "$1" != ingest ] || only=1
+    TEST_INDEX_ONLY=$only TEST_TOWER=$([ "$1" != extract ] || echo "$TMP/work/tower") TEST_NODES=$2 NPR_FAULT=${slow[$1]:-} pipeline "$1" | cut -d' ' -f2
 }
 
 rank_pids() {
