@@ -10,7 +10,7 @@
  * memory a record), and begin this rank's own one. parts: of the index. Collective. */
 npr_status npr_scan_journal_open(const npr_comm *comm, const char *folder, int run, int parts,
                                  npr_scan_journal **out);
-void npr_scan_journal_close(npr_scan_journal *j); /* Local; NULL is fine; does not sync */
+void npr_scan_journal_close(npr_scan_journal *j); /* Local; NULL is fine; does not sync: scan_all() of search_mpi.c does */
 
 /* Begin a pass: take the records that earlier runs have of it into hits and tally, each part once; of a part
  * that was asked again (SEARCH_MORE) that record, which says all that the first one does. owner [parts],

@@ -89,16 +89,10 @@ static npr_status cut_candidates(scan *s)
     return st;
 }
 
-/* A run that ends here leaves nothing behind; after a pass less than a second of work may not be on the disk
- * yet. */
+/* After a pass less than a second of work may not be on the disk yet; a run that ends, syncs (search_mpi.c). */
 static npr_status keep_records(scan *s, npr_status st, int last)
 {
-    npr_status kept = NPR_OK;
-    if (st)
-        kept = npr_scan_journal_sync(s->journal);
-    else if (last)
-        kept = npr_scan_journal_settle(s->journal);
-    return st ? st : kept;
+    return !st && last ? npr_scan_journal_settle(s->journal) : st;
 }
 
 /* How the others are, after a round; then what it has found is merged while the next one is scanned. */

@@ -180,6 +180,21 @@ static npr_status prepare_recall(search_run *r)
     return st;
 }
 
+/* However the run ends, what it has found is on the disk, on all ranks. A stop whose records are not is a
+ * failure; another failure stays what it was. */
+static npr_status sync_journal(search_run *r, npr_status st)
+{
+    if (!st || st == NPR_ESTOP) {
+        npr_status kept = npr_agree(r->comm, npr_scan_journal_sync(r->journal), "journal");
+        return kept ? kept : st;
+    }
+    char *text = npr_strdup(npr_status_text());
+    npr_status kept = npr_scan_journal_sync(r->journal);
+    if (kept && text) npr_status_set(st, text);
+    free(text);
+    return st;
+}
+
 /* All passes, with one journal. */
 static npr_status scan_all(search_run *r)
 {
@@ -187,6 +202,7 @@ static npr_status scan_all(search_run *r)
                                   &r->journal));
     npr_status st = prepare_recall(r);
     if (!st) st = run_passes(r);
+    st = sync_journal(r, st);
     int64_t read = npr_scan_journal_bytes_read(r->journal);
     npr_scan_journal_close(r->journal);
     if (st) return st;
