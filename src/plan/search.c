@@ -149,7 +149,8 @@ static void caption_seconds(const work *w, const npr_plan_search_memory *mem, np
     double scan = bytes / (w->m->caption * w->team), found = matches * w->m->caption_match;
     if (w->s->filter) { /* their vectors, in chunks that are read whole, scored with all classes;
                            caption_filter has the page cache's time */
-        double chunks = 1 - exp(-CHUNK * w->s->matches);
+        /* a batch has its share of the names */
+        double chunks = 1 - exp(-CHUNK * w->s->matches / mem->batches);
         found = npr_plan_slower(matches * w->s->dim * w->s->classes * w->m->caption_filter / w->team,
                                 mem->batches * reading(w, chunks * w->busiest * 2 * w->s->dim, INFINITY));
     }

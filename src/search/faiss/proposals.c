@@ -275,13 +275,14 @@ int64_t npr_proposals_open(const npr_proposals *p, const npr_bound *bound, int p
     return n;
 }
 
-/* The last hit of a list of k. Nothing of it lies behind, so it is the hit to beat. */
+/* The last hit of a list of k. Nothing of it lies behind, so it is the hit to beat; not where FAISS says NaN. */
 static npr_bound last_of(npr_proposed *l)
 {
     float least = INFINITY;
     int64_t last = 0;
     for (int64_t i = 0; i < l->n; i++) least = l->score[i] < least ? l->score[i] : least;
     for (int64_t i = 0; i < l->n; i++) last = l->score[i] == least && l->place[i] > last ? l->place[i] : last;
+    if (least == -INFINITY) return (npr_bound){-INFINITY, INT64_MAX};
     l->least = least;
     l->last = last;
     l->full = 1;

@@ -114,7 +114,7 @@ void npr_proposals_forget(npr_proposals *p, int q, int part);
 int64_t npr_proposals_open(const npr_proposals *p, const npr_bound *bound, int parts, const int64_t *asked,
                            int block, char *open);
 
-/* The bounds of the k best of these lists [nq]. */
+/* The bounds of the k best of these lists [nq]. A list of k takes its own as its floor. */
 npr_status npr_proposals_bounds_here(npr_proposals *p, npr_bound *bound);
 
 /* The bounds of the k best of all ranks' lists [nq]. `roughly`: what is behind by a 2^15th of its score may
