@@ -196,13 +196,22 @@ npr_status npr_folder_remove(const char *path)
     return st;
 }
 
+/* NAME.tmp.PID */
+static int is_temporary(const char *name)
+{
+    static const char digits[] = "0123456789", mark[] = ".tmp.";
+    size_t n = strlen(name), end = n;
+    while (end > 0 && strchr(digits, name[end - 1])) end--;
+    return end < n && end >= sizeof mark && !strncmp(name + end - strlen(mark), mark, strlen(mark));
+}
+
 npr_status npr_folder_tidy(const char *path)
 {
     DIR *d = opendir(path);
     if (!d) return npr_fail(NPR_EIO, "%s: cannot list: %s", path, strerror(errno));
     npr_status st;
     for (struct dirent *e; !(st = npr_folder_next(d, path, &e)) && e;)
-        if (strstr(e->d_name, ".tmp.")) (void)unlinkat(dirfd(d), e->d_name, 0); /* it would only take space */
+        if (is_temporary(e->d_name)) (void)unlinkat(dirfd(d), e->d_name, 0); /* it would only take space */
     closedir(d);
     return st;
 }

@@ -46,8 +46,8 @@ npr_status npr_folder_make(const char *path);
 /* Remove a folder of plain files, and the files in it (one level). Missing is fine. */
 npr_status npr_folder_remove(const char *path);
 
-/* Remove from a folder the temporary files (npr_file_temporary()) that killed processes have left there. The
- * caller knows that no other process is writing one. */
+/* Remove from a folder the temporary files (npr_file_temporary(): NAME.tmp.PID) that killed processes have
+ * left there. The caller knows that the folder is its own and that no other process is writing one. */
 npr_status npr_folder_tidy(const char *path);
 
 /* The next entry of a folder that is being listed, but for "." and ".."; *e is NULL at its end. An entry that

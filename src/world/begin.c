@@ -1,6 +1,7 @@
 /* begin.c - see begin.h. */
 #include "world/begin.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,36 +64,57 @@ static npr_status check_same_world(const char *path, const char *wanted)
     return st;
 }
 
-/* Is this the only run at this world? world.txt stays open and locked until the process ends. Where there are
- * no locks, or nothing can be written, nobody knows. */
-static int is_only_run(const char *path)
+/* Every run at this world has its .lock open, locked and shared, until the process ends. Who gets it alone is
+ * the only run: it stays so until it shares it, and those that come meanwhile wait. Where there are no locks,
+ * or nothing can be written, nobody knows. (Where locks are local to a node, two nodes both get it.) */
+static int is_only_run(const char *out, int *fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd >= 0 && !fcntl(fd, F_OFD_SETLK, &lock)) return 1;
-    if (fd >= 0) close(fd);
-    return 0;
+    char *path = npr_path("%s/.lock", out);
+    *fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666) : -1;
+    free(path);
+    return *fd >= 0 && !fcntl(*fd, F_OFD_SETLK, &lock);
+}
+
+static void share_lock(int fd)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    while (fd >= 0 && fcntl(fd, F_OFD_SETLKW, &lock) && errno == EINTR && !npr_stop_requested()) continue;
+}
+
+/* Write world.txt, or see that it is of this world: then it was there before. */
+static npr_status claim(const char *out, const char *what, const char *identity, int *old)
+{
+    char *path = npr_path("%s/world.txt", out), *text = npr_path("%s%s", what, identity);
+    npr_status st = path && text ? NPR_OK : npr_last();
+    *old = !st && npr_file_exists(path);
+    if (!st) st = *old ? check_same_world(path, text) : npr_file_replace(path, text, strlen(text));
+    free(path);
+    free(text);
+    return st;
+}
+
+static npr_status make_folders(const char *out, const char *const *folder, size_t folders, int tidy)
+{
+    npr_status st = tidy ? npr_folder_tidy(out) : NPR_OK;
+    for (size_t i = 0; i < folders && !st; i++) {
+        char *path = npr_path("%s/%s", out, folder[i]);
+        st = path ? npr_folder_make(path) : npr_last();
+        if (!st && tidy) st = npr_folder_tidy(path);
+        free(path);
+    }
+    return st;
 }
 
 npr_status world_begin(const char *out, const char *what, const char *identity, const char *const *folder,
                        size_t folders)
 {
     NPR_TRY(npr_folder_make(out));
-    char *path = npr_path("%s/world.txt", out), *text = npr_path("%s%s", what, identity);
-    npr_status st = path && text ? NPR_OK : npr_last();
-    if (!st && npr_file_exists(path))
-        st = check_same_world(path, text);
-    else if (!st)
-        st = npr_file_replace(path, text, strlen(text));
-    int tidy = !st && is_only_run(path);
-    free(path);
-    free(text);
-    if (tidy) st = npr_folder_tidy(out);
-    for (size_t i = 0; i < folders && !st; i++) {
-        path = npr_path("%s/%s", out, folder[i]);
-        st = path ? npr_folder_make(path) : npr_last();
-        if (!st && tidy) st = npr_folder_tidy(path);
-        free(path);
-    }
+    int fd, old, only = is_only_run(out, &fd);
+    if (!only) share_lock(fd);
+    npr_status st = claim(out, what, identity, &old);
+    /* what lies in a folder that was no world is somebody else's */
+    if (!st) st = make_folders(out, folder, folders, only && old);
+    if (only) share_lock(fd);
     return st;
 }

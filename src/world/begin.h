@@ -18,8 +18,8 @@ npr_status world_cut(int64_t total, int64_t file_rows, int64_t step, int64_t fil
 int64_t world_rows_of(const world_files *files, int file);
 
 /* Make the folder, folders in it, and world.txt: `what` and the options. A folder whose world.txt tells of
- * another world is refused. What killed runs left unfinished in these folders is removed, unless another run
- * is at the same world. Once in a process. */
+ * another world is refused. What killed runs left unfinished in the folders of a world that was there
+ * before is removed, unless another run is at it: a file .lock tells. Once in a process. */
 npr_status world_begin(const char *out, const char *what, const char *identity, const char *const *folder,
                        size_t folders);
 

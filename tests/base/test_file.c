@@ -74,6 +74,26 @@ static void finding(void)
     CHECK_FAILS(npr_paths_find("@/nonexistent", "", &found), NPR_ENOINPUT, "/nonexistent");
 }
 
+static void only_temporary_files_are_tidied_away(const char *folder)
+{
+    static const struct {
+        const char *name;
+        int stays;
+    } file[] = {{"a.npy.tmp.17", 0}, {"a.tmp.b", 1}, {"notes.tmp.txt", 1}, {"a.tmp.", 1},
+                {"a.tmp.1b", 1},     {".tmp.1", 1},  {"a.1", 1},           {"17", 1}};
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++) {
+        char *path = npr_path("%s/%s", folder, file[i].name);
+        CHECK_OK(npr_file_replace(path, "f", 1));
+        free(path);
+    }
+    CHECK_OK(npr_folder_tidy(folder));
+    for (size_t i = 0; i < sizeof file / sizeof *file; i++) {
+        char *path = npr_path("%s/%s", folder, file[i].name);
+        CHECK_INT(npr_file_exists(path), file[i].stays);
+        free(path);
+    }
+}
+
 static void folders(void)
 {
     char *deep = npr_path("%s/x/y/z", test_folder()), *file = npr_path("%s/x/y/z/f", test_folder());
@@ -89,6 +109,7 @@ static void folders(void)
     CHECK_TEXT(temp, want);
     free(want);
     free(temp);
+    only_temporary_files_are_tidied_away(deep);
     CHECK_OK(npr_folder_remove(deep));
     CHECK(!npr_file_exists(deep));
     CHECK_OK(npr_folder_remove(deep));

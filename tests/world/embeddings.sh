@@ -70,12 +70,18 @@ for test, n in (("test", 300), ("test_id", 300), ("shots", 300)):
     right[test] = ((t.astype(np.float32) @ head.T).argmax(1) == y).mean()
 assert 0.4 < right["test"] < right["test_id"] < 1, right
 PY
+# a folder that was no world before keeps all it holds
+mkdir -p "$TMP/own/text"
+touch "$TMP/own/x.tmp.1" "$TMP/own/text/x.tmp.1"
+must 1 npr-minilaion --embeddings --out="$TMP/own" --rows=1000 --dim=64
+[ -e "$TMP/own/x.tmp.1" ] && [ -e "$TMP/own/text/x.tmp.1" ] || fail "files of others were removed"
+rm -r "$TMP/own"
 # what another run has not finished yet is left alone while that run is alive, and goes with the next run after it
 touch "$TMP/w1/text/x.npy.tmp.1"
 /usr/bin/python3 -c 'import fcntl, subprocess, sys
 f = open(sys.argv[1], "r+")
-fcntl.lockf(f, fcntl.LOCK_EX)
-sys.exit(subprocess.call(sys.argv[2:]))' "$TMP/w1/world.txt" "${NPR_ALONE[@]}" "$BIN/npr-minilaion" --embeddings --out="$TMP/w1" "${world[@]}" >/dev/null 2>&1 ||
+fcntl.lockf(f, fcntl.LOCK_SH)
+sys.exit(subprocess.call(sys.argv[2:]))' "$TMP/w1/.lock" "${NPR_ALONE[@]}" "$BIN/npr-minilaion" --embeddings --out="$TMP/w1" "${world[@]}" >/dev/null 2>&1 ||
     fail "a run beside another one"
 [ -e "$TMP/w1/text/x.npy.tmp.1" ] || fail "a file that another run is writing was removed"
 must 1 npr-minilaion --embeddings --out="$TMP/w1" "${world[@]}"
