@@ -80,10 +80,12 @@ static npr_status next_record(reader *r, char type[NPR_JOURNAL_TYPE], size_t *n,
 static npr_status open_reader(reader *r, const char *path)
 {
     *r = (reader){.path = path};
-    NPR_TRY(npr_file_size(path, &r->size));
-    if (!(r->f = fopen(path, "rbe")))
-        return npr_fail(npr_status_from_errno(errno), "%s: cannot open: %s", path, strerror(errno));
-    return NPR_OK;
+    int fd;
+    NPR_TRY(npr_file_open(path, &fd, &r->size));
+    if ((r->f = fdopen(fd, "rb"))) return NPR_OK;
+    npr_status st = npr_fail(NPR_EINTERNAL, "%s: cannot open: %s", path, strerror(errno));
+    close(fd);
+    return st;
 }
 
 static void close_reader(reader *r)
@@ -173,7 +175,8 @@ npr_status npr_journal_open(const char *path, npr_journal **out)
     j->fd = -1;
     int made = !npr_file_exists(path);
     npr_status st = (j->path = npr_strdup(path)) ? NPR_OK : npr_last();
-    if (!st && (j->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666)) < 0)
+    /* a pipe must not make it wait */
+    if (!st && (j->fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666)) < 0)
         st =
             npr_fail(npr_status_from_create(errno), "%s: cannot open for writing: %s", path, strerror(errno));
     int64_t good, size;

@@ -1,6 +1,7 @@
 /* test_journal.c - journals: every cut and every flipped byte leaves exactly the records before it. */
 #include "io/journal.h"
 
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "base/rng.h"
@@ -86,7 +87,7 @@ static void test_append_and_read(void)
     CHECK_INT(good, RECORDS);
     CHECK_FAILS(npr_journal_read(path_of("none"), visit, &v, NULL, NULL), NPR_ENOINPUT, "none");
     /* what cannot be read is not a journal's end */
-    CHECK_FAILS(npr_journal_read(test_folder(), visit, &v, NULL, NULL), NPR_EIO, "cannot read: ");
+    CHECK_FAILS(npr_journal_read("/proc/self/mem", visit, &v, NULL, NULL), NPR_EIO, "cannot read: ");
     npr_journal *j;
     CHECK_FAILS(npr_journal_open("/nonexistent/log", &j), NPR_ECREATE, "/nonexistent/log");
     CHECK_OK(npr_journal_open(path_of("types"), &j));
@@ -308,6 +309,17 @@ static void test_faults(void)
     }
 }
 
+/* It is refused; nobody waits for its other end. */
+static void test_pipe(void)
+{
+    npr_journal *j;
+    CHECK_INT(mkfifo(path_of("pipe"), 0666), 0);
+    CHECK_FAILS(npr_journal_read(path_of("pipe"), NULL, NULL, NULL, NULL), NPR_ENOINPUT,
+                "not a regular file");
+    CHECK_FAILS(npr_journal_open(path_of("pipe"), &j), NPR_ECREATE, "cannot open for writing");
+    unlink(path_of("pipe"));
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2) return append_with_fault(argv[1]);
@@ -319,6 +331,7 @@ int main(int argc, char **argv)
     test_hostile();
     test_all_journals();
     test_faults();
+    test_pipe();
     test_folder_remove();
     return TEST_END();
 }
