@@ -311,13 +311,14 @@ int npr_program_main(int argc, char **argv, const npr_program *p)
     common_options c = {0};
     char *file = NULL; /* text of --opts */
     npr_status st = guard_streams();
-    npr_opt *table = st ? NULL : make_table(p, &c);
+    npr_opt *table = make_table(p, &c);
     size_t n = p->option_count + count_common(p);
     if (!st) st = table ? parse_options(table, n, argc, argv, &c, &file) : npr_last();
     int about = !st && (c.help || c.version);
     if (about) st = print_about(p, table, c.help);
-    /* one of several may have been given other options: they say it together */
-    if (about || !table || (st && !launched_rank())) {
+    /* All are given --help or --version, and leave without MPI. Anything else may have failed on one of several
+     * alone, which the others would wait for: they say it together. */
+    if (about || (st && !launched_rank())) {
         if (st) fprintf(stderr, "%s: %s\n", p->name, npr_status_text());
         free(table);
         free(file);
