@@ -1,7 +1,8 @@
 /* comm.h - a communicator and the few collectives npr needs. The only public header that includes mpi.h.
  *
- * If the first argument of a function is `const npr_comm *`, the function is Collective: every rank of the
- * communicator calls it, and it returns the same status on every rank. All other functions are Local.
+ * If the first argument of a function is `const npr_comm *`, the function is Collective, unless its comment
+ * says Local: every rank of the communicator calls it, and it returns the same status on every rank. All other
+ * functions are Local.
  * MPI errors are fatal (MPI_ERRORS_ARE_FATAL); a status here means input, disk or memory on some rank. */
 #ifndef NPR_COMM_H
 #define NPR_COMM_H
