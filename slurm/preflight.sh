@@ -2,7 +2,8 @@
 # pipeline.sh. The first thing that is wrong ends it with a sentence and an exit code.
 # shellcheck shell=bash
 
-made=() # what the stages looked at so far will have written: sets, folders, files
+made=()   # what the stages looked at so far will have written: sets, folders, files
+indexed=0 # 1: one of them builds FAISS indexes in the index set
 
 # will_be PATH: is it, or is it in, what an earlier stage makes?
 will_be() {
@@ -43,6 +44,8 @@ want_tower() {
 preflight_metadata() {
     local said
     want_input NPR_PARQUET
+    [[ $NPR_PARQUET != @* && ! -d $NPR_PARQUET ]] ||
+        npr_fail 64 "$stage: NPR_PARQUET in site.sh is \"$NPR_PARQUET\"; wanted a pattern of files, say \"$NPR_INPUT/metadata/*.parquet\""
     [ -n "$NPR_TSV" ] || npr_fail 64 "$stage: NPR_TSV in site.sh is empty"
     said=$(npr_load; "$NPR_PYTHON" -c 'import pyarrow.parquet' 2>&1) ||
         npr_fail 78 "$stage: $NPR_PYTHON (NPR_PYTHON in site.sh) has no pyarrow: $(tail -n 1 <<<"$said")"
@@ -97,11 +100,16 @@ preflight_minilaion() {
 preflight_index() {
     want_program npr-index
     want_set "$NPR_WORK/index"
+    indexed=1
 }
 
 preflight_search() {
+    local option mode=''
     want_program npr-search
     want_set "$NPR_WORK/index"
+    for option in "${NPR_SEARCH_OPTIONS[@]}"; do [[ $option != --mode=* ]] || mode=${option#*=}; done
+    [ "$mode" != faiss ] || ((indexed)) || grep -qsE '"index": *"[^"]' "$NPR_WORK/index/manifest.json" ||
+        npr_fail 78 "$stage: --mode=faiss in NPR_SEARCH_OPTIONS, but $NPR_WORK/index has no FAISS index, and no stage \"index\" comes before: $chain"
     want_set "$NPR_WORK/head"
     want_input NPR_CLASSES
     made+=("$NPR_WORK/pool")

@@ -50,9 +50,13 @@ check 0 "$fine" 'npr_modules() { export A=$OF_NONE; false; }' --check # modules 
 # inputs
 check 66 "metadata: NPR_PARQUET in site.sh is \"$TMP/none/*.parquet\": nothing is there" "NPR_PARQUET='$TMP/none/*.parquet'"
 check 64 "ingest: NPR_EMB, NPR_HEAD_EMB and NPR_TEST_EMB in site.sh are all empty" "NPR_EMB="
+mkdir laion/texts && touch laion/texts/a.parquet
+check 64 "metadata: NPR_PARQUET in site.sh is \"$TMP/laion/texts\"; wanted a pattern of files" "NPR_PARQUET=$TMP/laion/texts"
+check 0 "$fine" "NPR_PARQUET=$TMP/laion/texts/a.parquet" --check
 check 66 "ingest: NPR_META in site.sh is \"$TMP/a work/metadata/*.tsv\": nothing is there, and no stage before makes it" "" ingest
 check 66 "ingest: NPR_EMB in site.sh" "NPR_EMB=@$TMP/no-list"
 touch list
+check 64 "metadata: NPR_PARQUET in site.sh is \"@$TMP/list\"; wanted a pattern of files" "NPR_PARQUET=@$TMP/list"
 check 0 "$fine" "NPR_EMB=@$TMP/list" --check
 check 64 "extract: NPR_CLIP_WEIGHTS in site.sh is empty" "NPR_CLIP_WEIGHTS="
 for name in NPR_CLIP_WEIGHTS NPR_CLIP_CONFIG NPR_CLIP_VOCAB NPR_CLIP_TEMPLATES NPR_CLASSES NPR_TEST_IMAGES; do
@@ -71,6 +75,17 @@ touch "a work/index/manifest.json"
 check 66 "search: the set $TMP/a work/head is not there" "" search # begun, not complete
 touch "a work/head/manifest.json"
 check 0 "$fine" "" --check search
+faiss="NPR_SEARCH_OPTIONS=(--mode=faiss --k=10)"
+check 78 "search: --mode=faiss in NPR_SEARCH_OPTIONS, but $TMP/a work/index has no FAISS index" "$faiss" search
+check 78 'and no stage "index" comes before: metadata ingest extract search solve' "$faiss"
+check 0 "$fine" "$faiss" --check index search
+must 1 npr-minilaion --embeddings --out=rows --rows=300 --dim=64 --classes=3
+must 1 npr-ingest --emb=rows/img_emb --meta=rows/metadata --model=m --out=indexed
+for want in 78 0; do # a set as it is published, and with indexes in its parts
+    cp indexed/manifest.json "a work/index/"
+    check $want "" "$faiss" --check search
+    must 1 npr-index --set=indexed --factory=Flat
+done
 check 64 "join: NPR_TOWER in site.sh is NPR_WORK" "" search join
 check 64 "join: NPR_SHARDS in site.sh is empty" "NPR_TOWER=$TMP/tower" search join
 check 66 "solve: the set $TMP/tower/test is not there" "NPR_TOWER=$TMP/tower NPR_SHARDS=$TMP/list NPR_TEST_IMAGES=" extract search join solve
