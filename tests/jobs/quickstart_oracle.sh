@@ -7,7 +7,7 @@ source "$(dirname "$0")/../lib.sh"
 /usr/bin/python3 -c 'import torch, PIL' 2>/dev/null ||
     { echo "quickstart_oracle: no PyTorch to compare with: apt-get install python3-torch python3-pil" && exit 77; }
 export BUILD=$BIN OUT=$TMP/q RANKS=2 WORLD_OPTIONS="--rows=2000 --tests=4 --val=2 --shots=5"
-timeout 500 bash "$NPR_SOURCE/jobs/quickstart.sh" >"$TMP/out" 2>"$TMP/err" || {
+timeout 300 bash "$NPR_SOURCE/jobs/quickstart.sh" >"$TMP/out" 2>"$TMP/err" || {
     code=$?
     cat "$TMP/err" >&2
     fail "ended with $code"
@@ -31,7 +31,7 @@ for f in phrases coined; do
     fixed $f "transductive, weighted, argmax" near-argmax-TEST count
 done >"$TMP/fixed.tsv"
 grep -P '\tzero-shot|CuPL' "$OUT/table.tsv" | cat - "$TMP/fixed.tsv" >"$TMP/chain.tsv"
-/usr/bin/python3 -B "$NPR_SOURCE/jobs/minilaion/evaluate.py" "$OUT/world" --chain="$TMP/chain.tsv" --out="$TMP/oracle.csv" >"$TMP/oracle.txt" ||
+timeout 200 /usr/bin/python3 -B "$NPR_SOURCE/jobs/minilaion/evaluate.py" "$OUT/world" --chain="$TMP/chain.tsv" --out="$TMP/oracle.csv" >"$TMP/oracle.txt" ||
     fail "evaluate.py"
 tail -n 2 "$TMP/oracle.txt"
 /usr/bin/python3 - "$TMP/chain.tsv" "$TMP/oracle.csv" <<'PY' || fail "the chain and PyTorch do not agree"

@@ -52,7 +52,6 @@ sed -n '/^    salloc /,/^$/s/^    //p' "$NPR_SOURCE/README.md" >lines
     }
     mkdir -p imagenet && ln -s "$TMP/world/coined/test" imagenet/val
     cd byhand
-    lfs() { :; }
     # shellcheck disable=SC1091
     source ../lines
     # README's sentence on transductive priming
