@@ -119,12 +119,14 @@ static npr_status read_model(void)
     return NPR_OK;
 }
 
-/* A mode that is misspelt would be planned as an index of a kind that is not known. */
+/* A mode that is misspelt would be planned as an index of a kind that is not known, or one that npr-index
+ * refuses: it trains on as many rows as there are, at most. */
 static npr_status check_mode(void)
 {
-    if (!strcmp(plan.mode, "exact") || !strcmp(plan.mode, "caption")) return NPR_OK;
-    return npr_context(npr_faiss_check(plan.mode, (int)plan.dim, INT64_MAX),
-                       "--mode=%s is not exact, nor caption, nor an index", plan.mode);
+    if (!(plan.rows > 0) || !strcmp(plan.mode, "exact") || !strcmp(plan.mode, "caption")) return NPR_OK;
+    double sample = plan.sample > 0 ? fmin(plan.sample, plan.rows) : plan.rows;
+    return npr_context(npr_faiss_check(plan.mode, (int)plan.dim, (int64_t)sample),
+                       "--mode=%s is not exact, nor caption, nor an index of these rows", plan.mode);
 }
 
 static npr_status prepare(const npr_job *job, npr_plan_machine *m)
@@ -159,9 +161,14 @@ static npr_status run(const npr_job *job)
     if (!st) st = npr_plan_limits_read(memory, limit, &limits);
     NPR_TRY(npr_agree(&job->comm, st, "plan"));
     if (job->comm.rank != 0) return NPR_OK;
-    npr_plan_stage stage[NPR_PLAN_STAGES];
-    int n = npr_plan_stages(&plan, &cluster, job->calibration ? &m : NULL, stage);
-    for (int i = 0; i < n; i++) npr_plan_report(&job->log, job->rec, &stage[i], &cluster, &limits);
+    npr_plan_stage stage[NPR_PLAN_STAGES], again[NPR_PLAN_STAGES];
+    const npr_plan_machine *machine = job->calibration ? &m : NULL;
+    int n = npr_plan_stages(&plan, &cluster, machine, stage);
+    for (int i = 0; i < n; i++) {
+        npr_plan_cluster busy = npr_plan_busy_nodes(&stage[i].needs, &cluster);
+        npr_plan_stages(&plan, &busy, machine, again);
+        npr_plan_report(&job->log, job->rec, &stage[i], &cluster, &again[i].needs, &busy, &limits);
+    }
     return NPR_OK;
 }
 

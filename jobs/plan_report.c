@@ -87,28 +87,33 @@ static double time_of(const npr_plan_needs *n, const npr_plan_limits *limits)
     return limits->seconds > 0 ? fmin(seconds, limits->seconds) : seconds;
 }
 
-/* Nodes whose ranks have work. */
-static double nodes_of(const npr_plan_needs *n, const npr_plan_cluster *c)
+npr_plan_cluster npr_plan_busy_nodes(const npr_plan_needs *n, const npr_plan_cluster *c)
 {
+    npr_plan_cluster busy = *c;
     double per_node = c->ranks / c->nodes;
-    return n->busy > 0 ? fmin(c->nodes, ceil(n->busy / per_node)) : c->nodes;
+    if (n->busy > 0) busy.nodes = fmin(c->nodes, ceil(n->busy / per_node));
+    busy.ranks = busy.nodes * per_node;
+    return busy;
 }
 
-static void put_sbatch(const report *r, const npr_plan_cluster *c, const npr_plan_limits *limits, double node)
+static void put_sbatch(const report *r, const npr_plan_needs *asked, const npr_plan_cluster *busy,
+                       const npr_plan_limits *limits)
 {
+    double per_node = busy->ranks / busy->nodes, node = asked->memory * per_node;
     char line[256], mem[32] = "", time[48] = "", key[96];
-    long minutes = (long)ceil(time_of(&r->stage->needs, limits) / 60);
+    long minutes = (long)ceil(time_of(asked, limits) / 60);
     double wanted = ceil(1.2 * node / 1048576);
     if (limits->memory > 0) wanted = fmin(wanted, floor(limits->memory / 1048576));
     if (!isnan(node)) snprintf(mem, sizeof mem, " --mem=%.0fM", wanted);
     if (minutes > 0) snprintf(time, sizeof time, " --time=%02ld:%02ld:00", minutes / 60, minutes % 60);
     snprintf(line, sizeof line,
              "#SBATCH --nodes=%.0f --ntasks-per-node=%.0f --cpus-per-task=%.0f%s%s --signal=B:USR1@300",
-             nodes_of(&r->stage->needs, c), c->ranks / c->nodes, c->threads, mem, time);
+             busy->nodes, per_node, busy->threads, mem, time);
     npr_record_text(r->rec, key_of(r, "sbatch", key), line);
 }
 
-static void put_fit(const report *r, const npr_plan_cluster *c, const npr_plan_limits *limits, double node)
+static void put_fit(const report *r, const npr_plan_cluster *c, const npr_plan_cluster *busy,
+                    const npr_plan_limits *limits, double node)
 {
     const npr_plan_needs *n = &r->stage->needs;
     const char *name = r->stage->name;
@@ -140,12 +145,14 @@ static void put_fit(const report *r, const npr_plan_cluster *c, const npr_plan_l
     if (n->busy > 0 && n->busy < c->ranks)
         npr_warn(r->log,
                  "%s: %.0f of %.0f ranks have no part or tile to work on: its #SBATCH line asks for %.0f of "
-                 "%.0f nodes; smaller parts (--part-rows) would give work to more",
-                 name, c->ranks - n->busy, c->ranks, nodes_of(n, c), c->nodes);
+                 "%.0f nodes; smaller parts (--part-rows)%s would give work to more",
+                 name, c->ranks - n->busy, c->ranks, busy->nodes, c->nodes,
+                 strcmp(name, "solve") ? "" : " or tiles (--tile-rows)");
 }
 
 void npr_plan_report(const npr_log *log, npr_record *rec, const npr_plan_stage *stage,
-                     const npr_plan_cluster *c, const npr_plan_limits *limits)
+                     const npr_plan_cluster *c, const npr_plan_needs *asked, const npr_plan_cluster *busy,
+                     const npr_plan_limits *limits)
 {
     report r = {log, rec, stage};
     const npr_plan_needs *n = &stage->needs;
@@ -157,8 +164,8 @@ void npr_plan_report(const npr_log *log, npr_record *rec, const npr_plan_stage *
     put(&r, "memory_gib_per_rank", n->memory / GIB);
     put(&r, "memory_gib_per_node", node / GIB);
     put_seconds(&r, n);
-    put_fit(&r, c, limits, node);
-    put_sbatch(&r, c, limits, node);
+    put_fit(&r, c, busy, limits, node);
+    put_sbatch(&r, asked, busy, limits);
     char seconds[48] = "";
     if (n->phases && !isnan(n->seconds)) snprintf(seconds, sizeof seconds, ", %.0f s", n->seconds);
     npr_info(log, "%-7s %8.0f files, %10.1f GiB written, %10.1f read, %7.2f GiB of memory a rank%s",

@@ -18,8 +18,12 @@ npr_status npr_plan_limits_read(const char *memory, const char *limit, npr_plan_
 /* Of a --dry-run: plan.seconds, and per phase plan.seconds.* and plan.model.*; nothing without phases. */
 void npr_plan_report_seconds(const npr_log *log, npr_record *rec, const npr_plan_needs *needs);
 
-/* plan.STAGE.*, and a line of the log. */
+/* Of these nodes, as many as have work in this stage, with all their ranks. */
+npr_plan_cluster npr_plan_busy_nodes(const npr_plan_needs *n, const npr_plan_cluster *c);
+
+/* plan.STAGE.*, and a line of the log; plan.STAGE.sbatch of the busy nodes, and what the stage needs there. */
 void npr_plan_report(const npr_log *log, npr_record *rec, const npr_plan_stage *stage,
-                     const npr_plan_cluster *c, const npr_plan_limits *limits);
+                     const npr_plan_cluster *c, const npr_plan_needs *asked, const npr_plan_cluster *busy,
+                     const npr_plan_limits *limits);
 
 #endif

@@ -139,11 +139,21 @@ must 1 npr-plan "${readme[@]}" --record=g.txt
 sbatch ingest 32 ""
 sbatch search 32 ""
 sbatch solve 8 "" # a million rows are 62 tiles
-[ "$(grep -c "warning: solve: 194 of 256 ranks have no part or tile to work on: its #SBATCH line asks for 8 of 32 nodes" err)" = 1 ] || fail "idle ranks: $(cat err)"
+[ "$(grep -c "warning: solve: 194 of 256 ranks have no part or tile to work on: its #SBATCH line asks for 8 of 32 nodes; smaller parts (--part-rows) or tiles (--tile-rows)" err)" = 1 ] || fail "idle ranks: $(cat err)"
 must 1 npr-plan "${readme[@]}" --time=6:00:00 --record=g.txt
 sbatch search 32 " --time=06:00:00"
 must 1 npr-plan "${readme[@]}" --method=probe --record=g.txt # rows are dealt out evenly to train on
 sbatch solve 32 ""
+
+# the time on the line is of the nodes that it asks for: more of them would share the pool, not the two parts
+few=(--rows=2e6 --queries=1000 --k=1e5 --pool-part-rows=1e5 --cores=64 --ranks-per-node=8 --calibration=made.txt)
+must 1 npr-plan "${few[@]}" --nodes=32 --record=g.txt
+must 1 npr-plan "${few[@]}" --nodes=1 --record=b.txt
+[ "$(value plan.search.sbatch g.txt)" = "$(value plan.search.sbatch b.txt)" ] || fail "not of one node: $(grep search.sbatch g.txt b.txt)"
+awk -v a="$(value plan.search.seconds g.txt)" -v b="$(value plan.search.seconds b.txt)" 'BEGIN { exit !(2 * a < b) }' || fail "nothing is shared"
+# an index that npr-index refuses is not planned
+expect 64 "262144 lists, which cannot be trained on a sample of" 1 npr-plan --rows=1e5 --mode=IVF262144,PQ64
+expect 64 "262144 lists, which cannot be trained on a sample of" 1 npr-plan --rows=1e9 --sample=1e5 --mode=IVF262144,PQ64
 
 # every part of 2^20 rows holds the centroids: 2^18 x 512 floats, and the codebooks
 near "$(value plan.index.disk_gib f.txt)" "$(awk 'BEGIN { print (2.3e9 * 72 + 2194 * (2^18 + 256) * 2048) / 2^30 }')" 1e-3 "bytes of the index"
