@@ -248,7 +248,7 @@ must 1 npr-ingest --kind=head --emb=head.npy --out=head --model="$name"
 must 2 npr-solve --head=head --pool=j1 --alpha=0.5 --out=primed
 head -1 primed/classes.tsv | grep -qx $'class\tname\tpool\tshots\tfallback\tmatched\tsimilarity\tnsfw\tsize\tclip\tcapped\toutranked\twanted\tmissing\tdead\tchanged\tunreadable\tkept' ||
     fail "the head's classes.tsv: $(head -1 primed/classes.tsv)"
-cut -f1,6- primed/classes.tsv | same - <(cut -f1,3- j1/classes.tsv) "the account in the head's table"
+same <(cut -f1,6- primed/classes.tsv) <(cut -f1,3- j1/classes.tsv) "the account in the head's table"
 awk -F'\t' 'NR > 1 && $3 != $NF { bad = 1 } END { exit bad }' primed/classes.tsv || fail "rows of a class are not those kept"
 [ "$(wc -l <primed/classes.tsv)" = 5 ] || fail "classes.tsv: $(cat primed/classes.tsv)"
 expect 78 "model" 2 npr-solve --head=head --pool=pool --alpha=0.5 --out=mixed-towers

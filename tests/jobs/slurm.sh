@@ -187,6 +187,10 @@ grep -qx "requeue 17" "$NOTES" || fail "slurmctld is busy: $got $(cat "$TMP/said
     got=0
     CODE=0 bash "$NPR_SLURM/scaling.sbatch" loose "$TMP/loose" npr-solve >"$TMP/said" 2>&1 || got=$?
     [ "$got" = 0 ] && grep -q "loose is measured" "$TMP/said" || fail "loose modules in scaling.sbatch: $got $(cat "$TMP/said")"
+    echo 'npr_modules() { echo "loaded $NOT_THERE" >>"$NOTES"; false; }' >>"$NPR_SLURM/site.sh"
+    : >"$NOTES"
+    CODE=0 bash "$NPR_SLURM/scaling.sh" strong solve 1 --here >"$TMP/said" 2>&1 || fail "loose modules with --here: $(cat "$TMP/said")"
+    [ "$(grep -c '^loaded ' "$NOTES") $(grep -c -- '--head=' "$NOTES")" = "1 1" ] || fail "modules with --here: $(cat "$NOTES")"
     cp "$TMP/site" "$NPR_SLURM/site.sh"
 }
 

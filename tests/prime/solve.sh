@@ -80,7 +80,7 @@ fi
 
 # ---- complete: the same record again; another alpha is another head
 must 2 npr-solve "${options[@]}" --out="$TMP/first" --predictions="$TMP/again.tsv"
-facts "$TMP/out" | same "$TMP/first.facts" - "record of a complete head"
+same "$TMP/first.facts" <(facts "$TMP/out") "record of a complete head"
 grep -q "is complete" "$TMP/err" || fail "a complete head is not called so"
 expect 73 "$TMP/first" 2 npr-solve "${sets[@]}" --alpha=0.3 --out="$TMP/first"
 must 1 npr-solve "${sets[@]}" --test="$TMP/test" --alpha=rule --sigma=500 --out="$TMP/rule"
@@ -95,7 +95,7 @@ fault() { # fault CODE WORDS FAULT
     NPR_FAULT=$3 expect "$code" "$words" 3 npr-solve "${options[@]}" --out="$TMP/again" --tile-rows=500
     must 2 npr-solve "${options[@]}" --out="$TMP/again"
     facts "$TMP/out" | sed '/^check.predictions/d' >"$TMP/again.facts"
-    sed '/^check.predictions/d' "$TMP/first.facts" | same "$TMP/again.facts" - "record after $3"
+    same "$TMP/again.facts" <(sed '/^check.predictions/d' "$TMP/first.facts") "record after $3"
     same "$TMP/first" "$TMP/again" "head after $3"
     rm -r "$TMP/again"
 }
