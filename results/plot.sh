@@ -80,7 +80,7 @@ records=(million-*.txt)
 [ -e "${records[0]}" ] || exit 0
 keys="screen ours_ms_per_query faiss_ms_per_query ratio share_of_bandwidth share_of_sgemm differences"
 {
-    echo "dim,k,queries,${keys// /,}"
+    echo "dim,k,threads,queries,${keys// /,}"
     for r in $(printf '%s\n' "${records[@]}" | sort -V); do
         awk -F= -v keys="$keys" '
             { value[$1] = $2 }
@@ -88,7 +88,7 @@ keys="screen ours_ms_per_query faiss_ms_per_query ratio share_of_bandwidth share
                 columns = split(keys, key, " ")
                 sizes = split(value["option.queries"], nq, ",")
                 for (s = 1; s <= sizes; s++) {
-                    printf "%s,%s,%s", value["option.dim"], value["option.k"], nq[s]
+                    printf "%s,%s,%s,%s", value["option.dim"], value["option.k"], value["option.threads"], nq[s]
                     for (c = 1; c <= columns; c++) printf ",%s", value["bench.nq" nq[s] "." key[c]]
                     print ""
                 }
