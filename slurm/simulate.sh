@@ -23,34 +23,32 @@
 # (PART_S), and MERGE_NS = 1 nanosecond per hit looked at in a merge (8 threads at 8 ns; strong and weak only).
 set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=slurm/env/local.sh
+source "$ROOT/slurm/env/local.sh"
 # shellcheck source=tests/simgrid/lib_simgrid.sh
 source "$ROOT/tests/simgrid/lib_simgrid.sh"
-wrong() { # CODE WORDS...
-    echo "simulate.sh: ${*:2}" >&2
-    exit "$1"
-}
 case ${1:-} in
 -h | --help | "") sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
--*) wrong 64 "unknown option $1 (see --help)" ;;
+-*) npr_die 64 "unknown option $1 (see --help)" ;;
 esac
 out=$1 studies=${2:-merge,strong,small,weak,solve,counter,deal} networks=${3:-fattree100,dragonfly400,fattree400,dragonfly100}
 shift $(($# < 3 ? $# : 3))
 (($#)) || set -- 1 4 16 64 256 1024
 for study in ${studies//,/ }; do
-    [[ " merge strong small weak solve counter deal " == *" $study "* ]] || wrong 64 "unknown study \"$study\" (see --help)"
+    [[ " merge strong small weak solve counter deal " == *" $study "* ]] || npr_die 64 "unknown study \"$study\" (see --help)"
 done
 for network in ${networks//,/ }; do
-    [[ $network =~ ^(fattree|dragonfly)[1-9][0-9]*$ ]] || wrong 64 "unknown network \"$network\" (fattree or dragonfly, and Gbit/s)"
+    [[ $network =~ ^(fattree|dragonfly)[1-9][0-9]*$ ]] || npr_die 64 "unknown network \"$network\" (fattree or dragonfly, and Gbit/s)"
 done
 for ranks in "$@"; do
-    [[ $ranks =~ ^[1-9][0-9]{0,3}$ && $ranks -le 1024 ]] || wrong 64 "\"$ranks\" is no number of ranks from 1 to 1024"
+    [[ $ranks =~ ^[1-9][0-9]{0,3}$ && $ranks -le 1024 ]] || npr_die 64 "\"$ranks\" is no number of ranks from 1 to 1024"
 done
-mkdir -p "$out" 2>/dev/null || wrong 73 "$out: cannot make this folder"
+mkdir -p "$out" 2>/dev/null || npr_die 73 "$out: cannot make this folder"
 csv=$out/simulated.csv
 header=study,network,gbit,ranks,way,merge_s,bound_s,bcast_s,exposed_s,whole_s,ideal_s,sums_s,agree_s,draws_per_s,wait_s,longest_s
 [ -s "$csv" ] || echo "$header" >"$csv"
 [ "$(head -n 1 "$csv")" = "$header" ] || {
-    wrong 65 "$csv has other columns, of another version: wanted \"$header\"; name another folder or remove it"
+    npr_die 65 "$csv has other columns, of another version: wanted \"$header\"; name another folder or remove it"
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
