@@ -174,14 +174,19 @@ npr_status npr_tiles_start(npr_tiles *t, const npr_set *set, int part)
     return NPR_OK;
 }
 
+npr_status npr_part_stop(const npr_set *set, int part)
+{
+    if (!npr_stop_requested()) return NPR_OK;
+    return npr_fail(
+        NPR_ESTOP,
+        "stopped on request while scanning %s/%s; finished parts are kept, run the same command again",
+        set->path, set->part[part].file);
+}
+
 npr_status npr_tiles_next(npr_tiles *t, const npr_rows **rows, int64_t *row0)
 {
     *rows = NULL;
-    if (npr_stop_requested())
-        return npr_fail(NPR_ESTOP,
-                        "stopped on request while scanning %s/%s; finished parts are kept, run the same "
-                        "command again",
-                        t->set->path, t->set->part[t->number].file);
+    NPR_TRY(npr_part_stop(t->set, t->number));
     if (t->taken * t->tile_rows >= t->rows) return NPR_OK;
     double start = npr_now();
     pthread_mutex_lock(&t->lock);

@@ -25,6 +25,9 @@ void npr_tiles_seconds(npr_tiles *t, double *waited, double *reading);
 /* Begin a part. What an earlier part left unread is dropped. */
 npr_status npr_tiles_start(npr_tiles *t, const npr_set *set, int part);
 
+/* NPR_ESTOP, and which part it was, once a stop is requested: asked between pieces of a part's work. Local. */
+npr_status npr_part_stop(const npr_set *set, int part);
+
 /* The next tile and the number of its first row; *rows = NULL after the last. It may be used until the next
  * call. A request to stop ends it with NPR_ESTOP. */
 npr_status npr_tiles_next(npr_tiles *t, const npr_rows **rows, int64_t *row0);

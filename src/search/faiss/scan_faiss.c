@@ -13,6 +13,7 @@
 #include "npr/search.h"
 #include "search/faiss/faiss.h"
 #include "search/faiss/proposals.h"
+#include "search/tiles.h"
 
 enum {
     PAIRS_MAX = 1 << 22, /* candidates asked for at a time: bounds memory, changes no result */
@@ -137,10 +138,7 @@ static npr_status take_block(faiss_scan *c, int q0, int nq, const float *score, 
 static npr_status search_blocks(faiss_scan *c, int q0, int nq)
 {
     const npr_queries *q = c->o->queries;
-    if (npr_stop_requested())
-        return npr_fail(NPR_ESTOP,
-                        "%s/%s: stopped on request; finished parts are kept, run the same command again",
-                        c->set->path, file_of(c));
+    NPR_TRY(npr_part_stop(c->set, c->part));
     const float *vector = q->vector + (size_t)q0 * (size_t)q->dim;
     int64_t *scanned = c->o->threads == 1 && !c->again ? &c->s->base.scanned : NULL;
     npr_status st =

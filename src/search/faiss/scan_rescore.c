@@ -199,10 +199,7 @@ static npr_status score_all(rescoring *c)
 {
     rescorer *s = c->s;
     for (int64_t r = 0, n; (n = choose_rows(c, &r));) {
-        if (npr_stop_requested())
-            return npr_fail(NPR_ESTOP,
-                            "%s/%s: stopped on request; finished parts are kept, run the same command again",
-                            c->set->path, c->set->part[c->part].file);
+        NPR_TRY(npr_part_stop(c->set, c->part));
         NPR_TRY(read_rows(c, n));
         NPR_TRY(npr_filter_tile(s->filter, &s->rows, s->drop, s->gate));
         for (int64_t i = 0; i < n; i++) c->id[s->row[i]] = s->rows.id[i];
